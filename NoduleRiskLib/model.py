@@ -1,0 +1,283 @@
+"""NoduleViT: a timm vision transformer whose every token is one whole slice, shared by nine grade heads."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from .grades import CALCIFICATION_PATTERNS, GRADES
+from .mosaic import LAYOUTS, PLANES, Layout, SliceStack
+
+#: HU windows, one image channel each: lung, soft tissue, ground glass, calcium and bone.
+WINDOWS = ((-1000.0, 400.0), (-160.0, 240.0), (-900.0, -300.0), (100.0, 1000.0))
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that makes one NoduleViT; stands in ``model.json``.
+
+    Attributes
+    ----------
+    layout : Layout
+        What is cut for each nodule.
+    windows : tuple of (low, high)
+        HU ranges, one input channel each, scaled to -1..1. ImageNet weights want three.
+    outline : bool
+        Whether the located outline (0 to 1) is one more channel.
+    transformer : str
+        A timm ``VisionTransformer`` by name; its size where ``dim``, ``depth`` and ``heads`` are ``None``.
+    dim, depth, heads : int or None
+        Token width, blocks, attention heads.
+    embedding : str
+        How a slice becomes a token: "linear" (the ViT's own patch embedding, as in the paper) or "conv"
+        (a small convolutional encoder: sees texture without pretraining).
+    position : str
+        How a token knows its place: "slot" (learned, one for each place of the mosaic, as in the paper) or
+        "mm" (sine and cosine of its offset in mm, plus its plane).
+    drop : float
+        Dropout in transformer and heads.
+    """
+
+    layout: Layout = LAYOUTS["native"]
+    windows: tuple[tuple[float, float], ...] = WINDOWS
+    outline: bool = True
+    transformer: str = "vit_tiny_patch16_224"
+    dim: int | None = 128
+    depth: int | None = 4
+    heads: int | None = 4
+    embedding: str = "conv"
+    position: str = "mm"
+    drop: float = 0.1
+
+    @property
+    def channels(self) -> int:
+        """Input channels: the windows and, if used, the outline."""
+        return len(self.windows) + self.outline
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; ``from_dict`` is the way back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """The way back from ``to_dict``; raises ``TypeError`` or ``KeyError`` on unknown or missing keys."""
+        layout = Layout(**{**values["layout"], "planes": tuple(values["layout"]["planes"])})
+        windows = tuple((float(low), float(high)) for low, high in values["windows"])
+        return cls(**{**values, "layout": layout, "windows": windows})
+
+
+class Batch(NamedTuple):
+    """Slice stacks as the model takes them: B nodules of S slices, h x w pixels.
+
+    pixels (B, S, h, w) in HU; outline (B, S, h, w), 0 to 1; offset_mm (B, S); plane (B, S), index into the
+    layout's planes; valid (B, S), bool.
+    """
+
+    pixels: Tensor
+    outline: Tensor
+    offset_mm: Tensor
+    plane: Tensor
+    valid: Tensor
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same on ``device``."""
+        return Batch(*(tensor.to(device) for tensor in self))
+
+
+class Prediction(NamedTuple):
+    """What the heads say of B nodules.
+
+    grades (B, 9), in grade units and the order of ``GRADES``; calcified (B), the share of readers expected to
+    see calcification; pattern (B, 5), probability of each of ``CALCIFICATION_PATTERNS`` where calcified.
+    """
+
+    grades: Tensor
+    calcified: Tensor
+    pattern: Tensor
+
+
+def collate(stacks: list[SliceStack]) -> Batch:
+    """Slice stacks of one layout as a batch (CPU, float32)."""
+    return Batch(
+        *(
+            torch.stack([torch.as_tensor(getattr(stack, name)) for stack in stacks]).to(kind)
+            for name, kind in zip(
+                Batch._fields, (torch.float32, torch.float32, torch.float32, torch.int64, torch.bool), strict=True
+            )
+        )
+    )
+
+
+class SliceEncoder(nn.Module):
+    """One slice to one token: three convolution stages, then a pooling that learns where to look.
+
+    (N, C, h, w) -> (N, dim).
+    """
+
+    def __init__(self, channels: int, dim: int, width: int = 24, glances: int = 4) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        for i, wide in enumerate((width, 2 * width, 4 * width)):
+            before = channels if i == 0 else wide // 2
+            stages += [_convolution(before, wide, stride=2), _convolution(wide, wide)]
+        self.stages = nn.Sequential(*stages)
+        self.where = nn.Conv2d(wide, glances, 1)
+        self.token = nn.Linear(wide * glances, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, dim)."""
+        x = self.stages(x)
+        weights = self.where(x).flatten(2).softmax(-1)
+        token: Tensor = self.token((weights @ x.flatten(2).transpose(1, 2)).flatten(1))
+        return token
+
+
+class NoduleViT(nn.Module):
+    """Slice tokens -> transformer blocks -> class token -> nine heads.
+
+    Absent slices are masked out of the attention: what stands in their pixels changes nothing.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    pretrained : bool
+        Fetch timm's weights for ``config.transformer`` from the hub; patch and position embeddings are
+        resized to whole slices. Needs the transformer's own ``dim``, ``depth`` and ``heads``.
+    weights_file : str, optional
+        The same from a locally saved timm state.
+    """
+
+    target_mean: Tensor
+    target_std: Tensor
+    windows: Tensor
+
+    def __init__(self, config: ModelConfig, pretrained: bool = False, weights_file: str | None = None) -> None:
+        super().__init__()
+        self.config = config
+        layout = config.layout
+        size = {"embed_dim": config.dim, "depth": config.depth, "num_heads": config.heads}
+        rows = math.ceil(layout.slices * len(layout.planes) / layout.columns)
+        self.vit = timm.create_model(
+            config.transformer,
+            pretrained=pretrained or weights_file is not None,
+            pretrained_cfg_overlay={"file": weights_file} if weights_file else None,
+            img_size=(rows * layout.pixels, layout.columns * layout.pixels),
+            patch_size=layout.pixels,
+            in_chans=config.channels,
+            num_classes=0,
+            proj_drop_rate=config.drop,
+            **{name: value for name, value in size.items() if value is not None},
+        )
+        dim = self.vit.embed_dim
+        if config.embedding == "conv":
+            self.vit.patch_embed = SliceEncoder(config.channels, dim)
+        if config.position == "mm":
+            self.vit.pos_embed = None
+            self.plane = nn.Embedding(len(PLANES), dim)
+            self.offset = nn.Linear(dim, dim)
+        self.heads = nn.ModuleDict(
+            {
+                grade.name: nn.Sequential(
+                    nn.Linear(dim, dim // 2),
+                    nn.GELU(),
+                    nn.Dropout(config.drop),
+                    nn.Linear(dim // 2, 2 + len(CALCIFICATION_PATTERNS) if grade.name == "calcification" else 1),
+                )
+                for grade in GRADES
+            }
+        )
+        self.register_buffer("target_mean", torch.zeros(len(GRADES)))
+        self.register_buffer("target_std", torch.ones(len(GRADES)))
+        self.register_buffer("windows", torch.tensor(config.windows), persistent=False)
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Grades of B nodules in grade units (diameter in mm)."""
+        return self.read(self.raw(self.tokens(batch), batch))
+
+    def channels(self, batch: Batch) -> Tensor:
+        """The valid slices as the encoder sees them: (N, C, h, w), HU windows scaled to -1..1, then outline."""
+        hu = batch.pixels[batch.valid][:, None]
+        low, high = self.windows[:, 0, None, None], self.windows[:, 1, None, None]
+        channels = ((hu - low) / (high - low)).clamp(0, 1) * 2 - 1
+        if self.config.outline:
+            channels = torch.cat([channels, batch.outline[batch.valid][:, None]], 1)
+        return channels
+
+    def tokens(self, batch: Batch) -> Tensor:
+        """One token a slice with its place in it, (B, S, dim); zeros where there is no slice."""
+        return self.place(self.embed(self.channels(batch)), batch)
+
+    def place(self, encoded: Tensor, batch: Batch) -> Tensor:
+        """Encoded valid slices (N, dim) at their places, (B, S, dim), each knowing where it lies."""
+        tokens = encoded.new_zeros(*batch.valid.shape, encoded.shape[-1])
+        tokens[batch.valid] = encoded
+        if self.config.position == "slot":
+            prefix = self.vit.num_prefix_tokens
+            return tokens + self.vit.pos_embed[:, prefix : prefix + tokens.shape[1]]
+        return tokens + self.offset(_waves(batch.offset_mm, tokens.shape[-1])) + self.plane(batch.plane)
+
+    def embed(self, channels: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, dim): the patch embedding of one whole slice."""
+        embedded: Tensor = self.vit.patch_embed(channels)
+        return embedded.flatten(1)
+
+    def raw(self, tokens: Tensor, batch: Batch) -> Tensor:
+        """The heads' own numbers, (B, 9 + 6), from slice tokens (B, S, dim).
+
+        The first nine are standardised grades (diameter: log2 mm), then calcification's presence (logit) and
+        its patterns (logits).
+        """
+        filled = batch.valid.any(0)
+        tokens, valid = tokens[:, filled], batch.valid[:, filled]
+        start = self.vit.cls_token.expand(len(tokens), -1, -1)
+        if self.config.position == "slot":
+            start = start + self.vit.pos_embed[:, :1]
+        x = torch.cat([start, tokens], 1)
+        seen = torch.cat([valid.new_ones(len(tokens), 1), valid], 1)
+        for block in self.vit.blocks:
+            x = block(x, attn_mask=seen[:, None, None, :])
+        summary = self.vit.norm(x)[:, 0]
+        heads = [self.heads[grade.name](summary) for grade in GRADES]
+        return torch.cat([head[:, :1] for head in heads] + [head[:, 1:] for head in heads], 1)
+
+    def read(self, raw: Tensor) -> Prediction:
+        """Standardised head outputs (B, 15) in grade units."""
+        nine = len(GRADES)
+        values = raw[:, :nine] * self.target_std + self.target_mean
+        logarithmic = torch.tensor([grade.logarithmic for grade in GRADES], device=raw.device)
+        grades = torch.where(logarithmic, torch.exp2(values.clamp(max=10)), values)
+        return Prediction(grades, raw[:, nine].sigmoid(), raw[:, nine + 1 :].softmax(-1))
+
+
+def paper_config(layout: Layout = LAYOUTS["native"]) -> ModelConfig:
+    """The paper's transformer: linear patch embedding, learned places, three windows, ImageNet-sized ViT."""
+    return replace(
+        ModelConfig(layout),
+        windows=WINDOWS[:3],
+        outline=False,
+        transformer="vit_base_patch32_224",
+        dim=None,
+        depth=None,
+        heads=None,
+        embedding="linear",
+        position="slot",
+        drop=0.0,
+    )
+
+
+def _convolution(before: int, after: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, stride, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
+    )
+
+
+def _waves(offset_mm: Tensor, dim: int) -> Tensor:
+    """Sines and cosines of an offset, wavelengths 4 to 200 mm in geometric steps: (B, S) -> (B, S, dim)."""
+    wavelength = torch.logspace(math.log10(4.0), math.log10(200.0), dim // 2, device=offset_mm.device)
+    angle = offset_mm[..., None] * (2 * math.pi / wavelength)
+    return torch.cat([angle.sin(), angle.cos()], -1)

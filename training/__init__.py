@@ -1,0 +1,1 @@
+"""Reproduces the weights that ship and the study behind them: ``python -m training --help``."""
