@@ -146,10 +146,10 @@ def test_texture_and_calcification_show_in_the_ct(made: Made) -> None:
 
 def test_spicules_reach_out_of_the_spiculated_nodule_alone(made: Made) -> None:
     def around(label: str) -> float:
-        """Share of dense voxels 2 to 5 voxels outside what any reader drew, in the nodule's own slices."""
+        """Share of dense voxels 2 to 4 voxels outside the consensus, in the same slices."""
         nodule = made.nodules[label]
-        mask = nodule.share.array > 0
-        near, far = (binary_dilation(mask, np.ones((1, 3, 3)), iterations=n) for n in (2, 5))
+        mask = nodule.consensus.array > 0
+        near, far = (binary_dilation(mask, np.ones((1, 3, 3)), iterations=n) for n in (2, 4))
         return float(np.mean(box(made, nodule)[far & ~near] > -650))
 
     strands = around("spiculated")
