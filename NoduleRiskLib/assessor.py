@@ -96,9 +96,7 @@ class Assessor:
             self._put_on(torch.device("cpu"))
             torch.cuda.empty_cache()
             warning = f"{name} ran out of memory: assessed on the CPU instead."
-            return [
-                _warned(assessment, warning) for assessment in self._assess(volume, points, heatmaps, progress)
-            ]
+            return [_warned(assessment, warning) for assessment in self._assess(volume, points, heatmaps, progress)]
 
     def _assess(
         self,
@@ -169,9 +167,7 @@ class Assessor:
         return Estimate(grade, value, grade.clip(ends[0]), grade.clip(ends[1]), percentile)
 
     def _nothing(self, volume: Volume, point: Point) -> Assessment:
-        warning = (
-            f"No nodule was found under {point.label}: if you see one there, put the point nearer to its middle."
-        )
+        warning = f"No nodule was found under {point.label}: if you see one there, put the point nearer to its middle."
         return Assessment(
             point.label, point.ras, None, warnings=(*volume.warnings, warning), model_id=self.package.model_id
         )
@@ -199,7 +195,7 @@ def _warnings(volume: Volume, point: Point, extent: Extent) -> tuple[str, ...]:
     size = np.array(volume.array.shape[::-1])
     if (corners.min(0) < 0.6).any() or (corners.max(0) > size - 1.6).any():
         found.append(
-            f"The nodule under {point.label} reaches the edge of the scan: if it goes on beyond, size and grades are off."
+            f"The nodule under {point.label} reaches the edge of the scan: beyond it, size and grades are unknown."
         )
     if not TRAINED_MM[0] <= extent.diameter_mm <= TRAINED_MM[1]:
         found.append(

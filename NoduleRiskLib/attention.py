@@ -11,8 +11,8 @@ from torch import Tensor
 
 from .assessment import Heatmap
 from .grades import GRADES
-from .mosaic import SliceStack
 from .model import Batch, NoduleViT, collate
+from .mosaic import SliceStack
 from .volume import Array
 
 #: What a pixel is compared with: the same place as plain lung, outside of any outline.

@@ -98,7 +98,9 @@ GRADES = (
         ("non-solid (ground glass)", "non-solid to part-solid", "part-solid", "part-solid to solid", "solid"),
         "no clear bearing: part-solid is the most suspicious",
     ),
-    Grade("calcification", 1, 6, ("popcorn", "laminated", "solid", "non-central", "central", "absent"), "more suspicious"),
+    Grade(
+        "calcification", 1, 6, ("popcorn", "laminated", "solid", "non-central", "central", "absent"), "more suspicious"
+    ),
     Grade("diameter", 2, 60, (), "more suspicious", unit="mm", logarithmic=True),
     Grade(
         "malignancy",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -35,9 +36,7 @@ class Locator(nn.Module):
         self.down = nn.ModuleList(
             nn.Sequential(_convolution(a, b), _convolution(b, b)) for a, b in zip(before, widths, strict=False)
         )
-        self.up = nn.ModuleList(
-            _convolution(deep + shallow, shallow) for shallow, deep in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.up = nn.ModuleList(_convolution(deep + shallow, shallow) for shallow, deep in pairwise(widths))
         self.last = nn.Conv2d(widths[0], 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:

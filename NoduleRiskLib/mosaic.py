@@ -55,7 +55,9 @@ class Layout:
         if unknown or not self.planes:
             raise NoduleRiskError(f"A layout's planes are some of {', '.join(PLANES)}, not {self.planes}.")
         if self.slices < 1 or self.pixels < 1 or self.pixel_mm <= 0 or (self.step_mm is not None and self.step_mm <= 0):
-            raise NoduleRiskError(f"The layout {self.name!r} needs at least one slice, one pixel and positive spacings.")
+            raise NoduleRiskError(
+                f"The layout {self.name!r} needs at least one slice, one pixel and positive spacings."
+            )
 
     @property
     def columns(self) -> int:

@@ -101,7 +101,10 @@ class ModelPackage:
         from .locate import Locator
         from .model import NoduleViT
 
-        weights = {name: value.float() if value.is_floating_point() else value for name, value in load_file(self.path / WEIGHTS).items()}
+        weights = {
+            name: value.float() if value.is_floating_point() else value
+            for name, value in load_file(self.path / WEIGHTS).items()
+        }
         try:
             graders = [NoduleViT(self.config) for _ in range(self.settings["folds"])]
             locators = [Locator() for _ in range(self.settings["folds"])]
@@ -143,7 +146,9 @@ def load(path: Path | str = SHIPPED) -> ModelPackage:
     """
     path = Path(path)
     if not path.is_dir():
-        raise NoduleRiskError(f"There is no model package at {path}: name a folder that holds {SETTINGS} and {WEIGHTS}.")
+        raise NoduleRiskError(
+            f"There is no model package at {path}: name a folder that holds {SETTINGS} and {WEIGHTS}."
+        )
     missing = [name for name in (SETTINGS, WEIGHTS, CARD) if not (path / name).is_file()]
     if missing:
         raise NoduleRiskError(f"The model package {path} lacks {', '.join(missing)}: fetch it again.")
@@ -154,7 +159,9 @@ def load(path: Path | str = SHIPPED) -> ModelPackage:
         hashes, own = settings["sha256"], settings["sha256_of_settings"]
         weights, card, name = hashes[WEIGHTS], hashes[CARD], str(settings["name"])
     except (ValueError, KeyError, TypeError) as error:
-        raise NoduleRiskError(f"{path / SETTINGS} is not a model package's settings file: fetch the package again.") from error
+        raise NoduleRiskError(
+            f"{path / SETTINGS} is not a model package's settings file: fetch the package again."
+        ) from error
     if newest > FORMAT:
         raise NoduleRiskError(
             f"The model package {path} has format {newest}, this NoduleRisk reads up to {FORMAT}: update NoduleRisk."
@@ -166,9 +173,11 @@ def load(path: Path | str = SHIPPED) -> ModelPackage:
     ):
         if expected != found:
             raise NoduleRiskError(
-                f"{path / file} was altered or is incomplete (its SHA-256 is not the recorded one): fetch the package again."
+                f"{path / file} was altered or is incomplete (its SHA-256 differs): fetch the package again."
             )
-    return ModelPackage(path, name, hashlib.sha256(text).hexdigest(), settings, (path / CARD).read_text(encoding="utf-8"))
+    return ModelPackage(
+        path, name, hashlib.sha256(text).hexdigest(), settings, (path / CARD).read_text(encoding="utf-8")
+    )
 
 
 def save(

@@ -1,4 +1,4 @@
-"""A synthetic chest CT whose nodules have the shapes that LIDC's readers drew: what demo, tests and Sample Data open."""
+"""A synthetic chest CT whose nodules have the shapes that LIDC readers drew: what demo, tests and Sample Data open."""
 
 from __future__ import annotations
 
@@ -167,7 +167,8 @@ def _nodule(rng: np.random.Generator, hu: Array, lung: Array, told: dict[str, An
     agreed = np.argwhere(outlines.mean(0) >= 0.5) * step
     middle = agreed.mean(0)
     reach = agreed.max(0) - middle
-    place = (_on_the_wall if told["label"] in ON_THE_WALL else _in_the_lung)(hu, lung, PLACES[told["label"]], reach)
+    wish = PLACES[told["label"]]
+    place = _on_the_wall(lung, wish, reach) if told["label"] in ON_THE_WALL else _in_the_lung(hu, lung, wish, reach)
     axes = axes_mm()
     span = np.array(outlines.shape[1:]) * step
     first = [int(np.searchsorted(axis, p - m)) for axis, p, m in zip(axes, place, middle, strict=True)]
@@ -219,8 +220,8 @@ def _in_the_lung(hu: Array, lung: Array, wish: tuple[float, ...], reach: Array) 
     return np.array((z[k, 0, 0], y[0, j, 0], x[0, 0, i]), float)
 
 
-def _on_the_wall(hu: Array, lung: Array, wish: tuple[float, ...], reach: Array) -> Array:
-    """The place (z, y, x in mm) level with ``wish`` (x, y, z) where the nodule's left side meets the left chest wall."""
+def _on_the_wall(lung: Array, wish: tuple[float, ...], reach: Array) -> Array:
+    """The place (z, y, x in mm) level with ``wish`` (x, y, z) where the nodule's left side meets the chest wall."""
     z, y, x = axes_mm(COARSE)
     row = lung[np.argmin(abs(z - wish[2])), np.argmin(abs(y - wish[1]))]
     wall = x[np.flatnonzero(row < 0).max()]

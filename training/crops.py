@@ -46,8 +46,8 @@ class Nodule:
 
     def share(self) -> Volume:
         """Share of the readers who marked each voxel, float32, 0 to 1."""
-        mean = np.mean([reader.array for reader in self.readers], axis=0, dtype=np.float32) / 255
-        return Volume(mean, self.readers[0].ijk_to_ras)
+        mean = np.mean([reader.array for reader in self.readers], axis=0, dtype=np.float32)
+        return Volume(np.asarray(mean / 255), self.readers[0].ijk_to_ras)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ def nodule_table(data: Path) -> pd.DataFrame:
     path = data / "lidc" / "nodules.csv"
     if not path.is_file():
         raise NoduleRiskError(
-            f"There is no data set at {data}: point --data or NODULERISK_DATA to the folder that holds lidc/nodules.csv."
+            f"There is no data set at {data}: point --data or NODULERISK_DATA to the folder of lidc/nodules.csv."
         )
     table = pd.read_csv(path, dtype={"annotation_ids": str})
     official = table[table.luna16_fold >= 0].groupby("patient_id").luna16_fold.first()
@@ -113,10 +113,10 @@ def read_nodule(data: Path, nodule_id: str, cube: bool = False) -> Nodule:
 def labels(table: pd.DataFrame, data: Path) -> pd.DataFrame:
     """The table with the readers' mean of each grade (columns named as in ``GRADE_NAMES``).
 
-    ``outlines`` counts the readers whose outline holds a voxel; ``diameter`` is the Fleischner diameter of each reader's outline, averaged over readers, in mm;
-    ``calcified`` the share of readers who saw calcification, ``pattern_1`` .. ``pattern_5`` the share of
-    those who gave each pattern (0 where nobody saw any), ``suspicious`` whether at least half gave
-    malignancy 4 or 5.
+    ``outlines`` counts the readers whose outline holds a voxel; ``diameter`` is the Fleischner diameter of each
+    reader's outline, averaged over readers, in mm; ``calcified`` the share of readers who saw calcification,
+    ``pattern_1`` .. ``pattern_5`` the share of those who gave each pattern (0 where nobody saw any),
+    ``suspicious`` whether at least half gave malignancy 4 or 5.
     """
     grades = reader_grades()
     rows = []

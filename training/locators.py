@@ -99,7 +99,9 @@ def outline_loss(logits: Tensor, target: Tensor) -> Tensor:
     return 10 * cross + (1 - dice).mean() if holds.any() else 10 * cross
 
 
-def _epoch(fold: int, crops: Stacks, cubes: Stacks, run: LocatorRun, rng: np.random.Generator, epoch: int) -> list[Example]:
+def _epoch(
+    fold: int, crops: Stacks, cubes: Stacks, run: LocatorRun, rng: np.random.Generator, epoch: int
+) -> list[Example]:
     examples: list[Example] = []
     for stacks, count in ((crops, run.crop_slices), (cubes, run.cube_slices)):
         table = stacks.table
@@ -111,7 +113,7 @@ def _epoch(fold: int, crops: Stacks, cubes: Stacks, run: LocatorRun, rng: np.ran
             examples += _shifted_aside(nodule, max(1, count // 6), rng)
             examples += _elsewhere(nodule, max(1, count // 4), rng)
             examples += _another_scan(nodule, cubes, trains_fold=fold, count=max(1, count // 6), rng=rng)
-    rng.shuffle(examples)  # type: ignore[arg-type]
+    rng.shuffle(examples)
     return examples
 
 
@@ -193,7 +195,9 @@ def _elsewhere(nodule: _Nodule, count: int, rng: np.random.Generator) -> list[Ex
     return examples
 
 
-def _another_scan(nodule: _Nodule, cubes: Stacks, trains_fold: int, count: int, rng: np.random.Generator) -> list[Example]:
+def _another_scan(
+    nodule: _Nodule, cubes: Stacks, trains_fold: int, count: int, rng: np.random.Generator
+) -> list[Example]:
     """What lies beyond the nodule's end, borrowed from another patient's cube, far from that one's nodule."""
     table = cubes.table
     donors = np.flatnonzero((table.fold != trains_fold) & (table.patient_id != SAMPLE_PATIENT))
@@ -215,7 +219,13 @@ def _another_scan(nodule: _Nodule, cubes: Stacks, trains_fold: int, count: int, 
         # Right beyond the end the neighbour on the point's side still is the nodule's own last slice.
         nearer = nodule.pixels[end] if rng.random() < 0.3 else donor.pixels[near]
         examples.append(
-            Example(pixels, _window(nearer, centre), _window(nodule.pixels[p], centre), beyond, np.zeros(pixels.shape, np.float32))
+            Example(
+                pixels,
+                _window(nearer, centre),
+                _window(nodule.pixels[p], centre),
+                beyond,
+                np.zeros(pixels.shape, np.float32),
+            )
         )
     return examples
 

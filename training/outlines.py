@@ -80,7 +80,9 @@ def pipeline_stack(volume: Volume, extent: Extent, layout: Layout) -> SliceStack
 def oracle_stack(nodule: Nodule, layout: Layout) -> SliceStack | None:
     """The slices of the readers' consensus, with the share of readers as outline; ``None`` if they agree on none."""
     extent = consensus(nodule)
-    return extent and cut(nodule.volume, extent.centre_ras, layout, extent.bounds_ras, nodule.share())
+    if extent is None:
+        return None
+    return cut(nodule.volume, extent.centre_ras, layout, extent.bounds_ras, nodule.share())
 
 
 def consensus(nodule: Nodule, volume: Volume | None = None) -> Extent | None:
@@ -104,9 +106,7 @@ def agreement(truth: Extent, found: Extent) -> tuple[float, float, float]:
     return float(dice), float(low), float(high)
 
 
-def _build(
-    table: pd.DataFrame, data: Path, locators: Sequence[Locator], folder: Path, cubes: bool, seed: int
-) -> None:
+def _build(table: pd.DataFrame, data: Path, locators: Sequence[Locator], folder: Path, cubes: bool, seed: int) -> None:
     parts: dict[str, list[Array]] = {"pixels": [], "share": [], "located": [], "offset_mm": []}
     rows = []
     for row in track(list(table.itertuples()), f"Locating {folder.name}", transient=True):
@@ -125,7 +125,9 @@ def _build(
         readers = [sample(reader, places, outside=0.0) for reader in nodule.readers]
         readers += [np.zeros(places.shape[:-1])] * (4 - len(readers))
         for name, part in zip(
-            parts, (stack.pixels[valid], np.stack(readers, 1), np.stack(outlines, 1), stack.offset_mm[valid]), strict=True
+            parts,
+            (stack.pixels[valid], np.stack(readers, 1), np.stack(outlines, 1), stack.offset_mm[valid]),
+            strict=True,
         ):
             kind = {"pixels": np.int16, "offset_mm": np.float32}.get(name, np.uint8)
             parts[name].append(part.astype(kind) if kind == np.float32 else np.round(part).astype(kind))

@@ -307,7 +307,7 @@ def _held_out(
     rng = np.random.default_rng(0)
     for begin in range(0, len(held), run.batch):
         rows = np.arange(begin, min(begin + run.batch, len(held)))
-        batch, _ = compose(training, [held[i] for i in rows], rng, False, run.config.layout.pixels)
+        batch, _ = compose(training, [held[int(i)] for i in rows], rng, False, run.config.layout.pixels)
         tasks, _ = losses_of(model, batch.to(device), labels[rows], device)
         total += tasks.cpu() * len(rows)
     return float(total.mean() / max(len(held), 1))

@@ -215,7 +215,7 @@ def test_the_outlines_are_those_of_the_data_set() -> None:
 
 
 def ring(size: int, first: int) -> list[int]:
-    """A square polygon whose corners are neighbouring pixels, as x, y, x, y, ..., from ``first`` to ``first + size``."""
+    """A square polygon whose corners are neighbouring pixels, as x, y, x, y, ..., from ``first`` on."""
     side = np.arange(size)
     x = np.concatenate([side, np.full(size, size), size - side, np.zeros(size, int)])
     return (np.stack([x, np.roll(x, size)], 1) + first).ravel().tolist()

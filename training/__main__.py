@@ -1,0 +1,135 @@
+"""The command line of the training: from the data folder to tables and the model package."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import torch
+import typer
+from rich.console import Console
+
+from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.package import SHIPPED
+
+from . import crossval
+from .crops import FOLDS
+from .evaluate import markdown, outline_table
+from .export import export, tables
+from .locators import LocatorRun
+from .train import GraderRun
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+Data = Annotated[Path, typer.Option(envvar="NODULERISK_DATA", help="The folder that holds lidc/.")]
+Out = Annotated[Path, typer.Option(help="Caches, training states and tables; a killed run goes on from here.")]
+Device = Annotated[Optional[str], typer.Option(help="A torch device; without it a GPU if there is one.")]  # noqa: UP045
+Epochs = Annotated[Optional[int], typer.Option(help="Instead of the run's own number.")]  # noqa: UP045
+Limit = Annotated[Optional[int], typer.Option(help="Only so many nodules of each fold, to try things out.")]  # noqa: UP045
+Folds = Annotated[str, typer.Option(help="Which of the five folds, such as 0,2: to run several side by side.")]
+OUT = Path("out")
+ALL_FOLDS = ",".join(map(str, range(FOLDS)))
+
+
+@app.command()
+def extent(data: Data, out: Out = OUT, epochs: Epochs = None, limit: Limit = None, folds: Folds = ALL_FOLDS) -> None:
+    """Train the locators and score their outlines on crops and cubes that they never saw."""
+    study = _study(data, out, None, epochs, None, limit, folds)
+    found_by = crossval.locators(study)
+    parts = {
+        name: crossval.joined(crossval.outlines(study, found_by, cubes))
+        for name, cubes in (("crops with surroundings", False), ("cubes", True))
+    }
+    _write(out / "extent.md", markdown(outline_table(parts)), study.console)
+
+
+@app.command()
+def grades(
+    data: Data,
+    out: Out = OUT,
+    device: Device = None,
+    locator_epochs: Epochs = None,
+    epochs: Epochs = None,
+    limit: Limit = None,
+    folds: Folds = ALL_FOLDS,
+) -> None:
+    """Train the graders of some folds (all locators first, where they are not there yet)."""
+    study = _study(data, out, device, locator_epochs, epochs, limit, ALL_FOLDS)
+    located = crossval.outlines(study, crossval.locators(study))
+    crossval.graders(_study(data, out, device, locator_epochs, epochs, limit, folds), located)
+
+
+@app.command("all")
+def everything(
+    data: Data,
+    out: Out = OUT,
+    package: Annotated[Path, typer.Option(help="Where the model package goes.")] = SHIPPED,
+    version: Annotated[str, typer.Option(help="The package's version.")] = "0.1.0",
+    device: Device = None,
+    locator_epochs: Epochs = None,
+    epochs: Epochs = None,
+    limit: Limit = None,
+) -> None:
+    """From the data folder to the model package: locators, outlines, graders, tables, export."""
+    study = _study(data, out, device, locator_epochs, epochs, limit, ALL_FOLDS)
+    found_by = crossval.locators(study)
+    located = crossval.outlines(study, found_by)
+    trained = crossval.graders(study, located)
+    crops = crossval.out_of_fold(study, located, trained)
+    cubes = crossval.out_of_fold(study, crossval.outlines(study, found_by, cubes=True), trained, cubes=True)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, table in (("crops", crops), ("cubes", cubes)):
+        table.to_csv(out / f"out-of-fold-{name}.csv", index=False)
+    _write(out / "tables.md", tables(crops, cubes), study.console)
+    made = export(package, version, list(trained.values()), list(found_by.values()), crops, cubes)
+    study.console.print(f"{made.model_id} written to {made.path}")
+
+
+def _study(
+    data: Path,
+    out: Path,
+    device: str | None,
+    locator_epochs: int | None,
+    epochs: int | None,
+    limit: int | None,
+    folds: str,
+) -> crossval.Study:
+    try:
+        chosen = tuple(int(fold) for fold in folds.split(","))
+    except ValueError:
+        chosen = (-1,)
+    if not set(chosen) <= set(range(FOLDS)):
+        raise NoduleRiskError(f"The folds are numbers from 0 to {FOLDS - 1} with commas between, not {folds!r}.")
+    # One thread a run: the networks are small, and folds run side by side.
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    return crossval.Study(
+        data=data,
+        out=out,
+        locator=LocatorRun(epochs=locator_epochs or LocatorRun.epochs),
+        grader=GraderRun(epochs=epochs or GraderRun.epochs),
+        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        folds=chosen,
+        limit=limit,
+        console=Console(stderr=True),
+    )
+
+
+def _write(path: Path, text: str, console: Console) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    console.print(text, markup=False, soft_wrap=True)
+    console.print(f"Written to {path}")
+
+
+def main() -> None:
+    """Run the command line; what the user can mend becomes one sentence and exit code 2."""
+    try:
+        app()
+    except NoduleRiskError as error:
+        Console(stderr=True).print(str(error), style="bold red")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

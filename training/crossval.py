@@ -1,0 +1,162 @@
+"""Five folds by patient: locators, outlines, graders and what each says of the nodules it never saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from NoduleRiskLib.extent import measure
+from NoduleRiskLib.grades import GRADE_NAMES
+from NoduleRiskLib.locate import Locator
+from NoduleRiskLib.model import NoduleViT, collate
+from NoduleRiskLib.mosaic import SliceStack, cut
+
+from .crops import FOLDS, SAMPLE_PATIENT, WIDE, load, read_nodule
+from .locators import LocatorRun, train_locator
+from .outlines import Located, find, oracle_stack, pipeline_stack
+from .surroundings import extend
+from .train import GraderRun, train_grader
+
+
+@dataclass(frozen=True)
+class Study:
+    """Where a cross-validation reads and writes, and how it trains.
+
+    Attributes
+    ----------
+    data : Path
+        Holds ``lidc/``.
+    out : Path
+        Caches, states of training and tables; a second run goes on from what is there.
+    device : str
+        A torch device, for the graders; locators train on the CPU.
+    folds : tuple of int
+        Which of the five to run.
+    limit : int or None
+        Only so many nodules of each fold: for tests.
+    """
+
+    data: Path
+    out: Path
+    locator: LocatorRun = field(default_factory=LocatorRun)
+    grader: GraderRun = field(default_factory=GraderRun)
+    device: str = "cpu"
+    folds: tuple[int, ...] = tuple(range(FOLDS))
+    limit: int | None = None
+    console: Console = field(default_factory=Console)
+
+
+def locators(study: Study) -> dict[int, Locator]:
+    """One locator a fold, trained on the patients of the others."""
+    crops, cubes = load(study.data, study.out / "cache"), load(study.data, study.out / "cache", cubes=True)
+    return {
+        fold: train_locator(fold, crops, cubes, study.locator, study.out / "extent", study.console)
+        for fold in study.folds
+    }
+
+
+def outlines(study: Study, found_by: dict[int, Locator], cubes: bool = False) -> dict[int, Located]:
+    """The reference nodules of each fold as that fold's locator, which never saw them, finds them."""
+    table = load(study.data, study.out / "cache", cubes).table
+    table = table[table.in_luna16_reference]
+    return {
+        fold: find(
+            table[table.fold == fold].head(study.limit or len(table)).reset_index(drop=True),
+            study.data,
+            [locator],
+            study.out / "outlines" / f"{'cubes' if cubes else 'crops'}-{fold}",
+            cubes,
+        )
+        for fold, locator in found_by.items()
+    }
+
+
+def joined(located: dict[int, Located]) -> pd.DataFrame:
+    """The tables of all folds under each other."""
+    return pd.concat([part.table for part in located.values()], ignore_index=True)
+
+
+def graders(study: Study, located: dict[int, Located]) -> dict[int, NoduleViT]:
+    """One grader a fold, trained on the others' nodules, the sample's patient left out of all of them."""
+    kept = {fold: _without_sample(part) for fold, part in located.items()}
+    return {
+        fold: train_grader(
+            fold,
+            [part for other, part in kept.items() if other != fold],
+            study.grader,
+            study.out / "grades",
+            study.device,
+            study.console,
+        )
+        for fold in study.folds
+    }
+
+
+def out_of_fold(
+    study: Study, located: dict[int, Located], trained: dict[int, NoduleViT], cubes: bool = False
+) -> pd.DataFrame:
+    """What each fold's grader says of that fold's nodules.
+
+    Columns ``pipeline_{grade}``: at the extent that the pipeline found (NaN where it found no nodule), with
+    surroundings; ``oracle_{grade}``: at the readers' own outlines; ``count_mm``: slices times spacing of the crop.
+    """
+    tables = []
+    for fold, grader in trained.items():
+        part = located[fold]
+        stacks: dict[str, list[SliceStack | None]] = {"pipeline": [], "oracle": []}
+        for index, row in enumerate(track(list(part.table.itertuples()), f"Cutting fold {fold}", transient=True)):
+            nodule = read_nodule(study.data, row.nodule_id, cubes)
+            # The same surroundings as the locator saw: the same seed makes them.
+            rng = np.random.default_rng([0, *row.nodule_id.encode()])
+            volume = nodule.volume if cubes else extend(nodule, rng)
+            stack = cut(volume, np.zeros(3), WIDE)
+            found = np.zeros(stack.pixels.shape, np.float32)
+            here = slice(int(part.first[index]), int(part.first[index + 1]))
+            found[stack.valid] = part.located[here, 0] / np.float32(255)
+            extent = measure(stack, found)
+            layout = grader.config.layout
+            stacks["pipeline"].append(pipeline_stack(volume, extent, layout) if extent else None)
+            stacks["oracle"].append(oracle_stack(nodule, layout))
+        table = part.table.assign(count_mm=part.table.slices * part.table.slice_spacing_mm)
+        for name, kind in stacks.items():
+            values = grade_stacks(grader, kind)
+            table = table.assign(**{f"{name}_{grade}": values[:, g] for g, grade in enumerate(GRADE_NAMES)})
+            table[f"{name}_calcified"] = values[:, len(GRADE_NAMES)]
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+@torch.inference_mode()
+def grade_stacks(grader: NoduleViT, stacks: list[SliceStack | None], batch: int = 32) -> np.ndarray:
+    """The nine grades (grade units) and calcification's presence of each stack, (N, 10); NaN where there is none."""
+    values = np.full((len(stacks), len(GRADE_NAMES) + 1), np.nan)
+    device = grader.target_mean.device
+    known = [i for i, stack in enumerate(stacks) if stack is not None]
+    for begin in range(0, len(known), batch):
+        rows = known[begin : begin + batch]
+        prediction = grader(collate([stack for i in rows if (stack := stacks[i]) is not None]).to(device))
+        values[rows] = torch.cat([prediction.grades, prediction.calcified[:, None]], 1).cpu().numpy()
+    return values
+
+
+def _without_sample(located: Located) -> Located:
+    """Without the sample's patient: its nodules' slices stay in the arrays, no row points to them."""
+    keep = np.flatnonzero((located.table.patient_id != SAMPLE_PATIENT).to_numpy())
+    if len(keep) == len(located.table):
+        return located
+    counts = np.diff(located.first)
+    slices = np.concatenate([np.arange(located.first[i], located.first[i + 1]) for i in keep])
+    return Located(
+        located.table.iloc[keep].reset_index(drop=True),
+        located.pixels[slices],
+        located.share[slices],
+        located.located[slices],
+        located.offset_mm[slices],
+        np.cumsum([0, *counts[keep]]),
+    )
