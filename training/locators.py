@@ -80,7 +80,9 @@ def train_locator(fold: int, crops: Stacks, cubes: Stacks, run: LocatorRun, fold
             for group in optimizer.param_groups:
                 group["lr"] = rate
             x, target = _batch(examples[step * run.batch : (step + 1) * run.batch], rng)
-            loss = outline_loss(locator(x), target)
+            with torch.autocast(x.device.type, torch.bfloat16):
+                logits = locator(x)
+            loss = outline_loss(logits.float(), target)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -92,7 +92,7 @@ def train_grader(
     labels = read_labels(table)
     inner = _inner_patients(table, run, fold)
     torch.manual_seed(run.seed * 100 + fold)
-    model = NoduleViT(run.config).to(device)
+    model = NoduleViT(run.config).to(device, memory_format=torch.channels_last)
     model.target_mean.copy_(labels.grades[~inner].mean(0))
     model.target_std.copy_(labels.grades[~inner].std(0))
     optimizer = torch.optim.AdamW(model.parameters(), lr=run.learning_rate, weight_decay=run.weight_decay)
@@ -160,7 +160,8 @@ def losses_of(model: NoduleViT, batch: Batch, wanted: Labels, device: str) -> tu
     The latter: cross-entropy of the share of readers who saw calcification, and of their patterns.
     """
     nine = len(GRADES)
-    raw = model.raw(model.tokens(batch), batch)
+    with torch.autocast(batch.pixels.device.type, torch.bfloat16):
+        raw = model.raw(model.tokens(batch), batch).float()
     standardised = (wanted.grades.to(device) - model.target_mean) / model.target_std
     tasks = 0.5 * (raw[:, :nine] - standardised).square().mean(0)
     calcified, patterns = wanted.calcified.to(device), wanted.patterns.to(device)
