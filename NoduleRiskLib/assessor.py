@@ -9,20 +9,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from . import cautions
 from .assessment import Assessment, Calcification, Estimate
 from .attention import explain
 from .errors import NoduleRiskError
 from .extent import Extent
-from .grades import CALCIFICATION_PATTERNS, GRADES
+from .grades import CALCIFICATION_PATTERNS, GRADE_NAMES, GRADES, Grade
 from .locate import locate
 from .model import Prediction, collate
 from .mosaic import SliceStack, cut
 from .package import SHIPPED, ModelPackage, load
 from .points import Point
-from .volume import Array, Volume
+from .volume import Volume
 
-#: Sizes that LIDC's readers graded: beyond them the model guesses.
-TRAINED_MM = (3.0, 40.0)
 BATCH = 16
 
 
@@ -89,14 +88,15 @@ class Assessor:
             raise NoduleRiskError(
                 f"{_listed(outside)} outside the CT: move or remove what is not on the image, then assess again."
             )
+        general = volume.warnings + cautions.of_volume(volume)
         try:
-            return self._assess(volume, points, heatmaps, progress)
+            return self._assess(volume, points, heatmaps, progress, general)
         except torch.cuda.OutOfMemoryError:
             name = self.device_name
             self._put_on(torch.device("cpu"))
             torch.cuda.empty_cache()
-            warning = f"{name} ran out of memory: assessed on the CPU instead."
-            return [_warned(assessment, warning) for assessment in self._assess(volume, points, heatmaps, progress)]
+            general += (f"{name} ran out of memory: assessed on the CPU instead.",)
+            return self._assess(volume, points, heatmaps, progress, general)
 
     def _assess(
         self,
@@ -104,6 +104,7 @@ class Assessor:
         points: Sequence[Point],
         heatmaps: bool,
         progress: Callable[[int, int], None] | None,
+        general: tuple[str, ...],
     ) -> list[Assessment]:
         assessments: list[Assessment] = []
         for start in range(0, len(points), BATCH):
@@ -118,10 +119,12 @@ class Assessor:
             found = [stack for stack in stacks if stack is not None]
             predictions = iter(self._grade(found) if found else [])
             for point, extent, stack in zip(some, extents, stacks, strict=True):
+                warnings = general + cautions.of_place(volume, point)
                 if extent is None or stack is None:
-                    assessments.append(self._nothing(volume, point))
+                    assessments.append(self._nothing(point, warnings))
                 else:
-                    assessments.append(self._assessment(volume, point, extent, stack, next(predictions), heatmaps))
+                    warnings += cautions.of_extent(volume, point, extent)
+                    assessments.append(self._assessment(point, extent, stack, next(predictions), heatmaps, warnings))
                 if progress:
                     progress(len(assessments), len(points))
         return assessments
@@ -135,42 +138,44 @@ class Assessor:
         return [Prediction(*(values[i] for values in mean)) for i in range(len(stacks))]
 
     def _assessment(
-        self, volume: Volume, point: Point, extent: Extent, stack: SliceStack, prediction: Prediction, heatmaps: bool
+        self,
+        point: Point,
+        extent: Extent,
+        stack: SliceStack,
+        prediction: Prediction,
+        heatmaps: bool,
+        warnings: tuple[str, ...],
     ) -> Assessment:
-        estimates = tuple(self._estimate(g, float(value)) for g, value in enumerate(prediction.grades))
+        values = [float(value) for value in prediction.grades]
         pattern = int(prediction.pattern.argmax())
         intercept, slope = self._settings.suspicion
         return Assessment(
             label=point.label,
             point_ras=point.ras,
             extent=extent,
-            estimates=estimates,
+            estimates=tuple(self._estimate(grade, value) for grade, value in zip(GRADES, values, strict=True)),
             calcification=Calcification(
                 float(prediction.calcified), CALCIFICATION_PATTERNS[pattern], float(prediction.pattern[pattern])
             ),
-            suspicion_probability=1 / (1 + math.exp(-intercept - slope * float(prediction.grades[-1]))),
+            suspicion_probability=1 / (1 + math.exp(-intercept - slope * values[GRADE_NAMES.index("malignancy")])),
             stack=stack,
             heatmaps=explain(self._graders, stack) if heatmaps else {},
-            warnings=volume.warnings + _warnings(volume, point, extent),
+            warnings=warnings,
             model_id=self.package.model_id,
         )
 
-    def _estimate(self, g: int, value: float) -> Estimate:
-        grade = GRADES[g]
+    def _estimate(self, grade: Grade, value: float) -> Estimate:
         value = grade.clip(value)
         low, high = self._settings.interval[grade.name]
         ends = (value * 2**low, value * 2**high) if grade.logarithmic else (value + low, value + high)
         levels = self._settings.reference[grade.name]
         # Many nodules share one grade: their middle stands for them.
-        below, upto = np.searchsorted(levels, [value, value], "left")[0], np.searchsorted(levels, value, "right")
-        percentile = float((below + upto) / 2 / len(levels) * 100)
-        return Estimate(grade, value, grade.clip(ends[0]), grade.clip(ends[1]), percentile)
+        rank = np.mean([np.searchsorted(levels, value, side) for side in ("left", "right")])
+        return Estimate(grade, value, grade.clip(ends[0]), grade.clip(ends[1]), float(100 * rank / len(levels)))
 
-    def _nothing(self, volume: Volume, point: Point) -> Assessment:
+    def _nothing(self, point: Point, warnings: tuple[str, ...]) -> Assessment:
         warning = f"No nodule was found under {point.label}: if you see one there, put the point nearer to its middle."
-        return Assessment(
-            point.label, point.ras, None, warnings=(*volume.warnings, warning), model_id=self.package.model_id
-        )
+        return Assessment(point.label, point.ras, None, warnings=(*warnings, warning), model_id=self.package.model_id)
 
     def _put_on(self, device: torch.device) -> None:
         self._device = device
@@ -188,36 +193,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _warnings(volume: Volume, point: Point, extent: Extent) -> tuple[str, ...]:
-    """One sentence for everything that makes the grades of this nodule less sure than usual."""
-    found = []
-    corners = volume.to_ijk(extent.outline.to_ras(_corners(extent.outline.array > 0.5)))
-    size = np.array(volume.array.shape[::-1])
-    if (corners.min(0) < 0.6).any() or (corners.max(0) > size - 1.6).any():
-        found.append(
-            f"The nodule under {point.label} reaches the edge of the scan: beyond it, size and grades are unknown."
-        )
-    if not TRAINED_MM[0] <= extent.diameter_mm <= TRAINED_MM[1]:
-        found.append(
-            f"The nodule under {point.label} measures {extent.diameter_mm:.1f} mm; "
-            f"the model knows nodules of {TRAINED_MM[0]:.0f} to {TRAINED_MM[1]:.0f} mm."
-        )
-    return tuple(found)
-
-
-def _corners(inside: Array) -> Array:
-    """The voxels (i, j, k) at the ends of a mask along each of its axes."""
-    at = np.argwhere(inside)[:, ::-1]
-    return at[np.concatenate([at.argmin(0), at.argmax(0)])]
-
-
 def _listed(labels: Sequence[str]) -> str:
     if len(labels) == 1:
         return f"The point {labels[0]} lies"
     return f"The points {', '.join(labels[:-1])} and {labels[-1]} lie"
-
-
-def _warned(assessment: Assessment, warning: str) -> Assessment:
-    from dataclasses import replace
-
-    return replace(assessment, warnings=(*assessment.warnings, warning))

@@ -92,7 +92,7 @@ def train_grader(
     labels = read_labels(table)
     inner = _inner_patients(table, run, fold)
     torch.manual_seed(run.seed * 100 + fold)
-    model = NoduleViT(run.config).to(device, memory_format=torch.channels_last)
+    model = NoduleViT(run.config).to(device).to(memory_format=torch.channels_last)
     model.target_mean.copy_(labels.grades[~inner].mean(0))
     model.target_std.copy_(labels.grades[~inner].std(0))
     optimizer = torch.optim.AdamW(model.parameters(), lr=run.learning_rate, weight_decay=run.weight_decay)

@@ -1,0 +1,80 @@
+"""What a radiologist would believe too easily if unusual scans and places were not pointed out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from NoduleRiskLib import cautions
+from NoduleRiskLib.extent import measure
+from NoduleRiskLib.mosaic import Layout, cut
+from NoduleRiskLib.points import Point
+from NoduleRiskLib.volume import Array, Volume
+
+SPACING = (2.0, 1.0, 1.0)
+
+
+def body(spacing_mm: tuple[float, float, float] = SPACING, blood_hu: float = 45) -> Volume:
+    """A box of soft tissue (200 x 160 mm, 160 mm high) in air with a lung left of the midline and a heart right."""
+    k_mm, j_mm, i_mm = spacing_mm
+    z, y, x = np.ix_(np.arange(0, 160, k_mm), np.arange(-100, 100, j_mm), np.arange(-130, 130, i_mm))
+    hu = np.full(np.broadcast_shapes(z.shape, y.shape, x.shape), -1000.0)
+    hu[np.broadcast_to((abs(y) < 80) & (abs(x) < 100), hu.shape)] = 40
+    hu[np.broadcast_to((abs(y) < 60) & (x > 20) & (x < 90), hu.shape)] = -850
+    hu[(z - 80) ** 2 + y**2 + (x + 40) ** 2 < 30**2] = blood_hu
+    # Spine: bright, but too slim to be a blood pool.
+    hu[np.broadcast_to((abs(y - 65) < 11) & (abs(x) < 11), hu.shape)] = 250
+    matrix = np.array([[-i_mm, 0, 0, 130], [0, -j_mm, 0, 100], [0, 0, k_mm, 0], [0, 0, 0, 1.0]])
+    return Volume(hu.astype(np.int16), matrix)
+
+
+def place(x_left: float, y_back: float, z_up: float) -> Point:
+    return Point("P", (-x_left, -y_back, z_up))
+
+
+@pytest.mark.parametrize(
+    ("point", "words"),
+    [
+        (place(55, 0, 80), None),
+        (place(88, 0, 80), None),
+        (place(-123, -90, 80), "only air"),
+        (place(-60, 40, 80), "No lung lies"),
+    ],
+    ids=["in the lung", "on the chest wall", "outside the body", "in the other side's tissue"],
+)
+def test_a_point_where_no_lung_is_gets_said_so(point: Point, words: str | None) -> None:
+    found = cautions.of_place(body(), point)
+    assert len(found) == (words is not None)
+    assert all(words is not None and words in sentence and "P" in sentence for sentence in found)
+
+
+def test_enhanced_blood_is_told_from_plain_blood_and_from_bone() -> None:
+    assert not cautions.has_contrast(body(blood_hu=45))
+    assert cautions.has_contrast(body(blood_hu=280))
+    assert any("contrast" in sentence for sentence in cautions.of_volume(body(blood_hu=280)))
+
+
+def test_thick_slices_are_pointed_out() -> None:
+    assert cautions.of_volume(body()) == ()
+    (sentence,) = cautions.of_volume(body((5.0, 1.0, 1.0)))
+    assert "5.0 mm" in sentence
+
+
+def outlined(centre: Array, radius_mm: float) -> tuple[str, ...]:
+    volume = body()
+    stack = cut(volume, centre, Layout("native"))
+    inside = np.linalg.norm(stack.pixels_ras() - centre, axis=-1) < radius_mm
+    extent = measure(stack, inside.astype(np.float32))
+    assert extent is not None
+    return cautions.of_extent(volume, Point("P", tuple(centre)), extent)
+
+
+def test_a_nodule_that_the_scan_cuts_off_is_pointed_out() -> None:
+    assert outlined(np.array([-55.0, 0, 80]), 6) == ()
+    (sentence,) = outlined(np.array([-55.0, 0, 4]), 6)
+    assert "edge of the scan" in sentence
+
+
+def test_sizes_that_nobody_trained_on_are_pointed_out() -> None:
+    (sentence,) = outlined(np.array([-55.0, 0, 80]), 1)
+    assert "3 to 40 mm" in sentence
