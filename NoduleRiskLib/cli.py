@@ -119,7 +119,7 @@ def demo(
         with _step(progress, "Making a synthetic chest CT"):
             volume, nodules = chest_ct()
             write_nrrd(out / "ct.nrrd", volume)
-        marked = [Point(one.label, (*map(float, one.point_ras),)) for one in nodules]  # type: ignore[arg-type]
+        marked = [one.point for one in nodules]
         assessments = _assess(progress, volume, marked, loaded, device, heatmaps)
         _write_tables(out, volume, assessments, loaded)
         failures = _write_pictures(progress, out, volume, assessments)

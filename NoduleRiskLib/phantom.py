@@ -13,6 +13,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinat
 
 from .phantom_anatomy import COARSE, EDGE_MM, SHAPE, SPACING_MM, axes_mm, chest, inside, slices
 from .phantom_vessels import LUMEN_HU, VESSEL_HU, WALL_HU, WALL_MM, Tube, bronchi, draw, vessels
+from .points import Point
 from .volume import Array, Volume, write_nrrd
 
 NODULES = Path(__file__).parent / "phantom_nodules.json"
@@ -66,6 +67,12 @@ class PhantomNodule:
     patient_id: str
     annotation_ids: tuple[int, ...]
     share: Volume
+
+    @property
+    def point(self) -> Point:
+        """What a hand would put there, called by the label."""
+        r, a, s = self.point_ras.tolist()
+        return Point(self.label, (r, a, s))
 
     @property
     def diameter_mm(self) -> float:

@@ -17,7 +17,7 @@ from NoduleRiskLib.model import ModelConfig
 from NoduleRiskLib.mosaic import Layout, cut, sample
 from NoduleRiskLib.package import load
 from NoduleRiskLib.volume import Array
-from training import crops, crossval
+from training import crops, crossval, evaluate
 from training.balance import dynamic_weight_average
 from training.evaluate import auc_interval, best_threshold, coverage, residual_interval
 from training.export import export, tables
@@ -107,8 +107,12 @@ def located(study: crossval.Study) -> dict[int, crossval.Located]:
 
 
 def test_the_whole_way_from_crops_to_a_package_that_verifies(
-    study: crossval.Study, located: dict[int, crossval.Located], tmp_path: Path
+    study: crossval.Study,
+    located: dict[int, crossval.Located],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(evaluate, "BOOTSTRAPS", 20)
     found_by = crossval.locators(study)
     trained = crossval.graders(study, located)
     on_crops = crossval.out_of_fold(study, located, trained)
