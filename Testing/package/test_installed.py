@@ -23,10 +23,12 @@ ABSENT = ("torch", "torchvision", "timm", "safetensors", *COMMAND_LINE)
 #: What only Slicer has.
 SLICER = {"slicer", "vtk", "qt", "ctk"}
 LOOK = """
-import importlib, json, pkgutil, sys
+import importlib, json, pathlib, pkgutil, sys
 place, *absent = sys.argv[1:]
 sys.modules.update(dict.fromkeys(absent))  # None: neither imported nor found
-sys.path.insert(0, place)
+# The editable install would answer for a file that the package lacks.
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "").lower()]
+sys.path[:] = [place, *(one for one in sys.path if not pathlib.Path(one, "NoduleRiskLib").is_dir())]
 library = importlib.import_module("NoduleRiskLib")
 missing = {}
 for one in pkgutil.walk_packages(library.__path__, "NoduleRiskLib."):
@@ -39,7 +41,7 @@ for one in pkgutil.walk_packages(library.__path__, "NoduleRiskLib."):
             missing[one.name] = ""
 from NoduleRiskLib import package, phantom
 print(json.dumps({
-    "file": library.__file__,
+    "files": [module.__file__ for name, module in sys.modules.items() if name.startswith("NoduleRiskLib")],
     "missing": missing,
     "loaded": sorted({name.split(".")[0] for name, module in sys.modules.items() if module}),
     "phantom": len(phantom.source()["nodules"]),
@@ -58,6 +60,7 @@ def look(modules: Path, elsewhere: Path, absent: tuple[str, ...]) -> dict[str, A
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert {Path(file).parent for file in found["files"]} == {modules / "NoduleRiskLib"}, "came from elsewhere"
     return found
 
 
@@ -90,7 +93,6 @@ def test_slicer_reads_the_store_s_texts(installed) -> None:
 
 def test_the_installed_library_works_before_torch_is_there(installed, tmp_path: Path) -> None:
     seen = look(installed.modules, tmp_path, ABSENT)
-    assert Path(seen["file"]).parent == installed.modules / "NoduleRiskLib"
     assert not set(ABSENT) & set(seen["loaded"])
     # What needs torch says so by name; a module of ours that is missing from the package would be named here too.
     assert set(seen["missing"].values()) <= {"", *ABSENT, *SLICER} - {"training"}
@@ -101,7 +103,6 @@ def test_the_installed_library_works_before_torch_is_there(installed, tmp_path: 
 
 def test_the_installed_library_is_whole_once_torch_is_there(installed, tmp_path: Path) -> None:
     seen = look(installed.modules, tmp_path, COMMAND_LINE)
-    assert Path(seen["file"]).parent == installed.modules / "NoduleRiskLib"
     lacking = {name: lacks for name, lacks in seen["missing"].items() if lacks and lacks not in SLICER}
     assert lacking.keys() <= {"NoduleRiskLib.cli"}, lacking
     assert set(lacking.values()) <= set(COMMAND_LINE)
