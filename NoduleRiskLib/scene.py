@@ -12,6 +12,7 @@ import slicer
 import slicer.util
 import vtk
 
+from .card import Row
 from .errors import NoduleRiskError
 from .points import Point
 from .volume import Array, Volume
@@ -29,8 +30,6 @@ CT_ROLE, POINTS_ROLE, MAPS_ROLE, HEATMAP_ROLE = (
 )
 USERS_ROLE = "noduleRiskForeground"
 RESULTS, POINT_ID, RECORD, SHOWN = (f"NoduleRisk.{name}" for name in ("results", "point", "record", "shown"))
-#: A point that moved less than this since its assessment still marks the same place: tables are saved in six digits.
-MOVED_MM = 0.01
 #: The overlay's colours from 0 to 1: share, red, green, blue, opacity. Violet to yellow, brighter step by step, so that
 #: order survives colour blindness and grey printing; nothing of the CT's greys among them.
 HEAT = (
@@ -81,38 +80,6 @@ class Mark:
 
     id: str
     point: Point
-
-
-@dataclass(frozen=True)
-class Row:
-    """What the results table says of one point.
-
-    Attributes
-    ----------
-    ras : tuple of float
-        Where the point was when it was assessed, world RAS mm.
-    digest : str
-        ``Volume.digest`` of the CT that was assessed.
-    found : bool
-        Whether there was a nodule; if not, the numbers are NaN.
-    malignancy, suspicion_probability, diameter_mm, volume_mm3 : float
-    warnings : str
-    model_id : str
-    """
-
-    ras: tuple[float, float, float]
-    digest: str
-    found: bool
-    malignancy: float
-    suspicion_probability: float
-    diameter_mm: float
-    volume_mm3: float
-    warnings: str
-    model_id: str
-
-    def fits(self, mark: Mark, digest: str | None) -> bool:
-        """Whether it still holds for the point and the CT (``None``: not known yet, so nothing speaks against it)."""
-        return math.dist(self.ras, mark.point.ras) < MOVED_MM and digest in (None, self.digest)
 
 
 def scan(node: Any) -> Scan:
