@@ -13,13 +13,10 @@ import pytest
 from NoduleRiskLib import package
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "NoduleRisk/NoduleRisk.py").is_file(), reason="the module is not in the tree yet"
-)
 #: What Slicer never has (of the command line's and the training's), and the checkout's own that no user has.
-COMMAND_LINE = ("matplotlib", "pandas", "sklearn", "typer", "rich", "training")
+COMMAND_LINE = ("pandas", "sklearn", "typer", "rich", "training")
 #: What Slicer lacks until the user has agreed to install it, too.
-ABSENT = ("torch", "torchvision", "timm", "safetensors", *COMMAND_LINE)
+ABSENT = ("torch", "torchvision", "timm", "safetensors", "matplotlib", *COMMAND_LINE)
 #: What only Slicer has.
 SLICER = {"slicer", "vtk", "qt", "ctk"}
 LOOK = """

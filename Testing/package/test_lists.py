@@ -74,3 +74,11 @@ def test_what_pip_installs_has_the_same_data_files() -> None:
     patterns = re.findall(r'"([^"]+)"', found[1])
     matched = {path for path in resources("NoduleRiskLib") for one in patterns if Path(path).match(one)}
     assert matched == set(resources("NoduleRiskLib"))
+
+
+def test_slicer_installs_the_versions_that_pip_does() -> None:
+    """The panel asks pip for requirements.txt, beside the torch that the PyTorch extension chooses."""
+    wanted = set((ROOT / "NoduleRisk/Resources/requirements.txt").read_text(encoding="utf-8").split())
+    tested = set(re.findall(r'"([\w.-]+>=[\d.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8")))
+    assert wanted and wanted <= tested
+    assert not {one for one in wanted if one.startswith("torch")}
