@@ -66,6 +66,12 @@ def test_the_model_that_assesses_by_default_ships() -> None:
     assert files == {name for name in resources("NoduleRiskLib") if name.startswith(f"{shipped}/")}
 
 
+def test_the_model_is_verified_on_windows_too() -> None:
+    """Git there may turn line ends into CR LF, and the card's SHA-256 would no longer fit."""
+    lines = (ROOT / ".gitattributes").read_text(encoding="utf-8").splitlines()
+    assert "NoduleRiskLib/Models/** -text" in lines
+
+
 def test_what_pip_installs_has_the_same_data_files() -> None:
     """pyproject.toml names data files by pattern; a file that no pattern finds would be in Slicer's package alone."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
