@@ -425,8 +425,8 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def __init__(self, parent=None, logic=None):
         self.logic = logic
+        # Makes the observations' book too: a second one, made after setup(), would lose what is in the first.
         ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
@@ -435,6 +435,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._nodules, self._shown, self._assessment, self._prepared, self._described = [], None, None, None, None
         self._error, self._strip, self._slices, self._followed = "", None, [], ()
         self._observed, self._outlined, self._placed, self._dirty = [], None, False, False
+        self._entered = False
         panel = slicer.util.loadUI(self.resourcePath("UI/NoduleRisk.ui"))
         self.layout.addWidget(panel)
         self.ui = slicer.util.childWidgetVariables(panel)
@@ -503,10 +504,12 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # --- coming, going, and what the scene does
 
     def enter(self):
+        self._entered = True
         self._bind()
         self._followViews()
 
     def exit(self):
+        self._entered = False
         self.ui.placeButton.setChecked(False)
 
     def cleanup(self):
@@ -571,7 +574,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onEndClose(self, caller, event):
         self._shown = self._assessment = None
-        if self.parent.isEntered:
+        if self._entered:
             self._bind()
         self.changed()
 
@@ -661,8 +664,6 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             path = qt.QFileDialog.getExistingDirectory(None, _("Folder for one page a nodule"))
         else:
             path = qt.QFileDialog.getSaveFileName(None, _("Save the grades"), f"nodules.{kind}", f"*.{kind}")
-            # PySide returns the chosen filter with the path; PythonQt the path alone.
-            path = path if isinstance(path, str) else path[0]
         if path:
             self._attempt(self.export, kind, path)
 

@@ -51,7 +51,7 @@ class Row:
     model_id: str
 
     def fits(self, ras: tuple[float, float, float], digest: str | None) -> bool:
-        """Whether it still holds for a point (RAS mm) and a CT (``None``: not known yet, so nothing speaks against it)."""
+        """Whether it still holds for a point (RAS mm) and a CT (``None``: not known, so not another)."""
         return math.dist(self.ras, ras) < MOVED_MM and digest in (None, self.digest)
 
 
@@ -86,7 +86,7 @@ class GradeRow:
 
 @dataclass(frozen=True)
 class SliceWeight:
-    """One graded slice: its middle (RAS mm), how far the grade moves without it (grade units), its share of the most."""
+    """A graded slice: its middle (RAS mm), how far the grade moves without it (grade units), its share of the most."""
 
     middle_ras: tuple[float, float, float]
     weight: float
