@@ -12,8 +12,6 @@ from .volume import Array, Volume
 
 #: Sizes that LIDC's readers graded: beyond them the model guesses.
 TRAINED_MM = (3.0, 40.0)
-#: The thickest of LUNA16's scans have slices 2.5 mm apart; the protocol leaves thicker than 3 mm out.
-THICK_MM = 3.0
 #: Half the side of the cube around a point in which lung is looked for, and its grid.
 AROUND_MM, GRID_MM = 20.0, 2.5
 #: Aerated lung, emphysema to dependent density (HU); below it is plain air.
@@ -27,20 +25,13 @@ POOL_MM, POOL_GRID_MM = 18.0, 4.0
 
 
 def of_volume(volume: Volume) -> tuple[str, ...]:
-    """What holds for every nodule of a CT: thick slices, contrast medium."""
-    found = []
-    thickest = float(volume.spacing_mm.max())
-    if thickest > THICK_MM + 0.05:
-        found.append(
-            f"The slices lie {thickest:.1f} mm apart; the model was trained on at most {THICK_MM:.0f} mm: "
-            "small nodules and fine spicules are missed, so read the grades with care."
-        )
-    if has_contrast(volume):
-        found.append(
-            "The heart or the large vessels look contrast-enhanced: enhancement can pass for calcification "
-            "and make a nodule look denser."
-        )
-    return tuple(found)
+    """What holds for every nodule of a CT: contrast medium. (``checked_ct`` tells of thick slices.)"""
+    if not has_contrast(volume):
+        return ()
+    return (
+        "The heart or the large vessels look contrast-enhanced: enhancement can pass for calcification "
+        "and make a nodule look denser.",
+    )
 
 
 def of_place(volume: Volume, point: Point) -> tuple[str, ...]:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import NoduleRiskError
+
 Array = NDArray[Any]
+
+#: A nodule fills two or three thick slices; with one on either side that is the least there is to look at.
+MIN_SLICES = 5
+#: The thickest slices among the LIDC-IDRI nodules that the models learn from.
+THICK_MM = 3.0
+#: Every chest CT has air darker than the first and tissue brighter than the second.
+AIR_HU, TISSUE_HU = -500, -100
+#: No CT has smaller or larger voxels; lengths in another unit than mm look so.
+VOXEL_MM = (0.05, 20.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,3 +79,58 @@ class Volume:
         sha = hashlib.sha256(np.ascontiguousarray(self.array).tobytes())
         sha.update(np.ascontiguousarray(self.ijk_to_ras, dtype=np.float64).tobytes())
         return sha.hexdigest()
+
+
+def checked_ct(volume: Volume, thickness_mm: float = 0.0) -> Volume:
+    """The same volume as a CT that can be assessed: voxels int16 HU, a warning added if its slices are thick.
+
+    Parameters
+    ----------
+    volume : Volume
+        Voxels of any number type, in HU.
+    thickness_mm : float
+        Thickness of the slices, if known: overlapping ones are thicker than the distance between them.
+
+    Raises
+    ------
+    NoduleRiskError
+        If the voxels cannot be the HU of a chest, are too few, or have no place in the patient.
+    """
+    array, name = volume.array, volume.name
+    if array.ndim != 3 or min(array.shape) < MIN_SLICES:
+        raise NoduleRiskError(
+            f"{name} has {' x '.join(map(str, array.shape))} voxels, and a CT needs {MIN_SLICES} or more along each of "
+            "three axes: choose the whole scan."
+        )
+    matrix = volume.ijk_to_ras
+    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3] / np.maximum(volume.spacing_mm, 1e-9))) < 1e-3:
+        raise NoduleRiskError(f"{name} has axes that do not span space: export the CT again.")
+    # Neighbouring layers of a sheared volume lie closer than its voxel centres.
+    distances_mm = 1 / np.linalg.norm(volume.ras_to_ijk[:3, :3], axis=1)
+    if distances_mm.min() < VOXEL_MM[0] or distances_mm.max() > VOXEL_MM[1]:
+        raise NoduleRiskError(
+            f"{name} has voxels of {' x '.join(f'{d:.4g}' for d in distances_mm)} mm, and no CT has: "
+            "export it with its spacing in mm."
+        )
+    if not np.isrealobj(array) or not np.isfinite(array).all():
+        raise NoduleRiskError(f"{name} holds values that are no numbers (NaN or infinite): export the CT in HU again.")
+    low, high = float(array.min()), float(array.max())
+    if low > AIR_HU or high < TISSUE_HU:
+        raise NoduleRiskError(
+            f"{name} has values from {low:g} to {high:g}, which are not the HU of a chest (air is near -1000, "
+            "tissue near 0): choose a CT, with its rescale slope and intercept applied."
+        )
+    thick_mm, told = max(*distances_mm, thickness_mm), volume.warnings
+    if thick_mm > THICK_MM + 0.01:
+        told += (
+            f"The slices are thick ({distances_mm.max():.1f} mm apart"
+            + (f", each of {thickness_mm:.1f} mm" if thickness_mm else "")
+            + f"): the models learned from slices up to {THICK_MM:g} mm, and small nodules blur.",
+        )
+    return replace(volume, array=hounsfield(array), warnings=told)
+
+
+def hounsfield(values: Array) -> Array:
+    """HU of any real number type, any shape, rounded and clipped to int16."""
+    limits = np.iinfo(np.int16)
+    return values if values.dtype == np.int16 else np.clip(np.rint(values), limits.min, limits.max).astype(np.int16)

@@ -54,10 +54,12 @@ def malignancy_table(table: pd.DataFrame, scores: dict[str, str]) -> pd.DataFram
     -------
     DataFrame
         One row a score: AUC with its 95 % interval (patients resampled), accuracy, sensitivity and specificity
-        at the threshold that is best on the other folds.
+        at the threshold that is best on the other folds. AUC is NaN where all nodules are of one kind.
     """
     asked = table[(table.malignancy < BENIGN_BELOW) | (table.malignancy > MALIGNANT_ABOVE)]
     positive = (asked.malignancy > MALIGNANT_ABOVE).to_numpy()
+    if positive.all() or not positive.any():
+        return pd.DataFrame({"score": list(scores)}).set_index("score").assign(AUC=np.nan)
     rows = []
     for name, column in scores.items():
         score = asked[column].fillna(asked[column].min()).to_numpy()
