@@ -469,9 +469,14 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             table.verticalHeader().setVisible(False)
             table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
             table.horizontalHeader().setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
-            table.verticalHeader().setDefaultSectionSize(ROW_PIXELS)
         ui.gradeTable.setRowCount(len(GRADES))
-        ui.gradeTable.setMinimumHeight(ROW_PIXELS * (len(GRADES) + 1) + 8)
+        ui.noduleTable.verticalHeader().setDefaultSectionSize(ROW_PIXELS)
+        ui.gradeTable.verticalHeader().setDefaultSectionSize(GRADE_PIXELS)
+        ui.gradeTable.setMinimumHeight(GRADE_PIXELS * len(GRADES) + ROW_PIXELS + 8)
+        # The usual highlight would hide the scale.
+        ui.gradeTable.setStyleSheet(
+            "selection-background-color: rgba(72, 149, 214, 70); selection-color: palette(text);"
+        )
         for header in (ui.stripTable.horizontalHeader(), ui.stripTable.verticalHeader()):
             header.setVisible(False)
             header.setMinimumSectionSize(3)
@@ -994,7 +999,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 #: Height of a table's row and size of the drawn scales, pixels.
-ROW_PIXELS, BAR_PIXELS = 24, 120
+ROW_PIXELS, GRADE_PIXELS, BAR_PIXELS = 24, 30, 104
 
 
 def _cell(table, row, column, text, tip, right=False, italic=False):
@@ -1015,7 +1020,7 @@ def _cell(table, row, column, text, tip, right=False, italic=False):
 
 def _barLabel(bar):
     """A scale with its steps, the interval and the value on it."""
-    height, width = ROW_PIXELS - 4, BAR_PIXELS - 12
+    height, width = GRADE_PIXELS - 6, BAR_PIXELS - 12
     pixmap = qt.QPixmap(BAR_PIXELS, height)
     pixmap.fill(qt.QColor(0, 0, 0, 0))
     painter = qt.QPainter(pixmap)

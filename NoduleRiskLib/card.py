@@ -141,7 +141,7 @@ def grade_rows(assessment: Assessment | None) -> list[GradeRow]:
             seen = known(assessment.calcification)
             word = seen.word if seen.word == "absent" else f"{seen.word} ({percent(seen.pattern_probability)})"
             bar = Bar((), 0.0, seen.presence, 0.0)
-            rows.append(GradeRow(name, percent(seen.presence), f"{word}; seen by that share of readers", "", bar))
+            rows.append(GradeRow(name, percent(seen.presence), f"of readers; {word}", "", bar))
             continue
         low, value, high = (along(grade, x) for x in (estimate.low, estimate.value, estimate.high))
         rows.append(

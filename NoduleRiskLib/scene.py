@@ -15,7 +15,7 @@ import vtk
 from .card import Row
 from .errors import NoduleRiskError
 from .points import Point
-from .volume import Array, Volume
+from .volume import Array, Volume, checked_ct
 
 if TYPE_CHECKING:
     from .assessment import Assessment
@@ -62,12 +62,14 @@ class Scan:
     identity: dict[str, str]
 
     def read(self) -> Volume:
-        """The CT for the library; may take a second, and may be called on any thread."""
-        voxels = self.voxels
-        if voxels.dtype != np.int16:
-            low, high = np.iinfo(np.int16).min, np.iinfo(np.int16).max
-            voxels = np.clip(np.rint(np.nan_to_num(voxels, nan=low)), low, high).astype(np.int16)
-        return Volume(voxels, self.ijk_to_ras, self.name, self.identity)
+        """The CT for the library; may take a second, and may be called on any thread.
+
+        Raises
+        ------
+        NoduleRiskError
+            If the image cannot be a chest CT.
+        """
+        return checked_ct(Volume(self.voxels, self.ijk_to_ras, self.name, self.identity))
 
     def contains(self, point: Point) -> bool:
         """Whether a point (RAS mm) lies on the image."""
@@ -92,8 +94,8 @@ def scan(node: Any) -> Scan:
     """
     if node is None or node.IsA("vtkMRMLLabelMapVolumeNode") or not node.GetImageData():
         raise NoduleRiskError("There is no image in the chosen volume: choose a chest CT.")
-    if node.GetImageData().GetNumberOfScalarComponents() != 1 or min(node.GetImageData().GetDimensions()) < 2:
-        raise NoduleRiskError(f"{node.GetName()} is not a CT of several slices: choose a chest CT.")
+    if node.GetImageData().GetNumberOfScalarComponents() != 1:
+        raise NoduleRiskError(f"{node.GetName()} holds colours: choose a chest CT.")
     to_world = vtk.vtkMatrix4x4()
     parent = node.GetParentTransformNode()
     if parent and not parent.IsTransformToWorldLinear():

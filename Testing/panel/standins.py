@@ -54,7 +54,7 @@ def _qt() -> Strict:
     for module, names in (
         (QtCore, ("QTimer", "Qt")),
         (QtGui, ("QBrush", "QColor", "QPainter", "QPixmap")),
-        (QtWidgets, ("QHeaderView", "QLabel", "QTableWidgetItem")),
+        (QtWidgets, ("QHeaderView", "QLabel", "QTableWidgetItem", "QVBoxLayout")),
     ):
         for name in names:
             setattr(qt, name, getattr(module, name))
