@@ -435,7 +435,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._nodules, self._shown, self._assessment, self._prepared, self._described = [], None, None, None, None
         self._error, self._strip, self._slices, self._followed = "", None, [], ()
         self._observed, self._outlined, self._placed, self._dirty = [], None, False, False
-        self._entered = False
+        self._entered = self._chooseNext = False
         panel = slicer.util.loadUI(self.resourcePath("UI/NoduleRisk.ui"))
         self.layout.addWidget(panel)
         self.ui = slicer.util.childWidgetVariables(panel)
@@ -636,6 +636,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _startAssessing(self, p, marks):
         self.ui.progressBar.setRange(0, len(marks))
         self.ui.progressBar.setValue(0)
+        self._chooseNext = not any(n.row and n.mark.id == p.nodule for n in self._nodules)
         self._task = self.logic.start(
             p.ct, p.points, marks, p.package, p.device, self._onAssessed, self._onProgress, self._onEnded
         )
@@ -740,7 +741,8 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.progressBar.setFormat(_("{done} of {of} nodules").format(done=done, of=of))
 
     def _onAssessed(self, mark, assessment):
-        if not any(n.mark.id == self._parameters.nodule and n.row for n in self._nodules):
+        if self._chooseNext:
+            self._chooseNext = False
             self._parameters.nodule = mark.id
         self.changed()
 

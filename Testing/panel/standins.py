@@ -176,7 +176,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._fill()
         self._box.setCurrentIndex(max(self._box.findData(node.GetID() if node else ""), 0))
 
-    nodeTypes = QtCore.Property("QStringList", lambda self: self._kinds, lambda self, x: setattr(self, "_kinds", list(x)))
+    nodeTypes = QtCore.Property(
+        "QStringList", lambda self: self._kinds, lambda self, x: setattr(self, "_kinds", list(x))
+    )
     noneDisplay = QtCore.Property(str, lambda self: self._none, lambda self, x: setattr(self, "_none", x))
     baseName = QtCore.Property(str, lambda self: "", lambda self, x: None)
     noneEnabled, addEnabled, removeEnabled, renameEnabled, showChildNodeTypes = (
@@ -261,7 +263,9 @@ class WithinRange:
 def parameterNodeWrapper(cls):
     """Typed attributes that live in a vtkMRMLScriptedModuleNode and can be tied to widgets."""
     kinds = typing.get_type_hints(cls)
-    defaults = {name: getattr(cls, name, kind() if kind in (str, bool, float) else None) for name, kind in kinds.items()}
+    defaults = {
+        name: getattr(cls, name, kind() if kind in (str, bool, float) else None) for name, kind in kinds.items()
+    }
 
     class Wrapper:
         def __init__(self, parameterNode):
@@ -405,6 +409,9 @@ class Layouts:
 
     def setLayout(self, layout):
         self.layout = layout
+
+    def mrmlSliceLogics(self):
+        return slicer.app.applicationLogic().GetSliceLogics()
 
     def resetSliceViews(self):
         for n in range(slicer.app.applicationLogic().GetSliceLogics().GetNumberOfItems()):
