@@ -435,7 +435,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._nodules, self._shown, self._assessment, self._prepared, self._described = [], None, None, None, None
         self._error, self._strip, self._slices, self._followed = "", None, [], ()
         self._observed, self._outlined, self._placed, self._dirty = [], None, False, False
-        self._entered = self._chooseNext = False
+        self._entered, self._chooseNext, self._drawn = False, False, []
         panel = slicer.util.loadUI(self.resourcePath("UI/NoduleRisk.ui"))
         self.layout.addWidget(panel)
         self.ui = slicer.util.childWidgetVariables(panel)
@@ -584,10 +584,10 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.changed()
 
     def onEndImport(self, caller, event):
-        # A loaded scene brings its own parameter node's content and views.
+        # A loaded scene brings views of its own, and a parameter node whose references were read before their nodes.
         if self._parameters is not None:
-            self._observeViews()
-        self.changed()
+            self._unbind()
+            self._bind()
 
     def onStartSave(self, caller, event):
         """What belongs to points that are gone is not saved; until then an undo brings it back with its point."""
@@ -602,15 +602,16 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._timer.start()
 
     def tick(self):
-        """Hear the worker, and redraw if anything changed."""
+        """Redraw if anything changed, otherwise hear the worker: one of them a tick, so that none is long."""
         if self.logic.worker.busy:
             # Slicer's event loop may hold Python's lock between ticks: here the worker's thread gets it.
             time.sleep(0.01)
-            self.logic.worker.poll()
         if self._dirty:
             self._dirty = False
             self.refresh()
-        elif not self.logic.worker.busy:
+        elif self.logic.worker.busy:
+            self.logic.worker.poll()
+        else:
             self._timer.stop()
 
     # --- what the user does
@@ -783,7 +784,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._observe(ct, points)
         table = scene.results(ct, points)
         for nodule in self._nodules:
-            if nodule.row:
+            if nodule.row and nodule.row.label != nodule.mark.point.label:
                 scene.rename(table, nodule.mark)
         chosen = next((n for n in self._nodules if n.mark.id == p.nodule), None)
         self._drawNodules(chosen.mark.id if chosen else "")
@@ -854,10 +855,13 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         table.blockSignals(True)
         table.setRowCount(len(self._nodules))
         for row, nodule in enumerate(self._nodules):
+            if self._drawn[row : row + 1] == [nodule]:
+                continue
             told = card.in_list(nodule.state, nodule.row)
             tip = nodule.row.warnings if nodule.row and nodule.row.warnings else told[-1]
             for column, text in enumerate((nodule.mark.point.label, *told)):
                 _cell(table, row, column, text, tip, right=0 < column < 5, italic=nodule.state == STALE)
+        self._drawn = self._nodules
         at = next((row for row, n in enumerate(self._nodules) if n.mark.id == chosen), -1)
         if at < 0:
             table.clearSelection()

@@ -29,6 +29,7 @@ class Row:
 
     Attributes
     ----------
+    label : str
     ras : tuple of float
         Where the point was when it was assessed, RAS mm.
     digest : str
@@ -40,6 +41,7 @@ class Row:
     model_id : str
     """
 
+    label: str
     ras: tuple[float, float, float]
     digest: str
     found: bool

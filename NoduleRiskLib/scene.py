@@ -165,6 +165,7 @@ def rows(table: Any) -> dict[str, Row]:
     for row in range(table.GetNumberOfRows() if table else 0):
         number, text = _reader(table, row)
         found[text("control_point_id")] = Row(
+            text("label"),
             (number("r"), number("a"), number("s")),
             text("ct_digest"),
             text("nodule_found") == "yes",
@@ -219,7 +220,7 @@ def forget(table: Any, keep: set[str]) -> None:
 def rename(table: Any, mark: Mark) -> None:
     """Let a point's row have the point's name."""
     row = _find(table, mark.id)
-    if row is not None and table.GetTable().GetValueByName(row, "label").ToString() != mark.point.label:
+    if row is not None:
         table.GetTable().GetColumnByName("label").SetValue(row, mark.point.label)
         table.GetTable().Modified()
         table.Modified()
