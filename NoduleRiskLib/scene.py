@@ -263,14 +263,6 @@ def show_heatmap(ct: Any, table: Any, point_id: str, grade: str, opacity: float,
         display.SetThreshold(threshold, 1.0)
         display.SetApplyThreshold(True)
         display.SetInterpolate(True)
-    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
-    legend = legend or slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
-    if legend:
-        legend.SetTitleText(f"{grade}\n(share of most)")
-        legend.SetNumberOfLabels(3)
-        legend.SetLabelFormat("{:.1f}")
-        legend.SetSize(0.11, 0.32)
-        legend.SetVisibility(True)
     for composite in _composites():
         if composite.GetForegroundVolumeID() != node.GetID():
             role = USERS_ROLE + (composite.GetLayoutName() or "")
@@ -278,6 +270,7 @@ def show_heatmap(ct: Any, table: Any, point_id: str, grade: str, opacity: float,
             node.SetAttribute(f"NoduleRisk.{role}", str(composite.GetForegroundOpacity()))
             composite.SetForegroundVolumeID(node.GetID())
         composite.SetForegroundOpacity(opacity)
+    _show_legend(node, grade)
     return node
 
 
@@ -514,6 +507,21 @@ def _colours() -> Any:
 
 def _composites() -> list[Any]:
     return list(slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"))
+
+
+def _show_legend(heatmap: Any, grade: str) -> None:
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(heatmap)
+    legend = legend or slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(heatmap)
+    if legend is None:
+        return
+    with slicer.util.NodeModify(legend):
+        legend.SetTitleText(grade)
+        legend.SetNumberOfLabels(3)
+        legend.SetUseColorNamesForLabels(False)
+        legend.SetSize(0.12, 0.35)
+        legend.SetVisibility(True)
+        # A view looks at whether the heatmap is its foreground only when the legend itself is modified.
+        legend.Modified()
 
 
 def _outline(table: Any, point_id: str) -> Any:
