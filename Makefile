@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 CHECKED := NoduleRiskLib NoduleRisk training Testing
-# One thread each: small models and images only lose time in more.
+# Small models and images only lose time in more threads than one.
+export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test lint format types clean

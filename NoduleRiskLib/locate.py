@@ -108,7 +108,9 @@ def _locate(volume: Volume, point: Array, locators: Sequence[Locator], device: t
     centre = point
     for limit in (STRIDE_MM, LIMIT_MM):
         stack = cut(volume, centre, LAYOUT, bounds_ras=np.stack([centre - limit, centre + limit]))
-        extent = measure(stack, _under(stack, centre, _walk(stack, locators, device)))
+        # Beside the scan its edge is repeated, and so would be a nodule there.
+        probability = _walk(stack, locators, device) * volume.contains(stack.pixels_ras())
+        extent = measure(stack, _under(stack, centre, probability))
         if extent is None or not volume.contains(extent.centre_ras):
             return None
         centre = extent.centre_ras

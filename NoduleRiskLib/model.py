@@ -165,7 +165,8 @@ class NoduleViT(nn.Module):
         self.vit = timm.create_model(
             config.transformer,
             pretrained=pretrained or weights_file is not None,
-            pretrained_cfg_overlay={"file": weights_file} if weights_file else None,
+            # Older timm takes every file for Google's .npz unless told otherwise.
+            pretrained_cfg_overlay={"file": weights_file, "custom_load": False} if weights_file else None,
             img_size=(rows * layout.pixels, layout.columns * layout.pixels),
             patch_size=layout.pixels,
             in_chans=config.channels,
@@ -176,6 +177,9 @@ class NoduleViT(nn.Module):
         dim = self.vit.embed_dim
         if config.embedding == "conv":
             self.vit.patch_embed = SliceEncoder(config.channels, dim)
+        else:
+            # It is asked slice by slice, not for the whole mosaic.
+            self.vit.patch_embed.strict_img_size = False
         if config.position == "mm":
             self.vit.pos_embed = None
             self.plane = nn.Embedding(len(PLANES), dim)

@@ -268,7 +268,9 @@ def _lattice(volume: Volume, centre: Array, normal: Array, layout: Layout) -> tu
     index_per_mm = float(volume.ras_to_ijk[axis, :3] @ normal)
     index = float(volume.to_ijk(centre)[axis])
     size = volume.array.shape[2 - axis]
-    nearest = min(max(round(index), 0), size - 1)
+    # Of two slices equally near the lower one, whichever end the scan's own count begins at.
+    way = math.copysign(1, index_per_mm)
+    nearest = min(max(round(way * math.ceil(way * index - 0.5 - 1e-6)), 0), size - 1)
     # Half a thousandth of a slice must not decide between every and every second slice.
     every = max(1, math.ceil(layout.min_step_mm * abs(index_per_mm) - 5e-4))
     return (nearest - index) / index_per_mm, every / abs(index_per_mm)

@@ -34,7 +34,7 @@ class Calibration:
         By grade: what to add to the estimate for the ends of its 80 % interval, in grade units (diameter:
         log2 mm).
     reference : dict of str to tuple of float
-        By grade: the 0th, 5th, ... 100th percentile of the readers' means over LIDC's reference nodules.
+        By grade: the 0th, 1st, ... 100th percentile of the readers' means over LIDC's reference nodules.
     suspicion : (intercept, slope)
         Logistic regression of "at least half of the readers give malignancy 4 or 5" on the malignancy estimate.
     """
@@ -96,22 +96,23 @@ class ModelPackage:
         NoduleRiskError
             If the weights do not fit the settings.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         from .locate import Locator
         from .model import NoduleViT
 
-        weights = {
-            name: value.float() if value.is_floating_point() else value
-            for name, value in load_file(self.path / WEIGHTS).items()
-        }
         try:
+            weights = {
+                name: value.float() if value.is_floating_point() else value
+                for name, value in load_file(self.path / WEIGHTS).items()
+            }
             graders = [NoduleViT(self.config) for _ in range(self.settings["folds"])]
             locators = [Locator() for _ in range(self.settings["folds"])]
             for kind, networks in (("grader", graders), ("locator", locators)):
                 for fold, network in enumerate(networks):
                     network.load_state_dict(_under(weights, f"{kind}.{fold}."))
-        except (RuntimeError, TypeError, KeyError, ValueError) as error:
+        except (SafetensorError, RuntimeError, TypeError, KeyError, ValueError) as error:
             raise NoduleRiskError(
                 f"The weights in {self.path} do not fit its {SETTINGS}: the package was made by another version; "
                 "take a matching one."
@@ -153,19 +154,22 @@ def load(path: Path | str = SHIPPED) -> ModelPackage:
     if missing:
         raise NoduleRiskError(f"The model package {path} lacks {', '.join(missing)}: fetch it again.")
     text = (path / SETTINGS).read_bytes()
+    unreadable = f"{path / SETTINGS} is not a model package's settings file: fetch the package again."
     try:
         settings = json.loads(text)
         newest = int(settings["format"])
-        hashes, own = settings["sha256"], settings["sha256_of_settings"]
-        weights, card, name = hashes[WEIGHTS], hashes[CARD], str(settings["name"])
     except (ValueError, KeyError, TypeError) as error:
-        raise NoduleRiskError(
-            f"{path / SETTINGS} is not a model package's settings file: fetch the package again."
-        ) from error
+        raise NoduleRiskError(unreadable) from error
+    # Before anything else is read: a newer format may have moved it.
     if newest > FORMAT:
         raise NoduleRiskError(
             f"The model package {path} has format {newest}, this NoduleRisk reads up to {FORMAT}: update NoduleRisk."
         )
+    try:
+        hashes, own = settings["sha256"], settings["sha256_of_settings"]
+        weights, card, name = hashes[WEIGHTS], hashes[CARD], str(settings["name"])
+    except (KeyError, TypeError) as error:
+        raise NoduleRiskError(unreadable) from error
     for file, expected, found in (
         (SETTINGS, own, _settings_hash(settings)),
         (WEIGHTS, weights, _file_hash(path / WEIGHTS)),
@@ -197,7 +201,7 @@ def save(
     ValueError
         If graders and locators differ in number, or a grade lacks its calibration.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as serialized
 
     if len(graders) != len(locators) or not graders:
         raise ValueError("a package holds as many locators as graders, and at least one of each")
@@ -211,7 +215,7 @@ def save(
             for key, value in network.state_dict().items():
                 value = value.detach().cpu().contiguous()
                 weights[f"{kind}.{fold}.{key}"] = value.half() if value.is_floating_point() else value
-    save_file(weights, path / WEIGHTS)
+    (path / WEIGHTS).write_bytes(serialized(weights))
     (path / CARD).write_text(card, encoding="utf-8")
     settings: dict[str, Any] = {
         "format": FORMAT,

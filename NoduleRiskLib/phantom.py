@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates, uniform_filter
 
 from .phantom_anatomy import COARSE, EDGE_MM, SHAPE, SPACING_MM, axes_mm, chest, inside, slices
 from .phantom_vessels import LUMEN_HU, VESSEL_HU, WALL_HU, WALL_MM, Tube, bronchi, draw, vessels
-from .volume import Array, Volume
+from .points import Point
+from .volume import Array, Volume, write_nrrd
 
 NODULES = Path(__file__).parent / "phantom_nodules.json"
 #: Where the phantom's own origin (midline, middle, lowest slice) lies: L, P and S in mm, off zero as in real scans.
@@ -69,6 +69,12 @@ class PhantomNodule:
     share: Volume
 
     @property
+    def point(self) -> Point:
+        """What a hand would put there, called by the label."""
+        r, a, s = self.point_ras.tolist()
+        return Point(self.label, (r, a, s))
+
+    @property
     def diameter_mm(self) -> float:
         """The readers' mean diameter."""
         return self.grades["diameter"]
@@ -120,13 +126,7 @@ def source() -> dict[str, Any]:
 def write(path_nrrd: str | Path, seed: int = 0) -> tuple[PhantomNodule, ...]:
     """Write the phantom's CT to a compressed NRRD file and return its nodules."""
     volume, nodules = chest_ct(seed)
-    image: Any = sitk.GetImageFromArray(volume.array)
-    # SimpleITK speaks LPS: R and A change their signs.
-    lps = np.diag((-1.0, -1.0, 1.0, 1.0)) @ volume.ijk_to_ras
-    image.SetSpacing(volume.spacing_mm.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection((lps[:3, :3] / volume.spacing_mm).ravel().tolist())
-    sitk.WriteImage(image, str(path_nrrd), useCompression=True)
+    write_nrrd(path_nrrd, volume)
     return nodules
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,3 +136,16 @@ def hounsfield(values: Array) -> Array:
     """HU of any real number type, any shape, rounded and clipped to int16."""
     limits = np.iinfo(np.int16)
     return values if values.dtype == np.int16 else np.clip(np.rint(values), limits.min, limits.max).astype(np.int16)
+
+
+def write_nrrd(path: Path | str, volume: Volume) -> None:
+    """Write voxels and their place to a compressed NRRD file, as Slicer and ITK read it."""
+    import SimpleITK as sitk
+
+    # ITK speaks LPS: R and A change their signs.
+    lps = np.diag((-1.0, -1.0, 1.0, 1.0)) @ volume.ijk_to_ras
+    image: Any = sitk.GetImageFromArray(volume.array)
+    image.SetSpacing(volume.spacing_mm.tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    image.SetDirection((lps[:3, :3] / volume.spacing_mm).ravel().tolist())
+    sitk.WriteImage(image, str(path), useCompression=True)

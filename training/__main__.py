@@ -11,14 +11,17 @@ import torch
 import typer
 from rich.console import Console
 
+from NoduleRiskLib import phantom, points, reading
+from NoduleRiskLib.assessor import Assessor
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.package import SHIPPED
 
 from . import crossval
-from .crops import FOLDS
+from .crops import FOLDS, SAMPLE_PATIENT
 from .evaluate import markdown, outline_table
 from .export import export, tables
 from .locators import LocatorRun
+from .robustness import moves
 from .train import GraderRun
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -28,6 +31,7 @@ Device = Annotated[Optional[str], typer.Option(help="A torch device; without it 
 Epochs = Annotated[Optional[int], typer.Option(help="Instead of the run's own number.")]  # noqa: UP045
 Limit = Annotated[Optional[int], typer.Option(help="Only so many nodules of each fold, to try things out.")]  # noqa: UP045
 Folds = Annotated[str, typer.Option(help="Which of the five folds, such as 0,2: to run several side by side.")]
+Package = Annotated[Path, typer.Option(help="The model package's folder.")]
 OUT = Path("out")
 ALL_FOLDS = ",".join(map(str, range(FOLDS)))
 
@@ -64,7 +68,7 @@ def grades(
 def everything(
     data: Data,
     out: Out = OUT,
-    package: Annotated[Path, typer.Option(help="Where the model package goes.")] = SHIPPED,
+    package: Package = SHIPPED,
     version: Annotated[str, typer.Option(help="The package's version.")] = "0.1.0",
     device: Device = None,
     locator_epochs: Epochs = None,
@@ -84,6 +88,20 @@ def everything(
     _write(out / "tables.md", tables(crops, cubes), study.console)
     made = export(package, version, list(trained.values()), list(found_by.values()), crops, cubes)
     study.console.print(f"{made.model_id} written to {made.path}")
+
+
+@app.command()
+def robustness(data: Data, out: Out = OUT, package: Package = SHIPPED) -> None:
+    """How far the package's grades move when the scan's grid, its axes or the point change, and nothing else."""
+    volume, nodules = phantom.chest_ct()
+    assessor = Assessor(package)
+    sample = data / "ct" / SAMPLE_PATIENT
+    scans = {
+        "synthetic CT, seven nodules": (volume, [one.point for one in nodules]),
+        f"{SAMPLE_PATIENT}, its nodule": (reading.read(sample), points.read(sample.parent / "points.csv")),
+    }
+    text = [f"### {name}\n\n{markdown(moves(assessor, [scan]))}" for name, scan in scans.items()]
+    _write(out / "robustness.md", "\n".join(text), Console(stderr=True))
 
 
 def _study(

@@ -37,10 +37,10 @@ SCORES = {
 
 def calibrate(table: pd.DataFrame) -> Calibration:
     """Intervals, reference percentiles and suspicion probability from the out-of-fold table."""
-    levels = np.linspace(0, 100, 21)
+    levels = np.linspace(0, 100, 101)
     return Calibration(
         interval=residual_interval(table, "pipeline_"),
-        reference={g.name: tuple(float(v) for v in np.percentile(table[g.name], levels)) for g in GRADES},
+        reference={g.name: tuple(float(v) for v in np.percentile(table[g.name], levels).round(4)) for g in GRADES},
         suspicion=suspicion(table, "pipeline_"),
     )
 

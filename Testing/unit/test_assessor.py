@@ -1,0 +1,202 @@
+"""What a radiologist would lose if the way from a point to nine grades broke: the shipped package on whole CTs."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from NoduleRiskLib import phantom, reading
+from NoduleRiskLib.assessment import Assessment
+from NoduleRiskLib.assessor import Assessor
+from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.grades import GRADE_NAMES, GRADES
+from NoduleRiskLib.phantom import PhantomNodule
+from NoduleRiskLib.points import Point
+from NoduleRiskLib.volume import Volume
+from training.robustness import CHANGES, around, grades, moves
+
+DATA = Path(os.environ.get("NODULERISK_DATA", "../shared/data"))
+SAMPLE = DATA / "ct" / "LIDC-IDRI-0001"
+
+Chest = tuple[Volume, dict[str, PhantomNodule]]
+
+
+@pytest.fixture(scope="module")
+def assessor() -> Assessor:
+    torch.set_num_threads(1)
+    return Assessor(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def chest() -> Chest:
+    volume, nodules = phantom.chest_ct()
+    return volume, {nodule.label: nodule for nodule in nodules}
+
+
+@pytest.fixture(scope="module")
+def assessed(assessor: Assessor, chest: Chest) -> dict[str, Assessment]:
+    volume, nodules = chest
+    return {one.label: one for one in assessor.assess(volume, points(nodules))}
+
+
+@pytest.fixture(scope="module")
+def sample() -> tuple[Volume, Point, dict[str, str]]:
+    """The complete CT of LIDC-IDRI-0001, its nodule's point, and what four readers said of it."""
+    if not SAMPLE.is_dir():
+        pytest.skip("The LIDC sample CT is not here: set NODULERISK_DATA to its folder.")
+    with (SAMPLE.parent / "points.csv").open(newline="") as lines:
+        row = next(csv.DictReader(lines))
+    return reading.read(SAMPLE), Point("nodule", (float(row["r"]), float(row["a"]), float(row["s"]))), row
+
+
+def points(nodules: dict[str, PhantomNodule]) -> list[Point]:
+    return [nodule.point for nodule in nodules.values()]
+
+
+def test_every_nodule_of_the_phantom_is_found_and_graded(assessed: dict[str, Assessment], chest: Chest) -> None:
+    for label, nodule in chest[1].items():
+        one = assessed[label]
+        assert one.extent is not None, label
+        assert tuple(estimate.grade.name for estimate in one.estimates) == GRADE_NAMES
+        for estimate in one.estimates:
+            assert estimate.grade.low <= estimate.low <= estimate.value <= estimate.high <= estimate.grade.high
+            assert 0 <= estimate.percentile <= 100
+        assert one.suspicion_probability is not None and 0 <= one.suspicion_probability <= 1
+        assert one.extent.diameter_mm == pytest.approx(nodule.diameter_mm, rel=0.35)
+
+
+def test_grades_tell_unlike_nodules_apart(assessed: dict[str, Assessment]) -> None:
+    malignancy = {label: one.estimate("malignancy").value for label, one in assessed.items()}
+    assert malignancy["spiculated"] > malignancy["small smooth"] + 1
+    texture = {label: one.estimate("texture").value for label, one in assessed.items()}
+    assert texture["ground glass"] < texture["lobulated"] - 1
+    presence = {label: one.calcification.presence for label, one in assessed.items() if one.calcification}
+    assert presence["calcified"] > 0.5 > max(value for label, value in presence.items() if label != "calcified")
+
+
+def test_heatmaps_of_all_grades_lie_on_the_nodule(assessed: dict[str, Assessment], chest: Chest) -> None:
+    for label, one in assessed.items():
+        assert tuple(one.heatmaps) == GRADE_NAMES
+        (volume,) = one.heatmap_volumes("malignancy").values()
+        assert volume.array.min() >= 0 and volume.array.max() == pytest.approx(1)
+        k, j, i = np.unravel_index(np.argmax(volume.array), volume.array.shape)
+        hottest = volume.to_ras(np.array([i, j, k]))
+        assert np.linalg.norm(hottest - chest[1][label].point_ras) < chest[1][label].diameter_mm
+
+
+def test_results_do_not_depend_on_what_else_is_assessed(
+    assessor: Assessor, assessed: dict[str, Assessment], chest: Chest
+) -> None:
+    for point in points(chest[1])[:3]:
+        (alone,) = assessor.assess(chest[0], [point], heatmaps=False)
+        assert np.abs(grades(alone) - grades(assessed[point.label])).max() < 1e-3
+
+
+@pytest.mark.parametrize("change", ["flipped along all axes", "stored as sagittal slices"])
+def test_grades_do_not_depend_on_how_the_scan_is_stored(
+    assessor: Assessor, assessed: dict[str, Assessment], chest: Chest, change: str
+) -> None:
+    (point,) = [one for one in points(chest[1]) if one.label == "lobulated"]
+    (one,) = assessor.assess(CHANGES[change](around(chest[0], point)), [point], heatmaps=False)
+    assert np.abs(grades(one) - grades(assessed["lobulated"])).max() < 0.01
+
+
+def test_grades_hardly_depend_on_the_scans_grid_or_the_hand(assessor: Assessor, chest: Chest) -> None:
+    table = moves(assessor, [(chest[0], points(chest[1]))], hands=1)
+    assert table["lost"].max() == 0
+    assert table["mean"].max() < 0.2
+
+
+def test_the_sample_nodule_is_graded_as_its_readers_did(
+    assessor: Assessor, sample: tuple[Volume, Point, dict[str, str]]
+) -> None:
+    volume, point, row = sample
+    (one,) = assessor.assess(volume, [point])
+    readers = {name: float(row[f"mean_{name}"]) for name in GRADE_NAMES if f"mean_{name}" in row}
+    assert len(readers) == 8
+    gaps = [abs(one.estimate(name).value - value) for name, value in readers.items()]
+    assert np.mean(gaps) < 0.8
+    assert one.estimate("malignancy").value > 3.8
+    assert one.suspicion_probability is not None and one.suspicion_probability > 0.8
+    assert len(one.heatmaps) == len(GRADES)
+
+
+def test_other_places_of_the_sample_are_no_nodules_of_that_kind(
+    assessor: Assessor, sample: tuple[Volume, Point, dict[str, str]]
+) -> None:
+    volume, point, _ = sample
+    mirrored = Point("mirrored", (-point.ras[0], *point.ras[1:]))
+    there, elsewhere = assessor.assess(volume, [point, mirrored], heatmaps=False)
+    assert elsewhere.extent is None or np.abs(grades(elsewhere) - grades(there)).max() > 0.5
+
+
+def test_the_sample_on_another_grid_keeps_its_grades(
+    assessor: Assessor, sample: tuple[Volume, Point, dict[str, str]]
+) -> None:
+    volume, point, _ = sample
+    assert moves(assessor, [(volume, [point])], hands=2)["mean"].max() < 0.2
+
+
+def test_a_point_off_the_scan_is_refused_by_name(assessor: Assessor, chest: Chest) -> None:
+    inside, outside = points(chest[1])[0], Point("F-9", (0.0, 0.0, 900.0))
+    with pytest.raises(NoduleRiskError, match=r"The point F-9 lies outside the CT: .*"):
+        assessor.assess(chest[0], [inside, outside])
+
+
+def test_air_and_soft_tissue_get_no_bare_number(assessor: Assessor, chest: Chest) -> None:
+    volume = chest[0]
+    top = volume.to_ras(np.array([10.0, 10, 80]))
+    liver = volume.to_ras(np.array([150.0, 150, 12]))
+    for place, words in ((top, "only air"), (liver, "No lung lies")):
+        (one,) = assessor.assess(volume, [Point("F-1", tuple(map(float, place)))])
+        assert any(words in sentence for sentence in one.warnings)
+
+
+def test_a_nodule_at_the_edge_of_the_scan_is_warned_about(assessor: Assessor, chest: Chest) -> None:
+    volume, nodules = chest
+    point = next(one for one in points(nodules) if one.label == "spiculated")
+    k = round(float(volume.to_ijk(np.array(point.ras))[2]))
+    cut_off = replace(volume, array=volume.array[: k + 1])
+    (one,) = assessor.assess(cut_off, [point], heatmaps=False)
+    assert any("edge of the scan" in sentence for sentence in one.warnings)
+
+
+def test_work_can_be_watched_and_cancelled(assessor: Assessor, chest: Chest) -> None:
+    class CancelledError(Exception):
+        pass
+
+    seen = []
+
+    def stop_after_one(done: int, total: int) -> None:
+        seen.append((done, total))
+        raise CancelledError
+
+    with pytest.raises(CancelledError):
+        assessor.assess(chest[0], points(chest[1])[:2], heatmaps=False, progress=stop_after_one)
+    assert seen == [(1, 2)]
+
+
+def test_a_full_gpu_hands_over_to_the_cpu(chest: Chest, monkeypatch: pytest.MonkeyPatch) -> None:
+    assessor = Assessor(device="cpu")
+    whole, fails = assessor._grade, iter([True])
+
+    def full_once(*stacks: object) -> object:
+        if next(fails, False):
+            raise torch.cuda.OutOfMemoryError
+        return whole(*stacks)
+
+    monkeypatch.setattr(assessor, "_grade", full_once)
+    (one,) = assessor.assess(chest[0], points(chest[1])[:1], heatmaps=False)
+    assert one.estimates
+    assert any("ran out of memory" in sentence for sentence in one.warnings)
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    with pytest.raises(NoduleRiskError, match="no device 'cuda:77'"):
+        Assessor(device="cuda:77")

@@ -1,0 +1,227 @@
+"""What people would be shown as a grade's reason, though it was not: heatmaps of graders whose reasons are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from NoduleRiskLib.assessment import Assessment, Heatmap
+from NoduleRiskLib.attention import LUNG_HU, _to_lung, explain, withheld
+from NoduleRiskLib.grades import GRADE_NAMES, GRADES
+from NoduleRiskLib.model import Batch, ModelConfig, NoduleViT, Prediction, collate
+from NoduleRiskLib.mosaic import SliceStack, cut, part
+from NoduleRiskLib.volume import Array, Volume
+
+
+class OneReason(nn.Module):
+    """Grades a nodule by the mean HU of one patch of one slice, and by nothing else; ``sign`` turns it round."""
+
+    def __init__(self, place: int, rows: slice, columns: slice, sign: float = 1.0) -> None:
+        super().__init__()
+        self.place_, self.rows, self.columns, self.sign = place, rows, columns, sign
+        self.register_buffer("target_mean", torch.zeros(len(GRADES)))
+
+    def channels(self, batch: Batch) -> Tensor:
+        return batch.pixels[batch.valid][:, None] / 1000
+
+    def embed(self, channels: Tensor) -> Tensor:
+        return channels[:, :, self.rows, self.columns].mean((2, 3))
+
+    def place(self, encoded: Tensor, batch: Batch) -> Tensor:
+        tokens = encoded.new_zeros(*batch.valid.shape, 1)
+        tokens[batch.valid] = encoded
+        return tokens
+
+    def tokens(self, batch: Batch) -> Tensor:
+        return self.place(self.embed(self.channels(batch)), batch)
+
+    def raw(self, tokens: Tensor, batch: Batch) -> Tensor:
+        seen = (tokens[..., 0] * batch.valid)[:, self.place_]
+        return self.sign * seen[:, None] * torch.arange(1.0, 16)
+
+    def read(self, raw: Tensor) -> Prediction:
+        return Prediction(raw[:, :9], raw[:, 9], raw[:, 10:])
+
+
+ROWS, COLUMNS = slice(3, 6), slice(9, 13)
+
+
+def reason(stack: SliceStack) -> int:
+    """The slice that shall be the reason: neither the first nor the last."""
+    return int(np.flatnonzero(stack.valid)[1])
+
+
+def grade_of(grader: NoduleViT, stack: SliceStack) -> Array:
+    with torch.no_grad():
+        return np.asarray(grader(collate([stack])).grades[0])
+
+
+# Known reasons
+
+
+@pytest.mark.parametrize("name", GRADE_NAMES)
+def test_the_slice_and_the_pixels_that_are_the_reason_are_shown(stack: SliceStack, name: str) -> None:
+    place = reason(stack)
+    heatmap = explain([OneReason(place, ROWS, COLUMNS)], stack)[name]
+    step = (GRADE_NAMES.index(name) + 1) / 1000
+    expected = np.zeros(len(stack.valid))
+    expected[place] = abs(stack.pixels[place, ROWS, COLUMNS].mean()) * step
+    assert np.allclose(heatmap.slice_weights, expected, rtol=1e-4)
+    inside = np.zeros(stack.pixels.shape, bool)
+    inside[place, ROWS, COLUMNS] = True
+    map_ = heatmap.in_slice
+    assert map_[inside].mean() > 0.4
+    assert inside[np.unravel_index(np.argmax(map_), map_.shape)]
+    # Smoothing carries the map a few pixels beyond its reason, and into no other slice.
+    assert not np.delete(map_, place, 0).any()
+    far = np.ones(stack.pixels.shape[1:], bool)
+    far[:14, 1:] = False
+    assert map_[place][far].max() < 0.01
+
+
+def test_plain_lung_is_no_reason(stack: SliceStack) -> None:
+    place = reason(stack)
+    pixels = stack.pixels.copy()
+    pixels[place, ROWS, COLUMNS] = LUNG_HU
+    heatmap = explain([OneReason(place, ROWS, COLUMNS)], replace(stack, pixels=pixels))["margin"]
+    assert heatmap.in_slice[place].max() == 0
+
+
+def test_graders_that_contradict_each_other_give_no_reason(stack: SliceStack) -> None:
+    place = reason(stack)
+    graders = [OneReason(place, ROWS, COLUMNS, sign) for sign in (1, -1)]
+    heatmap = explain(graders, stack)["malignancy"]
+    assert not heatmap.slice_weights.any()
+    assert not heatmap.combined().any()
+
+
+def test_every_graders_reason_counts(stack: SliceStack) -> None:
+    places = np.flatnonzero(stack.valid)[[1, 3]]
+    heatmap = explain([OneReason(int(place), ROWS, COLUMNS) for place in places], stack)["margin"]
+    assert set(np.flatnonzero(heatmap.slice_weights)) == set(places)
+    assert set(np.flatnonzero(heatmap.in_slice.any((1, 2)))) == set(places)
+
+
+def test_a_heatmap_lies_on_what_moved_the_grade(stack: SliceStack) -> None:
+    place = reason(stack)
+    assessment = Assessment(
+        "A", (0, 0, 0), None, stack=stack, heatmaps=explain([OneReason(place, ROWS, COLUMNS)], stack)
+    )
+    volumes = assessment.heatmap_volumes("spiculation")
+    assert set(volumes) == set(stack.layout.planes)
+    volume = volumes["axial"]
+    k, j, i = np.unravel_index(np.argmax(volume.array), volume.array.shape)
+    reason_ras = stack.pixels_ras()[place, ROWS, COLUMNS]
+    shown = volume.to_ras(np.array([i, j, k]))
+    assert np.linalg.norm(reason_ras - shown, axis=-1).min() < 1e-6
+    again = cut(volume, reason_centre(stack), stack.layout)
+    assert np.allclose(again.pixels[stack.valid], assessment.heatmaps["spiculation"].combined()[stack.valid], atol=1e-4)
+
+
+def reason_centre(stack: SliceStack) -> Array:
+    """The stack's own centre: the middle of any slice, less its offset along the plane's normal."""
+    return stack.pixels_ras()[0].mean((0, 1)) - stack.offset_mm[0] * np.array([0, 0, 1])
+
+
+def test_a_point_without_nodule_has_no_heatmap_to_show() -> None:
+    with pytest.raises(KeyError, match="no nodule was found"):
+        Assessment("A", (0, 0, 0), None).heatmap_volumes("margin")
+
+
+# The real network
+
+
+@pytest.mark.parametrize("embedding", ["conv", "linear"])
+def test_a_slices_weight_is_how_far_the_grade_moves_without_it(
+    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack, embedding: str
+) -> None:
+    graders = [trained(replace(tiny, embedding=embedding), seed) for seed in (1, 2)]
+    told = np.stack([grade_of(grader, stack) for grader in graders])
+    heatmaps = explain(graders, stack)
+    for place in range(len(stack.valid)):
+        without = part(stack, np.arange(len(stack.valid)) != place)
+        moved = np.abs((np.stack([grade_of(grader, without) for grader in graders]) - told).mean(0))
+        weights = [heatmaps[name].slice_weights[place] for name in GRADE_NAMES]
+        assert np.allclose(weights, moved, atol=1e-4)
+        assert stack.valid[place] == bool(np.any(moved > 1e-4))
+
+
+def test_a_pixels_move_is_how_far_a_step_towards_lung_moves_the_grade(
+    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack
+) -> None:
+    # One wide window and a linear embedding: no kink that a finite step might cross.
+    grader = trained(replace(tiny, embedding="linear", windows=((-1200.0, 600.0),))).double()
+    batch = Batch(*(value.double() if value.is_floating_point() else value for value in collate([stack])))
+    moves = _to_lung(grader, batch)
+    assert moves.shape == (9, stack.valid.sum(), 16, 16)
+    share, nth = 1e-4, int(np.argmax(stack.outline[stack.valid].sum((1, 2))))
+    place = np.flatnonzero(stack.valid)[nth]
+    assert stack.outline[place].any()
+    for rows, columns in product((slice(8), slice(8, 16)), repeat=2):
+        pixels, outline = batch.pixels.clone(), batch.outline.clone()
+        pixels[0, place, rows, columns] += share * (LUNG_HU - pixels[0, place, rows, columns])
+        outline[0, place, rows, columns] *= 1 - share
+        with torch.no_grad():
+            moved = grader(batch._replace(pixels=pixels, outline=outline)).grades[0] - grader(batch).grades[0]
+        assert torch.allclose(moves[:, nth, rows, columns].sum((1, 2)) * share, moved, rtol=1e-2, atol=1e-8)
+
+
+def test_heatmaps_stay_between_nought_and_one_and_off_absent_slices(
+    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack
+) -> None:
+    heatmaps = explain([trained(tiny)], stack)
+    assert tuple(heatmaps) == GRADE_NAMES
+    for heatmap in heatmaps.values():
+        for values in (heatmap.in_slice, heatmap.combined()):
+            assert values.shape == stack.pixels.shape
+            assert values.dtype == np.float32
+            assert np.isfinite(values).all()
+            assert (values.min(), values.max()) == (0, 1)
+            assert not values[~stack.valid].any()
+        assert np.allclose(heatmap.in_slice[stack.valid].max((1, 2)), 1)
+        assert (heatmap.slice_weights >= 0).all()
+        assert not heatmap.slice_weights[~stack.valid].any()
+
+
+def test_a_nodules_only_slice_is_its_whole_reason(
+    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack
+) -> None:
+    place = reason(stack)
+    only = part(stack, np.arange(len(stack.valid)) == place)
+    assert torch.equal(withheld(trained(tiny), collate([only])), torch.ones(1, 9))
+    for heatmap in explain([trained(tiny)], only).values():
+        assert np.array_equal(np.flatnonzero(heatmap.slice_weights), [place])
+        assert heatmap.combined().max() == 1
+
+
+def test_explaining_changes_no_grade_and_leaves_no_gradient(
+    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack
+) -> None:
+    grader = trained(tiny)
+    told = grade_of(grader, stack)
+    grader.requires_grad_(False)
+    with torch.no_grad():
+        explain([grader], stack)
+    assert np.array_equal(grade_of(grader, stack), told)
+    assert all(p.grad is None for p in grader.parameters())
+
+
+def test_combining_weighs_each_slices_map() -> None:
+    maps = np.array([[[1.0, 0.5]], [[0.2, 1.0]], [[0.0, 0.0]]], np.float32)
+    combined = Heatmap(np.array([0.3, 0.6, 0.0], np.float32), maps).combined()
+    assert np.allclose(combined, [[[0.5, 0.25]], [[0.2, 1.0]], [[0, 0]]])
+    assert not Heatmap(np.zeros(3, np.float32), maps).combined().any()
+    assert Heatmap(np.zeros(0, np.float32), maps[:0]).combined().shape == (0, 1, 2)
+
+
+def test_heatmap_volumes_are_small(stack: SliceStack) -> None:
+    heatmaps = explain([OneReason(reason(stack), ROWS, COLUMNS)], stack)
+    volume: Volume = Assessment("A", (0, 0, 0), None, stack=stack, heatmaps=heatmaps).heatmap_volumes("margin")["axial"]
+    assert volume.array.shape == (stack.valid.sum(), *stack.pixels.shape[1:])
+    assert volume.array.dtype == np.float32

@@ -1,0 +1,234 @@
+"""What would be graded instead of the nodule that was pointed at, with a locator that simply sees what is dense."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from conftest import CENTRE, LUNG_HU, TISSUE_HU, Painter, beside
+from torch import Tensor, nn
+
+from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.extent import Extent
+from NoduleRiskLib.locate import CHANNELS, HU_RANGE, LIMIT_MM, REACH_MM, STRIDE_MM, Locator, inputs, locate
+from NoduleRiskLib.volume import Array, Volume
+
+Ball = Callable[..., Callable[[Array], Array]]
+UPRIGHT = np.diag([-0.7, -0.7, 1.25])
+
+
+class Dense(nn.Module):
+    """The nodule is whatever is denser than ``hu``, with an edge as soft as a learnt one's."""
+
+    def __init__(self, hu: float = -400.0) -> None:
+        super().__init__()
+        low, high = HU_RANGE
+        self.level = (hu - low) / (high - low) * 2 - 1
+        self.slices_read = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.slices_read += len(x)
+        return (x[:, 0] - self.level) * 10
+
+
+def look(volume: Volume, point: Array) -> Extent | None:
+    return locate(volume, [point], [Dense()])[0]
+
+
+def found(volume: Volume, point: Array) -> Extent:
+    extent = look(volume, point)
+    assert extent is not None
+    return extent
+
+
+def assert_is(extent: Extent, centre: Array, radius: float, step_mm: float = 1.25) -> None:
+    assert np.allclose(extent.centre_ras, centre, atol=max(0.3, step_mm / 3))
+    assert extent.diameter_mm == pytest.approx(2 * radius, abs=0.7 + step_mm / 4)
+    assert extent.volume_mm3 == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.2)
+
+
+def test_the_nodule_under_the_point_is_found_in_every_scan(paint: Painter, ball: Ball, frame: Array) -> None:
+    nodule, neighbour = beside(3.1, -2.2, 1.4), beside(-14, 6, -3)
+    volume = paint(ball((nodule, 6.0), (neighbour, 5.0)), frame)
+    extents = locate(volume, np.stack([nodule + np.array([1, 1, -2]), neighbour]), [Dense()])
+    step = float(extents[0].outline.ijk_to_ras[2, 2]) if extents[0] else 0.0
+    for extent, (centre, radius) in zip(extents, ((nodule, 6.0), (neighbour, 5.0)), strict=True):
+        assert extent is not None
+        assert_is(extent, centre, radius, step)
+
+
+def test_the_way_a_scan_is_stored_changes_nothing(paint: Painter, ball: Ball) -> None:
+    """The very same voxels, read from the other end of each axis."""
+    nodule = beside(2.3, 1.1, -0.8)
+    volume = paint(ball((nodule, 5.3), (beside(0, 0, 15), 4.0)), UPRIGHT)
+    told = found(volume, CENTRE)
+    last = np.array(volume.array.shape[::-1]) - 1
+    for axis in range(3):
+        matrix = volume.ijk_to_ras.copy()
+        matrix[:3, 3] += matrix[:3, axis] * last[axis]
+        matrix[:3, axis] *= -1
+        flipped = found(Volume(np.flip(volume.array, 2 - axis), matrix), CENTRE)
+        assert np.allclose(flipped.centre_ras, told.centre_ras, atol=1e-3)
+        assert flipped.diameter_mm == pytest.approx(told.diameter_mm, abs=1e-3)
+        assert flipped.volume_mm3 == pytest.approx(told.volume_mm3, rel=1e-3)
+        assert np.allclose(flipped.outline.array, told.outline.array, atol=1e-3)
+        assert np.allclose(flipped.outline.ijk_to_ras, told.outline.ijk_to_ras)
+
+
+@pytest.mark.parametrize("way", [(1, 0, 0), (0, -1, 0), (0, 0, 1), (0.6, 0.6, -0.5)])
+@pytest.mark.parametrize("beside_mm", [-3.0, 0.0, REACH_MM - 1])
+def test_a_hand_may_miss_the_nodule_by_little(
+    paint: Painter, ball: Ball, way: tuple[float, float, float], beside_mm: float
+) -> None:
+    volume = paint(ball((CENTRE, 5.0)), UPRIGHT)
+    direction = np.array(way) / np.linalg.norm(way)
+    assert_is(found(volume, CENTRE + direction * (5 + beside_mm)), CENTRE, 5.0)
+
+
+@pytest.mark.parametrize("away_mm", [(9, 0, 0), (0, 0, 9), (-7, 7, 0), (12, 12, 12)])
+def test_a_point_in_plain_lung_finds_no_nodule(paint: Painter, ball: Ball, away_mm: tuple[float, float, float]) -> None:
+    assert look(paint(ball((CENTRE, 5.0)), UPRIGHT), CENTRE + away_mm) is None
+
+
+def test_an_empty_scan_holds_no_nodule(paint: Painter) -> None:
+    assert look(paint(lambda points: np.full(points.shape[:-1], LUNG_HU), UPRIGHT), CENTRE) is None
+
+
+@pytest.mark.parametrize("gap_mm", [2.5, 4.0])
+@pytest.mark.parametrize("way", [(1, 0, 0), (0, 1, 0), (0, 0, 1)])
+def test_a_neighbour_close_by_is_not_taken_for_the_nodule(
+    paint: Painter, ball: Ball, way: tuple[int, int, int], gap_mm: float
+) -> None:
+    neighbour = CENTRE + np.array(way) * (4 + gap_mm + 6)
+    volume = paint(ball((CENTRE, 4.0), (neighbour, 6.0)), UPRIGHT)
+    assert_is(found(volume, CENTRE + np.array(way)), CENTRE, 4.0)
+    assert_is(found(volume, neighbour), neighbour, 6.0)
+
+
+@pytest.mark.parametrize("spacing", [0.4, 0.5, 1.25, 2.5, 5.0])
+@pytest.mark.parametrize("between", [0.0, 0.3, 0.49])
+def test_thin_and_thick_slices_show_the_same_nodule(paint: Painter, ball: Ball, spacing: float, between: float) -> None:
+    volume = paint(ball((CENTRE, 7.0)), np.diag([-0.7, -0.7, spacing]))
+    k = volume.to_ijk(CENTRE)
+    k[2] = np.rint(k[2]) + between
+    assert_is(found(volume, volume.to_ras(k)), CENTRE, 7.0, max(spacing, 1.2))
+
+
+@pytest.mark.parametrize("above", [-1, 1])
+def test_a_point_half_way_between_thick_slices_finds_a_nodule_in_one(paint: Painter, ball: Ball, above: int) -> None:
+    volume = paint(ball((CENTRE, 3.0)), np.diag([-0.7, -0.7, 5.0]))
+    k = np.rint(volume.to_ijk(CENTRE))
+    slice_centre = volume.to_ras(k)
+    extent = found(volume, slice_centre + np.array([0, 0, above * 2.45]))
+    assert extent.slices == 1
+    assert extent.centre_ras[2] == pytest.approx(slice_centre[2])
+
+
+@pytest.mark.parametrize("end", [-1, 0, 1])
+def test_a_nodule_longer_than_a_stride_is_followed_to_its_ends(paint: Painter, ball: Ball, end: int) -> None:
+    height = 2.5 * STRIDE_MM
+    volume = paint(ball((CENTRE, np.array([4.0, 4.0, height]))), UPRIGHT, np.array([23, 23, 40]))
+    extent = found(volume, beside(0, 0, end * (height - 4)))
+    assert np.ptp(extent.bounds_ras[:, 2]) == pytest.approx(2 * height, abs=3)
+    assert np.allclose(extent.centre_ras, CENTRE, atol=0.6)
+    assert extent.diameter_mm == pytest.approx(8, abs=0.6)
+
+
+def test_a_vessel_is_not_followed_through_the_whole_lung(paint: Painter, ball: Ball) -> None:
+    volume = paint(ball((CENTRE, np.array([3.0, 3.0, 300.0]))), UPRIGHT, np.array([23, 23, 60]))
+    extent = found(volume, CENTRE)
+    assert np.ptp(extent.bounds_ras[:, 2]) == pytest.approx(2 * LIMIT_MM, abs=3)
+
+
+def test_only_the_slices_around_the_nodule_are_read(paint: Painter, ball: Ball) -> None:
+    """What is read takes the time that people wait."""
+    locator = Dense()
+    volume = paint(ball((CENTRE, 4.0)), UPRIGHT, np.array([23, 23, 40]))
+    assert locate(volume, [CENTRE], [locator])[0] is not None
+    assert locator.slices_read < 2 * (2 * (4 + 2 * STRIDE_MM) / 1.25)
+
+
+@pytest.mark.parametrize("end", [-1, 1])
+def test_a_nodule_at_the_scans_end_is_measured_as_far_as_it_is_seen(paint: Painter, ball: Ball, end: int) -> None:
+    volume = paint(ball((beside(0, 0, end * 10), 6.0)), UPRIGHT, np.array([23, 23, 10]))
+    extent = found(volume, beside(0, 0, end * 8))
+    assert volume.contains(extent.bounds_ras).all()
+    assert extent.diameter_mm == pytest.approx(12, abs=0.7)
+    seen = np.sum(volume.array - LUNG_HU) / (TISSUE_HU - LUNG_HU) * np.prod(volume.spacing_mm)
+    assert extent.volume_mm3 == pytest.approx(seen, rel=0.1)
+
+
+def test_a_large_nodule_is_whole_wherever_in_it_the_point_lies(paint: Painter, ball: Ball) -> None:
+    """Around a point at its edge, the picture would cut off its far side."""
+    volume = paint(ball((CENTRE, 16.0)), UPRIGHT, 32.0)
+    assert_is(found(volume, beside(11, 0, 0)), CENTRE, 16.0)
+
+
+@pytest.mark.parametrize("way", [(1, 0, 0), (0, -1, 0)])
+def test_a_nodule_at_the_scans_side_is_found(paint: Painter, ball: Ball, way: tuple[int, int, int]) -> None:
+    volume = paint(ball((CENTRE + np.array(way) * 17, 5.0)), UPRIGHT)
+    assert_is(found(volume, CENTRE + np.array(way) * 15), CENTRE + np.array(way) * 17, 5.0)
+
+
+def test_a_nodule_cut_off_by_the_scans_side_is_not_drawn_beyond_it(paint: Painter, ball: Ball) -> None:
+    volume = paint(ball((beside(22, 0, 0), 6.0)), UPRIGHT)
+    extent = found(volume, beside(20, 0, 0))
+    assert volume.contains(extent.bounds_ras).all()
+
+
+def test_a_point_outside_the_ct_is_refused(paint: Painter, ball: Ball) -> None:
+    with pytest.raises(NoduleRiskError, match="lies outside the CT"):
+        look(paint(ball((CENTRE, 5.0)), UPRIGHT), beside(0, 0, 40))
+
+
+def test_locators_are_averaged(paint: Painter, ball: Ball) -> None:
+    volume = paint(ball((CENTRE, 6.0), edge_mm=4.0), UPRIGHT)
+    wide, narrow, both = (
+        locate(volume, [CENTRE], [Dense(hu) for hu in levels])[0] for levels in ((-700,), (-100,), (-700, -100))
+    )
+    assert wide is not None and narrow is not None and both is not None
+    assert narrow.diameter_mm < both.diameter_mm < wide.diameter_mm
+
+
+def test_every_point_is_answered_in_order(paint: Painter, ball: Ball) -> None:
+    volume = paint(ball((CENTRE, 5.0)), UPRIGHT)
+    extents = locate(volume, np.stack([beside(12, 0, 0), CENTRE, beside(0, 12, 0)]), [Dense()])
+    assert [extent is not None for extent in extents] == [False, True, False]
+
+
+def test_the_locator_reads_slice_neighbour_point_and_distance() -> None:
+    slices = [torch.full((2, 8, 8), hu) for hu in (-300.0, -1000.0, 900.0)]
+    x = inputs(*slices, torch.tensor([0.0, 10.0]))
+    assert x.shape == (2, CHANNELS, 8, 8)
+    assert [float(x[0, channel, 0, 0]) for channel in range(3)] == pytest.approx([0, -1, 1])
+    hill = x[0, 3]
+    assert torch.allclose(hill, hill.flip(0)) and torch.allclose(hill, hill.T)
+    assert hill.argmax() in (27, 28, 35, 36)
+    assert x[:, 4, 3, 3].tolist() == [0, 0.5]
+
+
+def test_each_slice_is_read_beside_its_neighbour_towards_the_point(paint: Painter) -> None:
+    read = []
+
+    class Endless(Dense):
+        def forward(self, x: Tensor) -> Tensor:
+            read.append(x[:, :, 0, 0])
+            return torch.ones_like(x[:, 0])
+
+    locate(paint(lambda points: (points - CENTRE)[..., 2] * 20 - 300, UPRIGHT), [CENTRE], [Endless()])
+    x = torch.cat(read)
+    # Back from -1..1 to mm: the scan's HU tell how high a slice lies.
+    own, neighbour, point = x[:, :3].T * (HU_RANGE[1] - HU_RANGE[0]) / 2 / 20
+    distance = x[:, 4] * 20
+    assert torch.allclose((own - point).abs(), distance, atol=1e-3)
+    assert torch.allclose((neighbour - point).abs(), (distance - 1.25).clamp(min=0), atol=1e-3)
+    assert (own - point).max() > 10 and (own - point).min() < -10
+
+
+def test_the_network_answers_every_pixel() -> None:
+    torch.manual_seed(0)
+    locator = Locator().eval()
+    with torch.no_grad():
+        assert locator(torch.rand(3, CHANNELS, 32, 48)).shape == (3, 32, 48)

@@ -1,0 +1,385 @@
+"""What a reader of tables, files and pictures would lose if they did not say what the assessment says."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from matplotlib.image import imread
+from rich.console import Console
+
+from NoduleRiskLib.assessment import Assessment, Calcification, Estimate, Heatmap
+from NoduleRiskLib.extent import measure
+from NoduleRiskLib.grades import DISCLAIMER, GRADE_NAMES, GRADES
+from NoduleRiskLib.mosaic import LAYOUTS, Layout, cut
+from NoduleRiskLib.package import ModelPackage
+from NoduleRiskLib.picture import page, picture
+from NoduleRiskLib.report import (
+    COLUMNS,
+    along,
+    as_json,
+    dumps,
+    percent,
+    write_csv,
+    write_json,
+)
+from NoduleRiskLib.terminal import on_terminal, table
+from NoduleRiskLib.volume import Array, Volume, write_nrrd
+
+CENTRE = np.array([-40.0, 25.0, -110.0])
+RADIUS_MM = 6.0
+#: A mean of codes that rounds to "laminated", which no reader of this nodule gave.
+MEAN_CODE = 2.34
+WARNINGS = ("The slices are thick, so small nodules look blurred.", "The nodule reaches the edge of the scan.")
+PACKAGE = ModelPackage(
+    Path("somewhere"),
+    "toy",
+    "0123456789abcdef" * 4,
+    {"version": "1.2", "grader": {"layout": {"name": "native", "planes": ["axial"]}}},
+    "A card.",
+)
+
+
+def scan() -> Volume:
+    """A ball in lung, with a bright mark in front of it, to its left and below it: int16 HU, stored as LPS."""
+    shape, spacing = (30, 90, 90), np.array([0.8, 0.8, 2.0])
+    matrix = np.diag([*(spacing * (-1, -1, 1)), 1.0])
+    matrix[:3, 3] = CENTRE - (matrix[:3, :3] @ (np.array(shape[::-1]) - 1)) / 2
+    volume = Volume(np.full(shape, -850, np.int16), matrix, name="toy scan", identity={"path": "toy.nrrd"})
+    places = volume.to_ras(np.stack(np.indices(shape)[::-1], -1)) - CENTRE
+    volume.array[np.linalg.norm(places, axis=-1) < RADIUS_MM] = 40
+    for mark in ((0, 20, 0), (-20, 0, 0), (0, 0, -20)):
+        volume.array[np.linalg.norm(places - mark, axis=-1) < 3] = 1000
+    return volume
+
+
+def nodule(
+    volume: Volume, layout: Layout = LAYOUTS["native"], heatmaps: bool = True, label: str = "nodule 1"
+) -> Assessment:
+    """An assessment of the ball whose heatmaps are strongest in its middle."""
+    stack = cut(volume, CENTRE, Layout("outline", slices=25))
+    near = np.linalg.norm(stack.pixels_ras() - CENTRE, axis=-1) < RADIUS_MM + 2
+    extent = measure(stack, (near & (stack.pixels > -400)).astype(np.float32))
+    assert extent is not None
+    stack = cut(volume, extent.centre_ras, layout, extent.bounds_ras, extent.outline)
+    middle = np.exp(-((stack.offset_mm / 4) ** 2)) * stack.valid
+    values = dict.fromkeys(GRADE_NAMES, 3.21) | {"calcification": MEAN_CODE, "diameter": 12.3}
+    return Assessment(
+        label=label,
+        point_ras=(-40.1, 25.3, -110.7),
+        extent=extent,
+        estimates=tuple(
+            Estimate(grade, values[grade.name], values[grade.name] * 0.8, values[grade.name] * 1.2, 10.0 * g)
+            for g, grade in enumerate(GRADES)
+        ),
+        calcification=Calcification(0.75, "central", 0.6),
+        suspicion_probability=0.678,
+        stack=stack,
+        heatmaps={
+            name: Heatmap(np.float32(0.1 * (g + 1)) * middle.astype(np.float32), stack.outline)
+            for g, name in enumerate(GRADE_NAMES)
+        }
+        if heatmaps
+        else {},
+        warnings=WARNINGS,
+        model_id=PACKAGE.model_id,
+    )
+
+
+def nothing(label: str = "nodule 2") -> Assessment:
+    return Assessment(label, (-30.0, 20.0, -100.0), None, warnings=("No nodule was found.",), model_id="toy@0123")
+
+
+@pytest.fixture(scope="module")
+def volume() -> Volume:
+    return scan()
+
+
+@pytest.fixture(scope="module")
+def assessment(volume: Volume) -> Assessment:
+    return nodule(volume)
+
+
+def shown(assessments: list[Assessment], width: int = 80) -> str:
+    """What stands on the terminal."""
+    console = Console(file=io.StringIO(), width=width)
+    console.print(on_terminal(assessments))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def strict(text: str) -> Any:
+    """JSON by the standard: NaN and Infinity are errors."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+# --- CSV ---
+
+
+def test_a_spreadsheet_holds_the_very_numbers_of_the_assessment(tmp_path: Path, assessment: Assessment) -> None:
+    write_csv(tmp_path / "a.csv", [assessment, assessment])
+    first, second = rows(tmp_path / "a.csv")
+    assert first == second
+    assert [float(first[axis]) for axis in "ras"] == list(assessment.point_ras)
+    for estimate in assessment.estimates:
+        name = estimate.grade.name
+        if name != "calcification":
+            told = [float(first[f"{name}{end}"]) for end in ("", "_low", "_high", "_percentile")]
+            assert told == [estimate.value, estimate.low, estimate.high, estimate.percentile]
+            assert first[f"{name}_word"] == estimate.word
+    assert float(first["suspicion_probability"]) == assessment.suspicion_probability
+    assert assessment.extent is not None
+    assert float(first["outline_volume_mm3"]) == assessment.extent.volume_mm3
+    assert first["model_id"] == PACKAGE.model_id
+    assert first["warnings"] == " ".join(WARNINGS)
+
+
+def test_calcification_is_a_presence_and_a_pattern_and_never_a_mean_of_codes(
+    tmp_path: Path, assessment: Assessment
+) -> None:
+    write_csv(tmp_path / "a.csv", [assessment])
+    (row,) = rows(tmp_path / "a.csv")
+    assert (float(row["calcification_presence"]), row["calcification_pattern"]) == (0.75, "central")
+    assert "calcification" not in row and str(MEAN_CODE) not in row.values()
+    for text in (shown([assessment]), shown([assessment, assessment])):
+        assert "75 %" in text
+        assert "laminated" not in text and " 2.3 " not in text
+    assert "central (60 %)" in shown([assessment])
+
+
+def test_calcification_that_most_readers_would_not_see_is_called_absent(assessment: Assessment) -> None:
+    text = shown([replace(assessment, calcification=Calcification(0.2, "central", 0.6))])
+    assert "absent" in text and "central" not in text
+
+
+def test_a_point_without_a_nodule_keeps_its_row_and_has_no_numbers(tmp_path: Path, assessment: Assessment) -> None:
+    write_csv(tmp_path / "a.csv", [nothing(), assessment])
+    row = rows(tmp_path / "a.csv")[0]
+    assert (row["label"], row["nodule_found"], row["s"]) == ("nodule 2", "no", "-100.0")
+    assert row["warnings"] == "No nodule was found."
+    assert not any(row[column.name] for column in COLUMNS if not column.always)
+
+
+def test_labels_with_commas_quotes_and_line_breaks_do_not_shift_columns(tmp_path: Path, assessment: Assessment) -> None:
+    label = 'upper lobe, "left"\nsecond line; größer'
+    write_csv(tmp_path / "a.csv", [replace(assessment, label=label)])
+    (row,) = rows(tmp_path / "a.csv")
+    assert row["label"] == label and row["model_id"] == PACKAGE.model_id
+
+
+def test_every_column_is_explained_and_named_once() -> None:
+    names = [column.name for column in COLUMNS]
+    assert len(set(names)) == len(names)
+    assert all(column.meaning for column in COLUMNS)
+
+
+# --- JSON ---
+
+
+def test_json_holds_all_that_is_needed_to_repeat_and_compare_a_result(
+    tmp_path: Path, volume: Volume, assessment: Assessment
+) -> None:
+    write_json(tmp_path / "a.json", volume, [assessment, nothing()], PACKAGE)
+    told = strict((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert told == as_json(volume, [assessment, nothing()], PACKAGE)
+    assert told["disclaimer"] == DISCLAIMER
+    assert told["model"]["digest"] == PACKAGE.digest and told["model"]["layout"]["name"] == "native"
+    assert told["volume"]["digest"] == volume.digest and told["volume"]["identity"] == {"path": "toy.nrrd"}
+    assert told["volume"]["shape_kji"] == [30, 90, 90]
+    assert np.allclose(told["volume"]["spacing_ijk_mm"], (0.8, 0.8, 2.0))
+    assert {"NoduleRisk", "torch", "timm", "numpy", "SimpleITK", "python"} <= set(told["versions"])
+    found, empty = told["nodules"]
+    assert set(found["estimates"]) == set(GRADE_NAMES) - {"calcification"}
+    assert found["estimates"]["diameter"]["value"] == 12.3
+    assert found["suspicion_probability"] == 0.678 and found["warnings"] == list(WARNINGS)
+    assert "word" not in found["calcification"]["mean_code"]
+    assert not empty["nodule_found"] and "estimates" not in empty
+
+
+def test_json_says_where_each_slice_lay_and_how_much_it_moved_each_grade(
+    volume: Volume, assessment: Assessment
+) -> None:
+    slices = as_json(volume, [assessment], PACKAGE)["nodules"][0]["slices"]
+    assert assessment.stack is not None
+    valid = assessment.stack.valid
+    assert [one["offset_mm"] for one in slices] == assessment.stack.offset_mm[valid].tolist()
+    for name, heatmap in assessment.heatmaps.items():
+        assert [one["weights"][name] for one in slices] == heatmap.slice_weights[valid].tolist()
+
+
+def test_json_stays_readable_by_other_programs_when_a_number_is_missing(volume: Volume, assessment: Assessment) -> None:
+    broken = replace(assessment.estimates[0], percentile=math.nan, high=math.inf)
+    told = as_json(volume, [replace(assessment, estimates=(broken, *assessment.estimates[1:]))], PACKAGE)
+    subtlety = strict(dumps(told))["nodules"][0]["estimates"]["subtlety"]
+    assert subtlety["percentile"] is None and subtlety["high"] is None and subtlety["value"] == 3.21
+
+
+# --- terminal ---
+
+
+def test_the_terminal_shows_every_grade_every_warning_and_the_disclaimer_unshortened(assessment: Assessment) -> None:
+    for assessments in ([assessment], [assessment, replace(assessment, label="other"), nothing()]):
+        text = " ".join(shown(assessments).split())
+        assert "…" not in text
+        for sentence in (*(warning for one in assessments for warning in one.warnings), DISCLAIMER):
+            assert text.count(sentence) == 1
+    assert all(name in shown([assessment]) for name in GRADE_NAMES)
+    assert max(map(len, shown([assessment]).splitlines())) <= 80
+    for part in ("3.2", "2.6 – 3.9", "indeterminate", "68 %", "12.3", "R -40.1"):
+        assert part in shown([assessment])
+
+
+def test_labels_are_printed_as_they_are_whatever_brackets_they_have(assessment: Assessment) -> None:
+    label = "[bold]left[/bold] [/]"
+    assert label in shown([replace(assessment, label=label)])
+    assert label in shown([replace(assessment, label=label), nothing()], width=160)
+    assert table([replace(assessment, label=label)]).row_count == len(GRADES)
+
+
+def test_a_probability_never_reads_as_certain() -> None:
+    assert [percent(share) for share in (0, 0.001, 0.5, 0.9996, 1)] == ["0 %", "< 1 %", "50 %", "> 99 %", "100 %"]
+
+
+def test_drawn_scales_keep_their_ends_and_double_diameters_over_equal_distances() -> None:
+    for grade in GRADES:
+        assert [along(grade, value) for value in (grade.low, grade.high)] == [0, 1]
+    diameter = GRADES[GRADE_NAMES.index("diameter")]
+    assert math.isclose(along(diameter, 10) - along(diameter, 5), along(diameter, 40) - along(diameter, 20))
+
+
+# --- maps ---
+
+
+def test_slicer_opens_a_heatmap_where_the_nodule_lies(tmp_path: Path, assessment: Assessment) -> None:
+    (map_,) = assessment.heatmap_volumes("malignancy").values()
+    write_nrrd(tmp_path / "map.nrrd", map_)
+    image = sitk.ReadImage(str(tmp_path / "map.nrrd"))
+    array = sitk.GetArrayFromImage(image)
+    assert np.array_equal(array, map_.array)
+    for k, j, i in ((0, 0, 0), (1, 5, 40)):
+        lps = np.array(image.TransformIndexToPhysicalPoint((i, j, k)))
+        assert np.allclose(lps * (-1, -1, 1), map_.to_ras(np.array([i, j, k])))
+    k, j, i = np.unravel_index(array.argmax(), array.shape)
+    strongest = np.array(image.TransformIndexToPhysicalPoint((int(i), int(j), int(k)))) * (-1, -1, 1)
+    assert np.linalg.norm(strongest - CENTRE) < RADIUS_MM + 1
+
+
+# --- picture ---
+
+
+def saturation(path: Path) -> Array:
+    """How colourful each pixel of a PNG is, 0 to 1."""
+    pixels = imread(path)[..., :3]
+    return np.asarray(pixels.max(-1) - pixels.min(-1))
+
+
+def panel(figure: Any, number: int, pixels: Array) -> Array:
+    """The part of a page's pixels that shows one of its slices, in the order in which they were drawn."""
+    left, bottom, right, top = figure.axes[number + 1].get_position().extents
+    height, width = pixels.shape
+    return pixels[int((1 - top) * height) : int((1 - bottom) * height), int(left * width) : int(right * width)]
+
+
+def test_the_picture_shows_the_heatmap_on_the_nodule_and_leaves_the_plain_slice_plain(
+    tmp_path: Path, volume: Volume, assessment: Assessment
+) -> None:
+    picture(tmp_path / "a.png", volume, assessment)
+    figure, colour = page(volume, assessment), saturation(tmp_path / "a.png")
+    plain, explained = (panel(figure, number, colour) for number in (0, 1))
+    assert plain.max() < 0.1
+    middle = tuple(slice(n // 2 - 10, n // 2 + 10) for n in explained.shape)
+    assert explained[middle].min() > 0.2
+    assert np.median(explained) < 0.02
+    assert imread(tmp_path / "a.png")[..., :3].std() > 0.2
+
+
+def test_without_heatmaps_nothing_looks_like_one(tmp_path: Path, volume: Volume) -> None:
+    assessment = nodule(volume, heatmaps=False)
+    picture(tmp_path / "a.png", volume, assessment)
+    explained = panel(page(volume, assessment), 1, saturation(tmp_path / "a.png"))
+    middle = tuple(slice(n // 2 - 10, n // 2 + 10) for n in explained.shape)
+    assert explained[middle].max() < 0.1 and explained.max() > 0.3, "the outline alone is coloured"
+
+
+def test_the_picture_shows_the_patients_right_on_the_left_and_the_front_and_head_on_top(
+    volume: Volume, assessment: Assessment
+) -> None:
+    axial, coronal, sagittal = (np.asarray(page(volume, assessment).axes[n].images[0].get_array()) for n in (1, 3, 5))
+    front, left, below = (0, 1), (1, 0), (0, -1)
+
+    def bright(view: Array) -> set[tuple[int, int]]:
+        """Where marks lie, seen from the middle: (to the right, up)."""
+        places = np.argwhere(view > 500) - (np.array(view.shape) - 1) / 2
+        return {(int(np.sign(x)) * (abs(x) > 60), -int(np.sign(y)) * (abs(y) > 60)) for y, x in places}
+
+    assert bright(axial) == {front, left}
+    assert bright(coronal) == {left, below}
+    # Sagittal slices are seen from the left: the front is on the left.
+    assert bright(sagittal) == {(-1, 0), below}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_layout_and_every_answer_has_its_picture(tmp_path: Path, volume: Volume, name: str) -> None:
+    assessment = nodule(volume, LAYOUTS[name], label="costs $5 or $6_x$ and [more]")
+    for i, one in enumerate((assessment, replace(nothing(), label="$x"))):
+        picture(tmp_path / f"{i}.png", volume, one)
+        assert imread(tmp_path / f"{i}.png").std() > 0.1
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_warnings_and_disclaimer_stand_on_the_picture_however_many_there_are(
+    volume: Volume, assessment: Assessment, found: bool
+) -> None:
+    warnings = tuple(f"This is the warning of number {i}, long enough to be wrapped around the line." for i in range(9))
+    figure = page(volume, replace(assessment if found else nothing(), warnings=warnings))
+    words = " ".join(text.get_text() for text in figure.axes[0].texts)
+    for sentence in (*warnings, DISCLAIMER):
+        assert sentence in " ".join(words.split())
+    figure.canvas.draw()
+    edges = figure.bbox
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert all(box.x0 >= 0 and box.x1 <= edges.x1 and box.y0 >= 0 and box.y1 <= edges.y1 for box in boxes)
+
+
+def test_no_words_on_the_picture_overlap(volume: Volume, assessment: Assessment) -> None:
+    widest = tuple(
+        replace(one, value=max(range(len(one.grade.words)), key=lambda i: len(one.grade.words[i])) + one.grade.low)
+        if one.grade.words
+        else one
+        for one in assessment.estimates
+    )
+    figure = page(volume, replace(assessment, estimates=widest))
+    figure.canvas.draw()
+    texts = [(text.get_text(), text.get_window_extent()) for text in figure.axes[0].texts if text.get_text()]
+    for i, (one, a) in enumerate(texts):
+        for other, b in texts[:i]:
+            # Letters fill less than their line: two pixels of it may be shared.
+            apart = a.x0 >= b.x1 or b.x0 >= a.x1 or a.y0 >= b.y1 - 2 or b.y0 >= a.y1 - 2
+            assert apart, f"{one!r} overlaps {other!r}"
+
+
+def test_reports_can_be_made_where_torch_is_not_installed() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['timm'] = None; import NoduleRiskLib.report, "
+        "NoduleRiskLib.picture; sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

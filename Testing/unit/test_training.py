@@ -1,0 +1,246 @@
+"""What the weights that ship would lose if training, scoring or export went wrong: the whole way on made-up crops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+import torch
+from rich.console import Console
+
+from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.grades import GRADES
+from NoduleRiskLib.model import ModelConfig
+from NoduleRiskLib.mosaic import Layout, cut, sample
+from NoduleRiskLib.package import load
+from NoduleRiskLib.volume import Array
+from training import crops, crossval, evaluate
+from training.balance import dynamic_weight_average
+from training.evaluate import auc_interval, best_threshold, coverage, residual_interval
+from training.export import export, tables
+from training.lidc import reader_grades
+from training.locators import LocatorRun
+from training.surroundings import extend
+from training.train import GraderRun, compose, read_labels, train_grader
+
+PIXEL_MM, SLICE_MM = 0.8, 2.0
+
+
+def write(path: Path, array: Array, spacing: tuple[float, float, float]) -> None:
+    """An LPS image whose middle is the origin, as the data set's are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(spacing)
+    size = np.array(array.shape[::-1])
+    image.SetOrigin((-(size - 1) / 2 * spacing).tolist())
+    sitk.WriteImage(image, str(path), useCompression=True)
+
+
+def ball(shape: tuple[int, int, int], spacing: tuple[float, float, float], radius_mm: float) -> Array:
+    """Signed distance (mm, negative inside) to a ball in the middle; ``[k, j, i]``."""
+    k, j, i = np.indices(shape)
+    middle = [(n - 1) / 2 for n in shape]
+    places = [(a - m) * s for a, m, s in zip((k, j, i), middle, spacing[::-1], strict=True)]
+    return np.sqrt(sum(place**2 for place in places)) - radius_mm
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set like LIDC's: 20 balls of 20 patients in lung, the larger half called suspicious by their readers."""
+    root = tmp_path_factory.mktemp("data")
+    grades = reader_grades()
+    ids = {suspect: grades.index[grades.malignancy == value].tolist() for suspect, value in ((False, 1), (True, 5))}
+    rng = np.random.default_rng(0)
+    rows = []
+    for n in range(20):
+        suspect = n % 2 == 1
+        radius = 4.0 + 0.1 * n + 4.0 * suspect
+        depth = int(2 * radius / SLICE_MM) // 2 * 2 + 1
+        name = f"PATIENT-{n:02d}_0"
+        for kind, shape, spacing in (
+            ("crops", (depth, 96, 96), (PIXEL_MM, PIXEL_MM, SLICE_MM)),
+            ("cubes", (51, 51, 51), (1.0, 1.0, 1.0)),
+        ):
+            inside = np.clip(0.5 - ball(shape, spacing, radius), 0, 1)
+            hu = -850 + 900 * inside + rng.normal(0, 15, shape)
+            write(root / "lidc" / kind / f"{name}.nrrd", hu.round().astype(np.int16), spacing)
+            if kind == "crops":
+                bits = sum((ball(shape, spacing, radius + r) < 0).astype(np.uint8) << b for b, r in enumerate((0, 0.5)))
+                write(root / "lidc" / "masks" / f"{name}.nrrd", bits.astype(np.uint8), spacing)
+        rows.append(
+            {
+                "nodule_id": name,
+                "patient_id": name[:-2],
+                "luna16_fold": n // 2,
+                "in_luna16_reference": True,
+                "n_readers": 2,
+                "annotation_ids": ";".join(map(str, ids[suspect][2 * n : 2 * n + 2])),
+                "slices": depth,
+                "slice_spacing_mm": SLICE_MM,
+                "has_cube": True,
+            }
+        )
+    pd.DataFrame(rows).to_csv(root / "lidc" / "nodules.csv", index=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> crossval.Study:
+    config = ModelConfig(layout=Layout("native", slices=49, pixels=32, pixel_mm=1.0), dim=32, depth=1, heads=2)
+    return crossval.Study(
+        data=data,
+        out=tmp_path_factory.mktemp("out"),
+        locator=LocatorRun(epochs=8, batch=32, cube_slices=4),
+        grader=GraderRun(config=config, epochs=2, batch=8),
+        folds=(0, 1),
+        console=Console(quiet=True),
+    )
+
+
+@pytest.fixture(scope="module")
+def located(study: crossval.Study) -> dict[int, crossval.Located]:
+    torch.set_num_threads(1)
+    return crossval.outlines(study, crossval.locators(study))
+
+
+def test_the_whole_way_from_crops_to_a_package_that_verifies(
+    study: crossval.Study,
+    located: dict[int, crossval.Located],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(evaluate, "BOOTSTRAPS", 20)
+    found_by = crossval.locators(study)
+    trained = crossval.graders(study, located)
+    on_crops = crossval.out_of_fold(study, located, trained)
+    on_cubes = crossval.out_of_fold(study, crossval.outlines(study, found_by, cubes=True), trained, cubes=True)
+    assert len(on_crops) == len(on_cubes) == 8
+    # Balls in empty lung are the easiest of nodules.
+    assert on_crops.dice.median() > 0.8
+    assert on_cubes.found_diameter.notna().mean() > 0.8
+    text = tables(on_crops, on_cubes)
+    assert all(grade.name in text for grade in GRADES)
+    made = export(tmp_path / "package", "9", list(trained.values()), list(found_by.values()), on_crops, on_cubes)
+    assert load(made.path).digest == made.digest
+    assert "not pathology" in made.card
+    assert len(made.networks()[0]) == 2
+
+
+def test_no_patient_is_scored_by_a_fold_that_trained_on_it(located: dict[int, crossval.Located]) -> None:
+    patients = [set(part.table.patient_id) for part in located.values()]
+    assert sum(map(len, patients)) == len(set.union(*patients)) == 8
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(
+    study: crossval.Study, located: dict[int, crossval.Located], tmp_path: Path
+) -> None:
+    parts = [part for fold, part in located.items() if fold]
+    quiet = Console(quiet=True)
+    whole = train_grader(0, parts, study.grader, tmp_path / "whole", "cpu", quiet)
+
+    class KilledError(Exception):
+        pass
+
+    class KilledAfterOneEpoch(Console):
+        def print(self, *args: object, **more: object) -> None:
+            if "epoch 2" in str(args[0]):
+                raise KilledError
+
+    with pytest.raises(KilledError):
+        train_grader(0, parts, study.grader, tmp_path / "half", "cpu", KilledAfterOneEpoch())
+    again = train_grader(0, parts, study.grader, tmp_path / "half", "cpu", quiet)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_what_is_trained_on_is_what_is_assessed(study: crossval.Study, located: dict[int, crossval.Located]) -> None:
+    """Training's windows show the same pixels as ``mosaic.cut`` does around the extent that the pipeline found."""
+    part = located[0]
+    size = study.grader.config.layout.pixels
+    batch, _ = compose([part], [(0, 0)], np.random.default_rng(0), False, size)
+    nodule = crops.read_nodule(study.data, part.table.nodule_id[0])
+    volume = extend(nodule, np.random.default_rng([0, *part.table.nodule_id[0].encode()]))
+    here = slice(int(part.first[0]), int(part.first[1]))
+    inside = part.located[here, 0] > 127
+    z, rows, columns = np.nonzero(inside)
+    wide = cut(volume, np.zeros(3), crops.WIDE)
+    centre = wide.pixels_ras()[wide.valid][z, rows, columns].mean(0)
+    # Training reads at its wide slices' pixel size.
+    stack = cut(volume, centre, Layout("native", slices=49, pixels=size, pixel_mm=crops.WIDE.pixel_mm))
+    held = np.unique(z)
+    shown = stack.pixels[stack.valid][held]
+    assert batch.valid[0].sum() == len(held)
+    assert np.abs(batch.pixels[0, : len(held)].numpy() - shown).mean() < 12
+    assert np.allclose(batch.offset_mm[0, : len(held)], stack.offset_mm[stack.valid][held], atol=1.0)
+
+
+def test_a_zoomed_nodule_gets_a_zoomed_diameter(located: dict[int, crossval.Located]) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(6):
+        batch, zoom = compose([located[0]], [(0, 1)], rng, True, 64)
+        plain, _ = compose([located[0]], [(0, 1)], rng, False, 64)
+        if abs(zoom[0] - 1) > 0.05:
+            middle = [int(one.outline[0].flatten(1).sum(1).argmax()) for one in (batch, plain)]
+            dense = [float((one.pixels[0, m] > -400).sum()) for one, m in zip((batch, plain), middle, strict=True)]
+            assert (dense[0] > dense[1]) == (zoom[0] > 1)
+            return
+    raise AssertionError("no zoom in six tries")
+
+
+def test_surroundings_leave_the_crop_alone_and_hold_no_nodule(data: Path) -> None:
+    nodule = crops.read_nodule(data, "PATIENT-19_0")
+    whole = extend(nodule, np.random.default_rng(0))
+    places = np.stack(np.meshgrid(*[[-8.0, 0, 8]] * 2, [-4.0, 0, 4]), -1)
+    assert np.array_equal(sample(whole, places), sample(nodule.volume, places))
+    assert len(whole.array) >= len(nodule.volume.array) + 2 * 12 / SLICE_MM
+    beyond = np.concatenate([whole.array[:3], whole.array[-3:]])
+    # At most a vessel runs on there: not the nodule's whole cross-section.
+    assert (beyond > -400).mean((1, 2)).max() < 0.01
+
+
+def test_labels_are_the_readers_means(data: Path) -> None:
+    table = crops.labels(crops.nodule_table(data), data)
+    assert set(table.malignancy[1::2]) == {5} and set(table.malignancy[::2]) == {1}
+    assert set(table.suspicious) == {0.0, 1.0}
+    drawn = 2 * (4.0 + 0.1 * np.arange(20) + 4.0 * (np.arange(20) % 2)) + 0.5
+    assert np.abs(table.diameter - drawn).max() < 0.8
+    given = reader_grades().loc[[int(i) for i in table.annotation_ids[0].split(";")]]
+    assert table.subtlety[0] == given.subtlety.mean()
+    assert read_labels(table).grades.shape == (20, 9)
+
+
+def test_missing_and_corrupt_data_are_named(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(NoduleRiskError, match=r"no data set at .*NODULERISK_DATA"):
+        crops.nodule_table(tmp_path)
+    with pytest.raises(NoduleRiskError, match=r"NOBODY_0.nrrd is missing or corrupt"):
+        crops.read_nodule(data, "NOBODY_0")
+
+
+def test_tasks_that_learn_slower_count_more() -> None:
+    assert dynamic_weight_average([np.ones(3)]).tolist() == [1, 1, 1]
+    weights = dynamic_weight_average([np.ones(2), np.array([1.0, 0.5])], temperature=2.0)
+    # exp(1/2) and exp(1/4) over their sum, times two.
+    assert weights == pytest.approx([1.1244, 0.8756], abs=1e-4)
+
+
+def test_scores_are_what_their_definitions_say() -> None:
+    assert best_threshold(np.array([1.0, 2, 3, 4]), np.array([False, False, True, True])) == 2.5
+    patients = np.arange(200)
+    positive = patients % 2 == 1
+    low, high = auc_interval(patients, positive, np.random.default_rng(0).normal(size=200) + positive)
+    assert low < 0.76 < high and high - low < 0.2
+
+
+def test_intervals_cover_what_they_promise() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"fold": np.arange(1000) % 5})
+    for grade in GRADES:
+        middle = 10.0 if grade.logarithmic else 3.0
+        frame[grade.name] = middle + rng.normal(0, 0.4, 1000)
+        frame[f"said_{grade.name}"] = middle
+    low, high = residual_interval(frame, "said_")["margin"]
+    assert (low, high) == (pytest.approx(-0.4 * 1.2816, abs=0.06), pytest.approx(0.4 * 1.2816, abs=0.06))
+    assert coverage(frame, "said_").between(0.76, 0.84).all()
