@@ -148,6 +148,8 @@ class Requirements:
         NoduleRiskError
             If something stands in the way that the user can mend.
         """
+        import slicer.packaging
+
         missing = self.missing() + self.missingForPictures()
         if missing and not slicer.util.confirmOkCancelDisplay(
             QUESTION.format(missing=", ".join(missing)), "NoduleRisk"
@@ -504,7 +506,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.picturesButton.clicked.connect(lambda *_: self.onExport("pictures"))
         ui.localModelButton.clicked.connect(lambda *_: self.onLocalModel())
         ui.shippedModelButton.clicked.connect(lambda *_: self.useModel(""))
-        ui.deviceComboBox.currentIndexChanged.connect(lambda n: self._onDevice(n))
+        ui.deviceComboBox.currentIndexChanged.connect(lambda *_: self._onDevice())
 
     # --- coming, going, and what the scene does
 
@@ -695,7 +697,8 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.describe(path, take, self._onError)
         self.changed()
 
-    def _onDevice(self, n):
+    def _onDevice(self):
+        n = self.ui.deviceComboBox.property("currentIndex")
         if 0 <= n < len(self.logic.devices) and self._parameters:
             self._parameters.device = self.logic.devices[n]
 
@@ -721,8 +724,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if 0 <= row < len(GRADES):
             self._parameters.grade = GRADES[row].name
 
-    @vtk.calldata_type(vtk.VTK_INT)
-    def onPointTouched(self, caller, event, index=-1):
+    def onPointTouched(self, caller, event):
         """A point is clicked or dragged in a view."""
         display = caller.GetDisplayNode()
         if display and display.GetActiveComponentType() == slicer.vtkMRMLMarkupsDisplayNode.ComponentControlPoint:

@@ -86,7 +86,9 @@ def test_layouts_with_three_planes_are_kept_whole(ct):
     stack = fakes.cut(volume, one.extent.centre_ras, layout, one.extent.bounds_ras, one.extent.outline)
     heatmaps = {"malignancy": fake._heatmap(stack, one.extent.centre_ras, 0)}
     packed = record.pack(replace(one, stack=stack, heatmaps=heatmaps))
-    assert set(packed.maps) == {f"{name}{plane}" for name in ("outline", "malignancy") for plane in ("", " coronal", " sagittal")}
+    assert set(packed.maps) == {
+        f"{name}{plane}" for name in ("outline", "malignancy") for plane in ("", " coronal", " sagittal")
+    }
     kept = record.unpack(packed.text, packed.maps, volume)
     np.testing.assert_allclose(kept.heatmaps["malignancy"].combined(), heatmaps["malignancy"].combined(), atol=1e-5)
     np.testing.assert_allclose(kept.stack.pixels[kept.stack.valid], stack.pixels[stack.valid], atol=0.05)

@@ -64,7 +64,9 @@ def test_heatmap_outline_and_numbers_lie_where_the_nodule_lies(mrml, matrix, mov
 
     # voxel and mosaic
     assert scene.scan(ct).read().to_ijk(world) == pytest.approx(VOXEL_IJK[:3], abs=1e-6)
-    nearest = np.argmin(np.linalg.norm(told.stack.pixels_ras() - world, axis=-1) + 1e6 * ~told.stack.valid[:, None, None])
+    nearest = np.argmin(
+        np.linalg.norm(told.stack.pixels_ras() - world, axis=-1) + 1e6 * ~told.stack.valid[:, None, None]
+    )
     assert told.stack.pixels.flat[nearest] > 0
     assert mosaic(told.stack).max() > 0
     # heatmap and outline, as nodes in world coordinates
