@@ -221,7 +221,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         self.deviceName, self.devices = "", ["auto", "cpu"]
         self._makeAssessor = makeAssessor or _makeAssessor
         self._assessor = None
-        self._digests = {}
+        self._digests, self._era = {}, 0
 
     def getParameterNode(self):
         return NoduleRiskParameterNode(super().getParameterNode())
@@ -350,24 +350,29 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         scan, key = scene.scan(ct), self._key(ct)
         ids = ct.GetID(), points.GetID()
 
+        era = self._era
+
         def work(tell):
             from NoduleRiskLib.record import pack
 
+            def say(function, *arguments):
+                tell(self._say, era, function, *arguments)
+
             assessor = self._ready(package, device, tell)
             volume = scan.read()
-            tell(self._known, ids[0], key, volume.digest)
+            say(self._known, ids[0], key, volume.digest)
             for first in range(0, len(marks), BATCH):
                 some = marks[first : first + BATCH]
                 told = assessor.assess(
                     volume,
                     [mark.point for mark in some],
                     heatmaps,
-                    lambda done, _, first=first: tell(progressed, first + done, len(marks)),
+                    lambda done, _, first=first: say(progressed, first + done, len(marks)),
                 )
                 for mark, assessment in zip(some, told, strict=True):
                     if nodes:
-                        tell(self._store, ids, mark, assessment, pack(assessment), volume.digest)
-                    tell(assessed, mark, assessment)
+                        say(self._store, ids, mark, assessment, pack(assessment), volume.digest)
+                    say(assessed, mark, assessment)
 
         return self.worker.do(work, ended)
 
@@ -380,6 +385,15 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         assessor = self._assessor[1]
         tell(self._named, assessor.device_name, _devices())
         return assessor
+
+    def forgetScene(self):
+        """The scene is closed: what is still told of its nodes is not heard, for others may get their IDs."""
+        self._era += 1
+        self._digests.clear()
+
+    def _say(self, era, function, *arguments):
+        if era == self._era:
+            function(*arguments)
 
     def _named(self, deviceName, devices):
         self.deviceName, self.devices = deviceName, devices
@@ -577,6 +591,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onStartClose(self, caller, event):
         self.cancel()
+        self.logic.forgetScene()
         self._unbind()
 
     def onEndClose(self, caller, event):
@@ -860,7 +875,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if self._drawn[row : row + 1] == [nodule]:
                 continue
             told = card.in_list(nodule.state, nodule.row)
-            tip = nodule.row.warnings if nodule.row and nodule.row.warnings else told[-1]
+            tip = "\n".join(filter(None, (card.STATES[nodule.state], nodule.row.warnings if nodule.row else "")))
             for column, text in enumerate((nodule.mark.point.label, *told)):
                 _cell(table, row, column, text, tip, right=0 < column < 5, italic=nodule.state == STALE)
         self._drawn = self._nodules
@@ -908,10 +923,10 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._slices = card.slice_weights(self._assessment, name)
         strip.setColumnCount(len(self._slices))
         for column, slice_ in enumerate(self._slices):
-            tip = _("S {s:.1f} mm: without this slice, {name} moves by {weight:.2f}")
+            tip = _("S {s:.1f} mm: without this slice, {name} moves by {weight:.2g}")
             item = _cell(strip, 0, column, "", tip.format(s=slice_.middle_ras[2], name=name, weight=slice_.weight))
             item.setBackground(qt.QBrush(qt.QColor(*scene.heat_rgb(slice_.share))))
-        told = _("Lowest to highest slice; brighter: {name} moves more without it, at most by {most:.2f}.")
+        told = _("Lowest to highest slice; brighter: {name} moves more without it, at most by {most:.2g}.")
         most = max((slice_.weight for slice_ in self._slices), default=0)
         self.ui.stripTextLabel.setText(told.format(name=name, most=most) if self._slices else "")
 

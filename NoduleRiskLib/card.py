@@ -15,8 +15,14 @@ if TYPE_CHECKING:
 
 #: States of a point: without assessment, changed since its assessment, assessed, not on the image.
 NEW, STALE, ASSESSED, OUTSIDE = "new", "stale", "assessed", "outside"
-NOTES = {NEW: "not assessed yet", STALE: "changed: assess again", ASSESSED: "", OUTSIDE: "outside the CT"}
+NOTES = {NEW: "new", STALE: "stale", ASSESSED: "", OUTSIDE: "outside"}
 CHANGED = "The point or the CT was changed after this assessment: assess again."
+STATES = {
+    NEW: "Not assessed yet.",
+    STALE: CHANGED,
+    ASSESSED: "",
+    OUTSIDE: "The point lies outside the CT: move it onto the image.",
+}
 #: A point that moved less than this still marks the same place: tables are saved in six digits.
 MOVED_MM = 0.01
 #: Marks on the scale of diameters, mm.
@@ -102,15 +108,14 @@ def in_list(state: str, row: Row | None) -> tuple[str, str, str, str, str]:
     if row is None:
         return "", "", "", "", NOTES[state]
     if not row.found:
-        return "–", "–", "–", "–", NOTES[state] or "no nodule found"
+        return "–", "–", "–", "–", NOTES[state] or "no nodule"
     count = len([sentence for sentence in re.split(r"(?<=\.)\s+", row.warnings) if sentence])
-    warned = "" if not count else "1 warning" if count == 1 else f"{count} warnings"
     return (
         f"{row.malignancy:.1f}",
         percent(row.suspicion_probability),
         f"{row.diameter_mm:.1f} mm",
         f"{row.volume_mm3:,.0f} mm³",
-        "; ".join(filter(None, (NOTES[state], warned))),
+        " ".join(filter(None, (NOTES[state], f"⚠ {count}" if count else ""))),
     )
 
 
@@ -120,7 +125,7 @@ def title(label: str, assessment: Assessment | None) -> str:
 
     bold = f"<b>{html.escape(label)}</b>"
     if assessment is None:
-        return f"{bold}: {NOTES[NEW]}"
+        return f"{bold}: not assessed yet"
     if assessment.extent is None:
         return f"{bold}: no nodule was found here, so no grades are given"
     return (

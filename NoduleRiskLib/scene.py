@@ -518,7 +518,9 @@ def _show_legend(heatmap: Any, grade: str) -> None:
         legend.SetTitleText(grade)
         legend.SetNumberOfLabels(3)
         legend.SetUseColorNamesForLabels(False)
-        legend.SetSize(0.12, 0.35)
+        legend.SetSize(0.1, 0.3)
+        legend.GetTitleTextProperty().SetFontSize(15)
+        legend.GetLabelTextProperty().SetFontSize(13)
         legend.SetVisibility(True)
         # A view looks at whether the heatmap is its foreground only when the legend itself is modified.
         legend.Modified()

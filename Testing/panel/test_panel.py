@@ -1,6 +1,6 @@
 """What a radiologist does with the panel, and what the panel must not do to the scene.
 
-Runs under pytest on the stand-ins, under the Slicer kit, and in Slicer itself by Reload & Test: nothing here knows which.
+Runs under pytest on the stand-ins, under the Slicer kit, and in Slicer by Reload & Test: nothing here knows which.
 """
 
 import ctypes
@@ -117,7 +117,7 @@ class PanelTest(unittest.TestCase):
 
     def test_every_placed_point_has_a_row_and_the_button_says_what_will_happen(self):
         self.assertEqual([row[0] for row in self.rows()], ["N-1", "N-2", "N-3"])
-        self.assertEqual(set(self.notes()), {"not assessed yet"})
+        self.assertEqual(set(self.notes()), {"new"})
         self.assertEqual(read(self.ui.assessButton, "text"), "Assess 3 nodules on FakeGPU 9000")
 
     def test_a_list_is_made_with_the_first_point(self):
@@ -157,7 +157,7 @@ class PanelTest(unittest.TestCase):
     def test_a_point_beside_the_image_keeps_no_other_from_being_assessed(self):
         self.points.AddControlPointWorld(vtk.vtkVector3d(900, 0, 0), "far")
         self.settle()
-        self.assertEqual(self.notes()[-1], "outside the CT")
+        self.assertEqual(self.notes()[-1], "outside")
         self.assess()
         self.assertEqual(self.assessor.asked, [["N-1", "N-2", "N-3"]])
 
@@ -165,7 +165,7 @@ class PanelTest(unittest.TestCase):
 
     def test_assessing_fills_list_card_and_heatmap(self):
         self.assess()
-        self.assertEqual(self.rows()[0], ["N-1", "2.8", "37 %", "9.8 mm", "465 mm³", "2 warnings"])
+        self.assertEqual(self.rows()[0], ["N-1", "2.8", "37 %", "9.8 mm", "465 mm³", "⚠ 2"])
         self.assertEqual(self.cell(8, 0), "Malignancy")
         self.assertEqual([self.cell(8, c) for c in (2, 3, 4)], ["2.8", "indeterminate", "94 %"])
         self.assertEqual(self.cell(6, 3), "of readers; absent")
@@ -261,11 +261,11 @@ class PanelTest(unittest.TestCase):
         self.assess()
         self.points.SetNthControlPointPositionWorld(0, -15.0, -6.0, 2.0)
         self.settle()
-        self.assertIn("changed: assess again", self.notes()[0])
-        self.assertNotIn("changed", self.notes()[1])
+        self.assertIn("stale", self.notes()[0])
+        self.assertNotIn("stale", self.notes()[1])
         self.assess()
         self.assertEqual(self.assessor.asked[-1], ["N-1"])
-        self.assertEqual(self.notes()[0], "2 warnings")
+        self.assertEqual(self.notes()[0], "⚠ 2")
 
     def test_a_changed_ct_makes_every_nodule_stale(self):
         self.assess()
@@ -273,7 +273,7 @@ class PanelTest(unittest.TestCase):
         slicer.util.arrayFromVolumeModified(self.ct)
         self.settle()
         self.settle()
-        self.assertTrue(all("changed" in note for note in self.notes()), self.notes())
+        self.assertTrue(all("stale" in note for note in self.notes()), self.notes())
 
     def test_a_moved_ct_makes_every_nodule_stale(self):
         self.assess()
@@ -284,7 +284,7 @@ class PanelTest(unittest.TestCase):
         self.ct.SetAndObserveTransformNodeID(transform.GetID())
         self.settle()
         self.settle()
-        self.assertTrue(all("changed" in note for note in self.notes()), self.notes())
+        self.assertTrue(all("stale" in note for note in self.notes()), self.notes())
 
     def test_a_renamed_point_is_renamed_everywhere(self):
         self.assess()
@@ -315,7 +315,7 @@ class PanelTest(unittest.TestCase):
         other = self.addCT("CT later", places=fakes.PLACES[:1])
         self.panel._parameters.ct = other
         self.settle()
-        self.assertEqual(set(self.notes()), {"not assessed yet"})
+        self.assertEqual(set(self.notes()), {"new"})
         self.assess()
         self.assertEqual([row[1] for row in self.rows()], ["2.8", "–", "–"])
         self.panel._parameters.ct = self.ct
@@ -326,7 +326,7 @@ class PanelTest(unittest.TestCase):
         self.points.AddControlPointWorld(vtk.vtkVector3d(20, -20, 15), "air")
         self.settle()
         self.assess()
-        self.assertEqual(self.rows()[-1][1:], ["–", "–", "–", "–", "no nodule found"])
+        self.assertEqual(self.rows()[-1][1:], ["–", "–", "–", "–", "no nodule"])
         self.ui.noduleTable.selectRow(3)
         self.settle()
         self.assertIn("No nodule was found under air.", read(self.ui.warningsLabel, "text"))
@@ -344,7 +344,7 @@ class PanelTest(unittest.TestCase):
             self.assertTrue(slicer.mrmlScene.ReadFromMRB(path, True))
         self.settle()
         self.settle()
-        self.assertEqual(self.rows()[1], ["N-2", "2.8", "37 %", "9.8 mm", "465 mm³", "2 warnings"])
+        self.assertEqual(self.rows()[1], ["N-2", "2.8", "37 %", "9.8 mm", "465 mm³", "⚠ 2"])
         self.assertIn("N-2", read(self.ui.cardTitleLabel, "text"))
         self.assertEqual([self.cell(8, c) for c in (2, 3, 4)], ["2.8", "indeterminate", "94 %"])
         self.ui.gradeTable.selectRow(0)
@@ -365,6 +365,20 @@ class PanelTest(unittest.TestCase):
         self.settle()
         self.assess()
         self.assertEqual(self.rows()[0][1], "2.8")
+
+    def test_what_is_told_of_a_closed_scene_does_not_reach_the_next_one(self):
+        self.ui.assessButton.click()
+        self.panel._timer.stop()
+        end = time.monotonic() + 10
+        while not self.assessor.asked and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        slicer.mrmlScene.Clear(0)
+        self.ct, self.points = self.addCT("CT"), self.addPoints()
+        self.panel._parameters.ct, self.panel._parameters.points = self.ct, self.points
+        self.settle(lambda: self.panel._task is None)
+        self.settle()
+        self.assertEqual(set(self.notes()), {"new"})
 
     def test_a_reopened_module_shows_what_the_scene_holds(self):
         self.assess()
