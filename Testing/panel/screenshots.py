@@ -1,3 +1,4 @@
+# ruff: noqa: E402, I001 - the stand-ins come first
 """Pictures of the panel and of the views for README and store: the phantom, the model that ships, everything real.
 
 ``python Testing/panel/screenshots.py [FOLDER]`` in the environment of the scene tests; FOLDER: Resources/Screenshots.

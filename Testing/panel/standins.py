@@ -1,4 +1,5 @@
-"""Slicer's application for tests: real MRML and slice logics from the wheels, PySide6 for Qt, small stand-ins for the rest.
+# ruff: noqa: N801, N803, N815 - Slicer's own names
+"""Slicer's application for tests: real MRML and slice logics from the wheels, PySide6 for Qt, small stand-ins around.
 
 Only names that README.md lists, with their place in Slicer's source, are answered; any other raises.
 """

@@ -13,13 +13,13 @@ from NoduleRiskLib.errors import NoduleRiskError
 
 @pytest.fixture
 def slicers_python(monkeypatch):
-    """A Python in which what is missing, and what was asked of PyTorch's extension and of pip, is in the test's hand."""
+    """A Python whose gaps are the test's, and what was asked of PyTorch's extension and of pip."""
     state = types.SimpleNamespace(missing={"torch", "torchvision", "timm", "matplotlib"}, asked=[], consent=True)
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name in state.missing else real(name))
 
     class PyTorchUtilsLogic:
-        def installTorch(self, askConfirmation=False):
+        def installTorch(self, askConfirmation=False):  # noqa: N803 - Slicer's name
             state.asked.append(("torch", askConfirmation))
             if not state.consent:
                 return None

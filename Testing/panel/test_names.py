@@ -1,4 +1,4 @@
-"""Nothing here can run Slicer itself, so every name of Slicer's and Qt's that the module uses is looked up and listed."""
+"""Nothing here can run Slicer itself, so every name of Slicer and Qt that the module uses is looked up and listed."""
 
 import ast
 import re

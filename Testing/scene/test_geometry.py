@@ -1,4 +1,4 @@
-"""From a point to a heatmap and back, through real nodes: everything lies where the nodule lies, however the scan lies."""
+"""From a point to a heatmap and back, through real nodes: all lies where the nodule lies, however the scan lies."""
 
 import fakes
 import numpy as np

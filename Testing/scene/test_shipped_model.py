@@ -73,7 +73,7 @@ def test_the_phantoms_nodules_have_their_heatmaps_and_the_window_keeps_its_pace(
         logic.worker.poll()
         last = time.perf_counter()
     assert errors == [None]
-    # How long a timer that does next to nothing waits beside the model's thread; a busy computer makes single ones long.
+    # How long a timer that does next to nothing waits beside the model's thread; other programs make some longer.
     print(
         f"\n{len(marks)} nodules: median gap {statistics.median(gaps) * 1e3:.0f} ms, longest {max(gaps) * 1e3:.0f} ms"
     )

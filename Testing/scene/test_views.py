@@ -1,4 +1,4 @@
-"""The heatmap as real slice views draw it, offscreen: where the nodule lies, in the overlay's colours, and gone afterwards."""
+"""The heatmap as real slice views draw it, offscreen: at the nodule, in the overlay's colours, gone afterwards."""
 
 import os
 
