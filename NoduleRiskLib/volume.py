@@ -78,7 +78,8 @@ class Volume:
     def digest(self) -> str:
         """SHA-256 over voxels and ``ijk_to_ras``: equal for equal images, whatever file they came from."""
         sha = hashlib.sha256(np.ascontiguousarray(self.array).tobytes())
-        sha.update(np.ascontiguousarray(self.ijk_to_ras, dtype=np.float64).tobytes())
+        # Single precision (and no negative zero): files and scenes give a matrix back with rounding in its last digits.
+        sha.update((np.ascontiguousarray(self.ijk_to_ras, dtype=np.float32) + np.float32(0)).tobytes())
         return sha.hexdigest()
 
 

@@ -1,0 +1,1 @@
+# In Slicer this lets other extensions build against C++ libraries; a scripted extension has none.

@@ -1,0 +1,14 @@
+"""Panel tests need the environment of Testing/scene/requirements.txt; elsewhere they are not collected."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+if importlib.util.find_spec("slicer") and importlib.util.find_spec("PySide6"):
+    sys.path[:0] = [p for p in (str(HERE), str(HERE.parents[1])) if p not in sys.path]
+    import standins
+
+    standins.start()
+else:
+    collect_ignore_glob = ["test_*.py"]

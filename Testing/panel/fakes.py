@@ -1,0 +1,111 @@
+"""An assessor without torch, and a scan with nodules: what tests of scene and panel hand in."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from NoduleRiskLib.assessment import Assessment, Calcification, Estimate, Heatmap
+from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.extent import measure
+from NoduleRiskLib.grades import GRADES
+from NoduleRiskLib.mosaic import Layout, cut
+from NoduleRiskLib.points import Point
+from NoduleRiskLib.volume import Array, Volume
+
+LAYOUT = Layout("native", slices=15, pixels=32, pixel_mm=0.8)
+RADIUS_MM = 5.0
+#: Nodules of ``lungs()``, RAS mm.
+PLACES = ((-16.0, -6.0, 2.0), (14.0, 4.0, -8.0), (-2.0, 10.0, 9.0))
+AXIAL = np.array([[-0.8, 0, 0, 26.0], [0, -0.8, 0, 26.0], [0, 0, 1.5, -24.0], [0, 0, 0, 1]])
+
+
+def lungs(ijk_to_ras: Array = AXIAL, places: Sequence[Sequence[float]] = PLACES) -> Volume:
+    """Air-filled lung with solid balls of ``RADIUS_MM`` at ``places``, on 64 x 64 x 32 voxels."""
+    k, j, i = np.mgrid[0:32, 0:64, 0:64]
+    ras = np.stack([i, j, k], -1) @ ijk_to_ras[:3, :3].T + ijk_to_ras[:3, 3]
+    hu = np.full(k.shape, -850, np.int16)
+    for place in places:
+        hu[np.linalg.norm(ras - np.array(place), axis=-1) < RADIUS_MM] = 30
+    return Volume(hu, ijk_to_ras, "lungs")
+
+
+class FakeAssessor:
+    """Finds what is denser than lung, grades by size, and points its heatmaps at the nodule's middle.
+
+    Attributes
+    ----------
+    gate : threading.Event
+        Every nodule waits for it: cleared, a test can look at the panel in the middle of the work.
+    error : Exception or None
+        Raised instead of any work.
+    asked : list of list of str
+        Labels of every call.
+    """
+
+    device_name = "FakeGPU 9000"
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+        self.asked: list[list[str]] = []
+
+    def assess(
+        self,
+        volume: Volume,
+        points: Sequence[Point],
+        heatmaps: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Assessment]:
+        self.asked.append([point.label for point in points])
+        if self.error:
+            raise self.error
+        outside = [point.label for point in points if not volume.contains(np.array(point.ras))]
+        if outside:
+            raise NoduleRiskError(f"The point {outside[0]} lies outside the CT.")
+        found = []
+        for point in points:
+            self.gate.wait(20)
+            found.append(self._assess(volume, point, heatmaps))
+            if progress:
+                progress(len(found), len(points))
+        return found
+
+    def _assess(self, volume: Volume, point: Point, heatmaps: bool) -> Assessment:
+        whole = cut(volume, np.array(point.ras), LAYOUT)
+        distance = np.linalg.norm(whole.pixels_ras() - np.array(point.ras), axis=-1)
+        extent = measure(whole, np.where((whole.pixels > -400) & (distance < 2 * RADIUS_MM), 0.9, 0.0))
+        if extent is None:
+            return Assessment(point.label, point.ras, None, warnings=(f"No nodule was found under {point.label}.",))
+        stack = cut(volume, extent.centre_ras, LAYOUT, extent.bounds_ras, extent.outline)
+        size = min(extent.diameter_mm / 20, 1)
+        estimates = []
+        for n, grade in enumerate(GRADES):
+            value = extent.diameter_mm if grade.unit else grade.low + (grade.high - grade.low) * size * (n + 3) / 12
+            estimates.append(
+                Estimate(grade, value, grade.clip(value * 0.8), grade.clip(value * 1.15), min(99.0, 8.0 * n + 30))
+            )
+        return Assessment(
+            label=point.label,
+            point_ras=point.ras,
+            extent=extent,
+            estimates=tuple(estimates),
+            calcification=Calcification(0.08, "central", 0.6),
+            suspicion_probability=0.37,
+            stack=stack,
+            heatmaps={g.name: self._heatmap(stack, extent.centre_ras, n) for n, g in enumerate(GRADES)}
+            if heatmaps
+            else {},
+            warnings=(f"The nodule under {point.label} is made up. So are its grades.",),
+            model_id="fake@0123456789ab",
+        )
+
+    @staticmethod
+    def _heatmap(stack, centre: Array, n: int) -> Heatmap:
+        weights = np.where(stack.valid, np.exp(-((stack.offset_mm / (3 + n)) ** 2)), 0).astype(np.float32)
+        near = np.exp(-np.sum((stack.pixels_ras() - centre) ** 2, -1) / (20 + 4 * n)).astype(np.float32)
+        near[~stack.valid] = 0
+        return Heatmap(weights * (0.2 + 0.1 * n), near / np.maximum(near.max((1, 2), keepdims=True), 1e-6))

@@ -1,0 +1,542 @@
+"""What a radiologist does with the panel, and what the panel must not do to the scene.
+
+Runs under pytest on the stand-ins, under the Slicer kit, and in Slicer by Reload & Test: nothing here knows which.
+"""
+
+import ctypes
+import json
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import fakes
+import numpy as np
+import qt
+import slicer
+import slicer.util
+import vtk
+
+import NoduleRisk
+from NoduleRiskLib import scene
+from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.grades import GRADES
+from NoduleRiskLib.points import Point
+
+
+class Installed:
+    """Requirements that are met, or not."""
+
+    def __init__(self, *missing):
+        self._missing, self.asked, self.consent = list(missing), 0, False
+
+    def missing(self):
+        return list(self._missing)
+
+    def missingForPictures(self):
+        return list(self._missing)
+
+    def install(self):
+        self.asked += 1
+        if self.consent:
+            self._missing.clear()
+        return self.consent
+
+
+def read(thing, name):
+    """A property, which PythonQt shows as an attribute and PySide as a method."""
+    value = getattr(thing, name)
+    return value() if callable(value) else value
+
+
+class PanelTest(unittest.TestCase):
+    def setUp(self):
+        slicer.mrmlScene.Clear(0)
+        self.assessor, self.requirements = fakes.FakeAssessor(), Installed()
+        self.open()
+        self.ct, self.points = self.addCT("CT"), self.addPoints()
+        slicer.util.setSliceViewerLayers(background=self.ct)
+        self.panel._parameters.points = self.points
+        self.settle()
+
+    def tearDown(self):
+        self.assessor.gate.set()
+        self.panel.cleanup()
+        read(self.panel, "parent").deleteLater()
+
+    def open(self):
+        parent = slicer.qMRMLWidget()
+        parent.setLayout(qt.QVBoxLayout())
+        logic = NoduleRisk.NoduleRiskLogic(lambda package, device: self.assessor, self.requirements)
+        self.panel = NoduleRisk.NoduleRiskWidget(parent, logic)
+        self.panel.setup()
+        self.panel.enter()
+        self.ui = self.panel.ui
+
+    def addCT(self, name, **kind):
+        ct = scene.add_volume(fakes.lungs(**kind))
+        ct.SetName(name)
+        return ct
+
+    def addPoints(self):
+        return scene.add_points("Nodules", [Point(f"N-{n + 1}", place) for n, place in enumerate(fakes.PLACES)])
+
+    def settle(self, until=None, limit_s=15):
+        """Let the panel work until a condition holds; without one, until it has nothing left to do."""
+        until = until or (lambda: not self.panel.logic.worker.busy and not self.panel._dirty)
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end:
+            slicer.app.processEvents()
+            if until():
+                return
+            time.sleep(0.002)
+        self.fail("the panel did not settle")
+
+    def assess(self):
+        self.ui.assessButton.click()
+        self.settle(lambda: self.panel._task is None)
+        self.settle()
+
+    def rows(self):
+        table = self.ui.noduleTable
+        return [[table.item(r, c).text() for c in range(6)] for r in range(len(self.panel._nodules))]
+
+    def notes(self):
+        return [row[-1] for row in self.rows()]
+
+    def cell(self, row, column):
+        return self.ui.gradeTable.item(row, column).text()
+
+    def heatmap(self):
+        return self.ct.GetNodeReference(scene.HEATMAP_ROLE)
+
+    def foregrounds(self):
+        return {c.GetForegroundVolumeID() for c in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
+
+    # --- points in
+
+    def test_every_placed_point_has_a_row_and_the_button_says_what_will_happen(self):
+        self.assertEqual([row[0] for row in self.rows()], ["N-1", "N-2", "N-3"])
+        self.assertEqual(set(self.notes()), {"new"})
+        self.assertEqual(read(self.ui.assessButton, "text"), "Assess 3 nodules on FakeGPU 9000")
+
+    def test_a_list_is_made_with_the_first_point(self):
+        self.panel._parameters.points = None
+        self.ui.placeButton.setChecked(True)
+        made = self.panel._parameters.points
+        self.assertIsNotNone(made)
+        made.AddControlPointWorld(vtk.vtkVector3d(*fakes.PLACES[0]))
+        self.settle()
+        self.assertEqual([row[0] for row in self.rows()], ["N-1"])
+
+    def test_the_ct_in_the_views_is_the_ct_of_the_panel(self):
+        other = self.addCT("another CT")
+        slicer.util.setSliceViewerLayers(background=other)
+        self.settle()
+        self.assertEqual(self.panel._parameters.ct.GetName(), "another CT")
+
+    def test_the_ct_chosen_in_the_panel_is_the_one_shown(self):
+        other = self.addCT("another CT")
+        self.panel._parameters.ct = other
+        self.settle()
+        self.assertEqual(self.panel._inViews()[0], other.GetID())
+
+    def test_the_list_that_points_are_placed_in_is_the_list_of_the_panel(self):
+        other = scene.add_points("Others", [])
+        slicer.app.applicationLogic().GetSelectionNode().SetActivePlaceNodeID(other.GetID())
+        self.settle()
+        self.assertEqual(self.panel._parameters.points.GetName(), "Others")
+
+    def test_points_are_assessed_as_they_are_placed(self):
+        self.assess()
+        self.panel._parameters.assessAsPlaced = True
+        self.points.AddControlPointWorld(vtk.vtkVector3d(12, 5, -7), "placed")
+        self.settle(lambda: len(self.panel._nodules) == 4 and self.panel._nodules[3].row is not None)
+        self.assertEqual(self.assessor.asked[-1], ["placed"])
+
+    def test_a_point_beside_the_image_keeps_no_other_from_being_assessed(self):
+        self.points.AddControlPointWorld(vtk.vtkVector3d(900, 0, 0), "far")
+        self.settle()
+        self.assertEqual(self.notes()[-1], "outside")
+        self.assess()
+        self.assertEqual(self.assessor.asked, [["N-1", "N-2", "N-3"]])
+
+    # --- grades out
+
+    def test_assessing_fills_list_card_and_heatmap(self):
+        self.assess()
+        self.assertEqual(self.rows()[0], ["N-1", "2.8", "37 %", "9.8 mm", "465 mm³", "⚠ 2"])
+        self.assertEqual(self.cell(8, 0), "Malignancy")
+        self.assertEqual([self.cell(8, c) for c in (2, 3, 4)], ["2.8", "indeterminate", "94 %"])
+        self.assertEqual(self.cell(6, 3), "of readers; absent")
+        self.assertEqual(self.foregrounds(), {self.heatmap().GetID()})
+        self.assertEqual(read(self.ui.assessButton, "text"), "All nodules are assessed")
+
+    def test_a_hundred_nodules_do_not_make_nine_hundred_volumes(self):
+        self.assess()
+        volumes = len(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"))
+        self.assertEqual(volumes, 2)
+        self.assertEqual(len(slicer.util.getNodesByClass("vtkMRMLSequenceNode")), 3)
+
+    def test_the_disclaimer_is_never_out_of_sight(self):
+        for state in ("before", "after"):
+            with self.subTest(state):
+                text = read(self.ui.disclaimerLabel, "text")
+                self.assertIn("Research use only, not a medical device", text)
+                self.assertIn("suspicion, not pathology", text)
+                self.assertFalse(self.ui.disclaimerLabel.isHidden())
+            self.assess()
+
+    def test_clicking_a_grade_shows_what_moved_that_grade(self):
+        self.assess()
+        malignancy = slicer.util.arrayFromVolume(self.heatmap()).copy()
+        self.ui.gradeTable.selectRow(2)
+        self.settle()
+        self.assertIn("spiculation", self.heatmap().GetName())
+        self.assertGreater(np.abs(slicer.util.arrayFromVolume(self.heatmap()) - malignancy).max(), 0.01)
+
+    def test_choosing_a_row_brings_its_nodule_and_its_heatmap(self):
+        self.assess()
+        self.ui.noduleTable.selectRow(1)
+        self.settle()
+        red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed").GetSliceToRAS()
+        self.assertAlmostEqual(red.GetElement(2, 3), fakes.PLACES[1][2], places=2)
+        self.assertIn("N-2", self.heatmap().GetName())
+        self.assertIn("N-2", read(self.ui.cardTitleLabel, "text"))
+
+    def test_touching_a_point_in_a_view_chooses_its_row(self):
+        self.assess()
+        display = self.points.GetDisplayNode()
+        display.SetActiveComponent(display.ComponentControlPoint, 2)
+        self.points.InvokeCustomModifiedEvent(self.points.PointStartInteractionEvent)
+        self.settle()
+        self.assertEqual(self.ui.noduleTable.currentRow(), 2)
+
+    def test_a_slice_of_the_strip_is_where_it_says(self):
+        self.assess()
+        self.ui.stripTable.cellClicked.emit(0, 0)
+        lowest = self.panel._slices[0].middle_ras[2]
+        red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed").GetSliceToRAS()
+        self.assertAlmostEqual(red.GetElement(2, 3), lowest, places=2)
+        self.assertLess(abs(lowest - fakes.PLACES[0][2]), fakes.RADIUS_MM + 2)
+
+    def test_opacity_and_threshold_reach_the_views(self):
+        self.assess()
+        self.panel._parameters.opacity, self.panel._parameters.threshold = 0.35, 0.4
+        self.settle()
+        composite = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")[0]
+        self.assertAlmostEqual(composite.GetForegroundOpacity(), 0.35)
+        self.assertAlmostEqual(self.heatmap().GetDisplayNode().GetLowerThreshold(), 0.4)
+
+    def test_the_users_own_foreground_comes_back(self):
+        own = self.addCT("PET")
+        slicer.util.setSliceViewerLayers(foreground=own, foregroundOpacity=0.25)
+        self.assess()
+        self.assertEqual(self.foregrounds(), {self.heatmap().GetID()})
+        self.ui.heatmapCheckBox.setChecked(False)
+        self.settle()
+        self.assertEqual(self.foregrounds(), {own.GetID()})
+        composite = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")[0]
+        self.assertAlmostEqual(composite.GetForegroundOpacity(), 0.25)
+
+    def test_the_outline_is_a_segment_and_can_be_kept(self):
+        self.assess()
+        self.ui.outlineCheckBox.setChecked(True)
+        self.settle()
+        self.ui.keepOutlineButton.click()
+        self.ui.noduleTable.selectRow(1)
+        self.settle()
+        self.ui.keepOutlineButton.click()
+        shown, kept = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+        self.assertEqual(shown.GetSegmentation().GetNumberOfSegments(), 1)
+        names = [kept.GetSegmentation().GetNthSegment(n).GetName() for n in range(2)]
+        self.assertEqual(names, ["N-1", "N-2"])
+        self.ui.outlineCheckBox.setChecked(False)
+        self.settle()
+        self.assertFalse(shown.GetDisplayVisibility())
+
+    # --- what changes afterwards
+
+    def test_a_moved_point_is_stale_until_it_is_assessed_again(self):
+        self.assess()
+        self.points.SetNthControlPointPositionWorld(0, -15.0, -6.0, 2.0)
+        self.settle()
+        self.assertIn("stale", self.notes()[0])
+        self.assertNotIn("stale", self.notes()[1])
+        self.assess()
+        self.assertEqual(self.assessor.asked[-1], ["N-1"])
+        self.assertEqual(self.notes()[0], "⚠ 2")
+
+    def test_a_changed_ct_makes_every_nodule_stale(self):
+        self.assess()
+        slicer.util.arrayFromVolume(self.ct)[0, 0, 0] += 5
+        slicer.util.arrayFromVolumeModified(self.ct)
+        self.settle()
+        self.settle()
+        self.assertTrue(all("stale" in note for note in self.notes()), self.notes())
+
+    def test_a_moved_ct_makes_every_nodule_stale(self):
+        self.assess()
+        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        matrix = vtk.vtkMatrix4x4()
+        matrix.SetElement(0, 3, 4.0)
+        transform.SetMatrixTransformToParent(matrix)
+        self.ct.SetAndObserveTransformNodeID(transform.GetID())
+        self.settle()
+        self.settle()
+        self.assertTrue(all("stale" in note for note in self.notes()), self.notes())
+
+    def test_a_renamed_point_is_renamed_everywhere(self):
+        self.assess()
+        self.points.SetNthControlPointLabel(0, "left upper lobe")
+        self.settle()
+        self.assertEqual(self.rows()[0][0], "left upper lobe")
+        table = scene.results(self.ct, self.points)
+        self.assertEqual(table.GetTable().GetValueByName(0, "label").ToString(), "left upper lobe")
+
+    def test_a_removed_point_takes_its_row_along_and_undo_brings_its_grades_back(self):
+        slicer.mrmlScene.SetUndoOn()
+        try:
+            self.points.SetUndoEnabled(True)
+            self.assess()
+            slicer.mrmlScene.SaveStateForUndo()
+            self.points.RemoveNthControlPoint(0)
+            self.settle()
+            self.assertEqual([row[0] for row in self.rows()], ["N-2", "N-3"])
+            slicer.mrmlScene.Undo()
+            self.settle()
+            self.assertEqual(self.rows()[0][:2], ["N-1", "2.8"])
+        finally:
+            slicer.mrmlScene.SetUndoOff()
+            slicer.mrmlScene.ClearUndoStack()
+
+    def test_two_cts_keep_their_own_grades(self):
+        self.assess()
+        other = self.addCT("CT later", places=fakes.PLACES[:1])
+        self.panel._parameters.ct = other
+        self.settle()
+        self.assertEqual(set(self.notes()), {"new"})
+        self.assess()
+        self.assertEqual([row[1] for row in self.rows()], ["2.8", "–", "–"])
+        self.panel._parameters.ct = self.ct
+        self.settle()
+        self.assertEqual([row[1] for row in self.rows()], ["2.8", "2.8", "2.8"])
+
+    def test_a_point_without_nodule_says_so_and_has_no_grades(self):
+        self.points.AddControlPointWorld(vtk.vtkVector3d(20, -20, 15), "air")
+        self.settle()
+        self.assess()
+        self.assertEqual(self.rows()[-1][1:], ["–", "–", "–", "–", "no nodule"])
+        self.ui.noduleTable.selectRow(3)
+        self.settle()
+        self.assertIn("No nodule was found under air.", read(self.ui.warningsLabel, "text"))
+
+    def test_the_saved_scene_opens_with_its_grades(self):
+        self.assess()
+        self.ui.noduleTable.selectRow(1)
+        self.settle()
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "scene.mrb")
+            self.assertTrue(slicer.mrmlScene.WriteToMRB(path))
+            slicer.mrmlScene.Clear(0)
+            self.settle()
+            self.assertEqual(self.panel._nodules, [])
+            self.assertTrue(slicer.mrmlScene.ReadFromMRB(path, True))
+        self.settle()
+        self.settle()
+        self.assertEqual(self.rows()[1], ["N-2", "2.8", "37 %", "9.8 mm", "465 mm³", "⚠ 2"])
+        self.assertIn("N-2", read(self.ui.cardTitleLabel, "text"))
+        self.assertEqual([self.cell(8, c) for c in (2, 3, 4)], ["2.8", "indeterminate", "94 %"])
+        self.ui.gradeTable.selectRow(0)
+        self.settle()
+        heatmap = self.panel._parameters.ct.GetNodeReference(scene.HEATMAP_ROLE)
+        self.assertEqual(heatmap.GetName(), "Heatmap: subtlety of N-2")
+        self.assertEqual(self.assessor.asked, [["N-1", "N-2", "N-3"]])
+
+    def test_a_closed_scene_leaves_an_empty_panel_that_works(self):
+        self.assessor.gate.clear()
+        self.ui.assessButton.click()
+        slicer.mrmlScene.Clear(0)
+        self.assessor.gate.set()
+        self.settle()
+        self.assertEqual(len(slicer.util.getNodesByClass("vtkMRMLTableNode")), 0)
+        self.ct, self.points = self.addCT("CT"), self.addPoints()
+        self.panel._parameters.ct, self.panel._parameters.points = self.ct, self.points
+        self.settle()
+        self.assess()
+        self.assertEqual(self.rows()[0][1], "2.8")
+
+    def test_what_is_told_of_a_closed_scene_does_not_reach_the_next_one(self):
+        self.ui.assessButton.click()
+        self.panel._timer.stop()
+        end = time.monotonic() + 10
+        while not self.assessor.asked and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        slicer.mrmlScene.Clear(0)
+        self.ct, self.points = self.addCT("CT"), self.addPoints()
+        self.panel._parameters.ct, self.panel._parameters.points = self.ct, self.points
+        self.settle(lambda: self.panel._task is None)
+        self.settle()
+        self.assertEqual(set(self.notes()), {"new"})
+
+    def test_a_reopened_module_shows_what_the_scene_holds(self):
+        self.assess()
+        before = self.rows()
+        self.panel.cleanup()
+        self.assertEqual(list(self.panel.Observations), [])
+        self.open()
+        self.settle()
+        self.assertEqual(self.rows(), before)
+
+    # --- what can go wrong
+
+    def test_cancel_keeps_what_is_finished_and_starts_no_more(self):
+        for n in range(30):
+            self.points.AddControlPointWorld(vtk.vtkVector3d(*fakes.PLACES[n % 3]), f"M-{n}")
+        self.settle()
+        self.assessor.gate.clear()
+        self.ui.assessButton.click()
+        self.settle(lambda: self.assessor.asked and not self.ui.cancelButton.isHidden())
+        self.ui.cancelButton.click()
+        self.assessor.gate.set()
+        self.settle(lambda: self.panel._task is None)
+        self.settle()
+        self.assertEqual(len(self.assessor.asked), 1)
+        self.assertTrue(self.ui.statusLabel.isHidden())
+
+    def test_an_error_of_the_model_is_one_sentence_and_loses_nothing(self):
+        self.assess()
+        self.points.SetNthControlPointPositionWorld(0, -15.0, -6.0, 2.0)
+        self.settle()
+        self.assessor.error = NoduleRiskError("The card is full: free some memory.")
+        self.assess()
+        self.assertEqual(read(self.ui.statusLabel, "text"), "The card is full: free some memory.")
+        self.assertEqual(self.rows()[1][1], "2.8")
+        self.assessor.error = None
+        self.assess()
+        self.assertTrue(self.ui.statusLabel.isHidden())
+
+    def test_a_bug_in_the_model_reaches_the_user_as_one_sentence(self):
+        self.assessor.error = RuntimeError("shape mismatch\n  at layer 3\n  at layer 4")
+        with self.assertLogs(level="ERROR"):
+            self.assess()
+        told = read(self.ui.statusLabel, "text")
+        self.assertEqual(told, "The assessment stopped (shape mismatch); the error log has the details.")
+
+    def test_without_torch_everything_else_works_and_refusing_changes_nothing(self):
+        self.assess()
+        self.requirements._missing[:] = ["torch", "timm"]
+        self.points.AddControlPointWorld(vtk.vtkVector3d(12, 5, -7), "late")
+        self.settle()
+        self.assertEqual(read(self.ui.assessButton, "text"), "Install PyTorch to assess…")
+        self.ui.assessButton.click()
+        self.settle()
+        self.assertEqual((self.requirements.asked, len(self.assessor.asked)), (1, 1))
+        self.ui.gradeTable.selectRow(1)
+        self.settle()
+        self.assertIn("lobulation", self.heatmap().GetName())
+        self.requirements.consent = True
+        self.assess()
+        self.assertEqual(self.assessor.asked[-1], ["late"])
+
+    def test_an_image_that_is_no_ct_is_refused_in_one_sentence(self):
+        voxels = slicer.util.arrayFromVolume(self.ct)
+        voxels[...] = 7
+        slicer.util.arrayFromVolumeModified(self.ct)
+        self.settle()
+        self.assess()
+        self.assertIn("not the HU of a chest", read(self.ui.statusLabel, "text"))
+
+    def test_a_broken_local_model_is_refused_and_the_old_one_stays(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.panel.useModel(folder)
+            self.settle()
+        self.assertIn("lacks model.json", read(self.ui.statusLabel, "text"))
+        self.assertEqual(self.panel._parameters.package, "")
+
+    def test_the_work_finishes_though_nobody_releases_pythons_lock_between_polls(self):
+        hold = ctypes.PyDLL(None).usleep if hasattr(ctypes.PyDLL(None), "usleep") else None
+        if hold is None:
+            self.skipTest("no usleep in this C library")
+        self.panel._timer.stop()
+        self.panel.onAssess()
+        self.panel._timer.stop()
+        end = time.monotonic() + 20
+        while self.panel._task is not None and time.monotonic() < end:
+            # A PyDLL call keeps the lock, as an event loop may.
+            hold(20000)
+            self.panel.tick()
+            self.panel._timer.stop()
+        self.assertIsNone(self.panel._task)
+        self.panel.tick()
+        self.assertEqual(self.rows()[2][1], "2.8")
+
+    def test_a_hundred_nodules_never_hold_the_window_up(self):
+        self.points.RemoveAllControlPoints()
+        for n in range(100):
+            r, a, s = fakes.PLACES[n % 3]
+            self.points.AddControlPointWorld(vtk.vtkVector3d(r + 0.01 * n, a, s), f"N-{n + 1}")
+        self.settle()
+        took, tick = [], self.panel.tick
+
+        def timed():
+            began = time.thread_time()
+            tick()
+            took.append(time.thread_time() - began)
+
+        self.panel._timer.timeout.disconnect(tick)
+        self.panel._timer.timeout.connect(timed)
+        self.ui.assessButton.click()
+        self.settle(lambda: self.panel._task is None, limit_s=120)
+        self.settle()
+        self.assertEqual(sum(bool(n.row) for n in self.panel._nodules), 100)
+        print(f"\n100 nodules: {len(took)} ticks, longest {max(took) * 1e3:.0f} ms of processor time")
+        self.assertLess(max(took), 0.05)
+
+    # --- export
+
+    def test_what_is_exported_is_what_the_scene_holds(self):
+        self.assess()
+        self.points.SetNthControlPointLabel(0, "renamed")
+        self.settle()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "nodules.csv"
+            self.panel.export("csv", path)
+            self.settle(lambda: self.panel._export is None)
+            lines = path.read_text(encoding="utf-8").splitlines()
+        self.assertEqual(len(lines), 4)
+        self.assertTrue(lines[1].startswith("renamed,-16.0,-6.0,2.0,yes"))
+
+    def test_the_table_node_opens_in_columns_that_people_read(self):
+        self.assess()
+        self.ui.tableButton.click()
+        table = scene.results(self.ct, self.points)
+        self.assertEqual(table.GetNumberOfRows(), 3)
+        for grade in GRADES:
+            name = grade.name if grade.name != "calcification" else "calcification_presence"
+            self.assertIsNotNone(table.GetTable().GetColumnByName(name), name)
+
+    def test_pictures_are_one_page_a_nodule(self):
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError:
+            self.skipTest("needs matplotlib")
+        self.assess()
+        with tempfile.TemporaryDirectory() as folder:
+            self.panel.export("pictures", folder)
+            self.settle(lambda: self.panel._export is None, limit_s=60)
+            self.assertEqual(sorted(p.name for p in Path(folder).iterdir()), ["01_N-1.png", "02_N-2.png", "03_N-3.png"])
+        self.assertEqual(self.panel._error, "")
+
+    def test_records_hold_what_was_told(self):
+        self.assess()
+        table = scene.results(self.ct, self.points)
+        maps = scene.maps_of(table, self.panel._nodules[0].mark.id)
+        told = json.loads(maps.GetAttribute(scene.RECORD))
+        self.assertEqual(told["label"], "N-1")
+        self.assertEqual(set(told["estimates"]), {grade.name for grade in GRADES})
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,136 @@
+"""Slicer's Python console: assess, get assessments, nodes on request; and a scene that is saved keeps what it holds."""
+
+import fakes
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+
+import NoduleRisk
+from NoduleRiskLib import record, scene
+from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.grades import GRADES
+from NoduleRiskLib.points import Point
+
+
+@pytest.fixture
+def assessor():
+    return fakes.FakeAssessor()
+
+
+@pytest.fixture
+def logic(mrml, assessor):
+    logic = NoduleRisk.NoduleRiskLogic(lambda package, device: assessor)
+    yield logic
+    logic.worker.stop()
+
+
+@pytest.fixture
+def ct(mrml):
+    return scene.add_volume(fakes.lungs())
+
+
+@pytest.fixture
+def points(mrml):
+    return scene.add_points("Nodules", [Point(f"N-{n + 1}", place) for n, place in enumerate(fakes.PLACES)])
+
+
+def test_the_console_gets_every_points_assessment(logic, ct, points):
+    told = logic.assess(ct, points)
+    assert [one.label for one in told] == ["N-1", "N-2", "N-3"]
+    assert told[0].estimate("malignancy").value == pytest.approx(2.8, abs=0.1)
+
+
+def test_nodes_are_made_only_on_request(logic, ct, points):
+    logic.assess(ct, points, nodes=False)
+    assert scene.results(ct, points) is None
+
+
+def test_an_error_reaches_the_console_as_it_is(logic, ct, points):
+    points.AddControlPointWorld((900, 0, 0), "far")
+    with pytest.raises(NoduleRiskError, match="outside the CT"):
+        logic.assess(ct, points)
+
+
+def test_a_second_assessment_replaces_the_first(logic, ct, points):
+    logic.assess(ct, points)
+    logic.assess(ct, points)
+    assert scene.results(ct, points).GetNumberOfRows() == 3
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 3
+    assert scene.results(ct, points).GetNumberOfNodeReferences(scene.MAPS_ROLE) == 3
+
+
+def test_what_the_scene_keeps_is_what_was_told(logic, ct, points):
+    told = logic.assess(ct, points)
+    for mark, one in zip(scene.marks(points), told, strict=True):
+        kept = scene.assessment(scene.results(ct, points), mark.id, scene.scan(ct).read())
+        assert kept.estimates == one.estimates
+        assert kept.calcification == one.calcification
+        assert kept.warnings == one.warnings
+        assert kept.extent.volume_mm3 == one.extent.volume_mm3
+        np.testing.assert_allclose(kept.stack.pixels, one.stack.pixels, atol=0.05)
+        np.testing.assert_array_equal(kept.stack.valid, one.stack.valid)
+        for grade in GRADES:
+            before, after = one.heatmaps[grade.name], kept.heatmaps[grade.name]
+            np.testing.assert_allclose(after.slice_weights, before.slice_weights, rtol=1e-6)
+            np.testing.assert_allclose(after.combined(), before.combined(), atol=1e-5)
+
+
+def test_layouts_with_three_planes_are_kept_whole(ct):
+    from dataclasses import replace
+
+    volume = fakes.lungs()
+    fake = fakes.FakeAssessor()
+    (one,) = fake.assess(volume, [Point("N-1", fakes.PLACES[0])])
+    layout = replace(fakes.LAYOUT, name="triplanar", planes=("axial", "coronal", "sagittal"), step_mm=1.5)
+    stack = fakes.cut(volume, one.extent.centre_ras, layout, one.extent.bounds_ras, one.extent.outline)
+    heatmaps = {"malignancy": fake._heatmap(stack, one.extent.centre_ras, 0)}
+    packed = record.pack(replace(one, stack=stack, heatmaps=heatmaps))
+    assert set(packed.maps) == {
+        f"{name}{plane}" for name in ("outline", "malignancy") for plane in ("", " coronal", " sagittal")
+    }
+    kept = record.unpack(packed.text, packed.maps, volume)
+    np.testing.assert_allclose(kept.heatmaps["malignancy"].combined(), heatmaps["malignancy"].combined(), atol=1e-5)
+    np.testing.assert_allclose(kept.stack.pixels[kept.stack.valid], stack.pixels[stack.valid], atol=0.05)
+
+
+def test_a_saved_scene_keeps_grades_heatmaps_and_whose_they_are(logic, ct, points, tmp_path):
+    other = scene.add_volume(fakes.lungs(places=fakes.PLACES[:1]))
+    other.SetName("CT later")
+    logic.assess(ct, points)
+    logic.assess(other, points)
+    before = scene.rows(scene.results(ct, points))
+    weights = scene.assessment(scene.results(ct, points), scene.marks(points)[0].id).heatmaps["texture"].slice_weights
+    names = ct.GetName(), points.GetName()
+    path = str(tmp_path / "scene.mrb")
+    assert slicer.mrmlScene.WriteToMRB(path)
+    assert slicer.mrmlScene.ReadFromMRB(path, True)
+    ct, points = (slicer.util.getNode(name) for name in names)
+    table = scene.results(ct, points)
+    after = scene.rows(table)
+    assert list(after) == list(before) == [mark.id for mark in scene.marks(points)]
+    for mark in scene.marks(points):
+        assert after[mark.id].fits(mark.point.ras, scene.scan(ct).read().digest)
+        assert after[mark.id].malignancy == pytest.approx(before[mark.id].malignancy, rel=1e-5)
+    kept = scene.assessment(table, scene.marks(points)[0].id)
+    np.testing.assert_allclose(kept.heatmaps["texture"].slice_weights, weights, rtol=1e-6)
+    later = scene.rows(scene.results(slicer.util.getNode("CT later"), points))
+    assert [row.found for row in later.values()] == [True, False, False]
+
+
+def test_a_scene_whose_files_are_lost_opens_without_grades_instead_of_failing(logic, ct, points):
+    logic.assess(ct, points)
+    table, mark = scene.results(ct, points), scene.marks(points)[0]
+    scene.maps_of(table, mark.id).RemoveAllDataNodes()
+    table.RemoveAllColumns()
+    assert scene.rows(table) == {}
+    assert scene.assessment(table, mark.id) is None
+    assert scene.show_heatmap(ct, table, mark.id, "malignancy", 0.5, 0.2) is None
+
+
+def test_removed_points_leave_nothing_behind_once_forgotten(logic, ct, points):
+    logic.assess(ct, points)
+    kept = scene.marks(points)[1]
+    scene.forget(scene.results(ct, points), {kept.id})
+    assert list(scene.rows(scene.results(ct, points))) == [kept.id]
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 1
