@@ -2,12 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+# What Qt and VTK need of Debian or Ubuntu to draw without a screen.
+OFFSCREEN := libegl1 libgl1 libosmesa6 libglib2.0-0 libdbus-1-3 libfontconfig1 libxkbcommon0
 CHECKED := NoduleRiskLib NoduleRisk training Testing
 # Small models and images only lose time in more threads than one.
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint format types clean
+.PHONY: demo test offscreen lint format types clean
 
 ## make demo                              a synthetic chest CT, assessed
 ## make demo CT=path POINT="r a s"        your own scan: DICOM folder, NRRD, NIfTI or MHA; RAS millimetres
@@ -18,9 +20,15 @@ else
 	$(RUN) -m NoduleRiskLib demo --out demo
 endif
 
-## make test                              lint, types, unit, scene, panel, package
-test: $(VENV)/test.ready lint types
-	$(RUN) -m pytest
+## make test                              lint, types, unit, package, scene, panel
+test: $(VENV)/test.ready $(VENV)/scene.ready lint types
+	$(RUN) -m pytest Testing/unit Testing/package
+	@if $(RUN) -c 'import slicer, PySide6.QtWidgets'; then \
+		QT_QPA_PLATFORM=offscreen $(RUN) -m pytest Testing/scene Testing/panel; \
+	else \
+		echo "LEFT OUT: the scene and panel tests. They need Testing/scene/requirements.txt and, on Linux, the system's"; \
+		echo "libraries for drawing without a screen: apt-get install $(OFFSCREEN)"; \
+	fi
 
 lint: $(VENV)/test.ready
 	$(VENV)/bin/ruff check $(CHECKED)
@@ -46,6 +54,15 @@ $(VENV)/cli.ready: pyproject.toml | $(VENV)/bin/python
 $(VENV)/test.ready: pyproject.toml | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --editable ".[test]"
 	@touch $@
+
+# Slicer's own MRML and slice views; there is no wheel of them for every Python.
+$(VENV)/scene.ready: Testing/scene/requirements.txt $(VENV)/test.ready
+	$(RUN) -m pip install --quiet --requirement $< || echo "Slicer's wheels could not be installed."
+	@touch $@
+
+## make offscreen                         (as root) install what the tests need of Debian or Ubuntu
+offscreen:
+	apt-get update -qq && apt-get install -y -qq $(OFFSCREEN)
 
 clean:
 	rm -rf $(VENV) demo
