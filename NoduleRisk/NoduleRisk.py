@@ -481,7 +481,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.disclaimerLabel.setStyleSheet("background: #fff3d6; color: #5c4300; border-radius: 3px; padding: 4px;")
         ui.statusLabel.setStyleSheet("background: #fde8e6; color: #7a1f14; border-radius: 3px; padding: 4px;")
         ui.warningsLabel.setStyleSheet("color: #9a6200;")
-        for table, stretched in ((ui.noduleTable, 5), (ui.gradeTable, 3)):
+        for table, stretched in ((ui.noduleTable, 0), (ui.gradeTable, 3)):
             table.verticalHeader().setVisible(False)
             table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
             table.horizontalHeader().setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
