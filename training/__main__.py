@@ -125,7 +125,7 @@ def _study(
         data=data,
         out=out,
         locator=LocatorRun(epochs=locator_epochs or LocatorRun.epochs),
-        grader=GraderRun(epochs=epochs or GraderRun.epochs),
+        grader=GraderRun(cycles=(epochs,)) if epochs else GraderRun(),
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
         folds=chosen,
         limit=limit,

@@ -32,7 +32,10 @@ class GraderRun:
     Attributes
     ----------
     config : ModelConfig
-    epochs, batch, learning_rate, weight_decay, seed
+    cycles : tuple of int
+        Epochs of each cycle: the learning rate falls along a cosine and starts anew (Loshchilov and Hutter 2017,
+        "SGDR", arXiv 1608.03983).
+    batch, learning_rate, weight_decay, seed
         As usual; a batch counts nodules.
     temperature : float
         Of the dynamic weight average.
@@ -43,7 +46,7 @@ class GraderRun:
     """
 
     config: ModelConfig = field(default_factory=ModelConfig)
-    epochs: int = 30
+    cycles: tuple[int, ...] = (40, 30)
     batch: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
@@ -51,6 +54,11 @@ class GraderRun:
     inner_share: float = 0.1
     calcification_weight: float = 0.25
     seed: int = 0
+
+    @property
+    def epochs(self) -> int:
+        """Of all cycles."""
+        return sum(self.cycles)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +125,7 @@ def train_grader(
         summed = np.zeros(len(GRADES))
         model.train()
         for step in range(steps):
-            _schedule(optimizer, run, (epoch + step / steps) / run.epochs)
+            _schedule(optimizer, run, epoch + step / steps)
             rows = order[step * run.batch : (step + 1) * run.batch]
             batch, zoom = compose(training, [nodules[i] for i in rows], rng, True, run.config.layout.pixels)
             wanted = labels[rows]
@@ -132,7 +140,7 @@ def train_grader(
             summed += tasks.detach().cpu().numpy()
         losses.append(summed / max(steps, 1))
         held_loss = math.inf
-        if epoch >= run.epochs // 2:
+        if epoch >= run.cycles[0] // 2:
             held_loss = _held_out(average.module, training, held, labels[np.flatnonzero(inner)], run, device)
             if held_loss < best[0]:
                 best = (held_loss, {name: value.clone() for name, value in average.module.state_dict().items()})
@@ -286,7 +294,12 @@ def _inner_patients(table: pd.DataFrame, run: GraderRun, fold: int) -> Array:
     return table.patient_id.isin(chosen).to_numpy()
 
 
-def _schedule(optimizer: torch.optim.Optimizer, run: GraderRun, progress: float) -> None:
+def _schedule(optimizer: torch.optim.Optimizer, run: GraderRun, epoch: float) -> None:
+    for cycle in run.cycles:
+        progress = epoch / cycle
+        if progress < 1:
+            break
+        epoch -= cycle
     rate = run.learning_rate * min(1.0, progress * 12 + 0.02) * 0.5 * (1 + math.cos(math.pi * progress))
     for group in optimizer.param_groups:
         group["lr"] = rate
