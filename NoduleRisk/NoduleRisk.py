@@ -615,8 +615,10 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def changed(self, caller=None, event=None):
         """Something may look different now: redraw with the next tick."""
-        self._dirty = True
-        self._timer.start()
+        if not self._dirty:
+            self._dirty = True
+            # Only once a tick: it starts from zero again, and a dragged point would put the tick off for ever.
+            self._timer.start()
 
     def tick(self):
         """Redraw if anything changed, otherwise hear the worker: one of them a tick, so that none is long."""
@@ -634,9 +636,11 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # --- what the user does
 
     def onPlace(self, on):
+        if self._parameters is None:
+            return
         if on and self._parameters.points is None:
             self._parameters.points = scene.add_points("Nodules", [])
-        self.ui.placeWidget.setCurrentNode(self._parameters.points if self._parameters else None)
+        self.ui.placeWidget.setCurrentNode(self._parameters.points)
         self.ui.placeWidget.setPlaceModeEnabled(on)
 
     def onAssess(self):
