@@ -481,7 +481,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.disclaimerLabel.setStyleSheet("background: #fff3d6; color: #5c4300; border-radius: 3px; padding: 4px;")
         ui.statusLabel.setStyleSheet("background: #fde8e6; color: #7a1f14; border-radius: 3px; padding: 4px;")
         ui.warningsLabel.setStyleSheet("color: #9a6200;")
-        for table, stretched in ((ui.noduleTable, 5), (ui.gradeTable, 3)):
+        for table, stretched in ((ui.noduleTable, 0), (ui.gradeTable, 3)):
             table.verticalHeader().setVisible(False)
             table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
             table.horizontalHeader().setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
@@ -615,8 +615,10 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def changed(self, caller=None, event=None):
         """Something may look different now: redraw with the next tick."""
-        self._dirty = True
-        self._timer.start()
+        if not self._dirty:
+            self._dirty = True
+            # Only once a tick: it starts from zero again, and a dragged point would put the tick off for ever.
+            self._timer.start()
 
     def tick(self):
         """Redraw if anything changed, otherwise hear the worker: one of them a tick, so that none is long."""
@@ -634,9 +636,11 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # --- what the user does
 
     def onPlace(self, on):
+        if self._parameters is None:
+            return
         if on and self._parameters.points is None:
             self._parameters.points = scene.add_points("Nodules", [])
-        self.ui.placeWidget.setCurrentNode(self._parameters.points if self._parameters else None)
+        self.ui.placeWidget.setCurrentNode(self._parameters.points)
         self.ui.placeWidget.setPlaceModeEnabled(on)
 
     def onAssess(self):

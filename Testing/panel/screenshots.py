@@ -1,7 +1,7 @@
 # ruff: noqa: E402, I001 - the stand-ins come first
 """Pictures of the panel and of the views for README and store: the phantom, the model that ships, everything real.
 
-``python Testing/panel/screenshots.py [FOLDER]`` in the environment of the scene tests; FOLDER: Resources/Screenshots.
+``python Testing/panel/screenshots.py [FOLDER]`` in the environment of the scene tests; FOLDER: Resources.
 """
 
 from __future__ import annotations
@@ -40,15 +40,6 @@ def main(folder: Path) -> None:
     views = slice_views(volume, marks, told, (picture.height() - GAP) // 2)
     picture.save(str(folder / "panel.png"))
     views.save(str(folder / "overlay.png"))
-    both = QtGui.QImage(
-        picture.width() + GAP + views.width(), max(picture.height(), views.height()), QtGui.QImage.Format_RGB32
-    )
-    both.fill(QtGui.QColor("#efefef"))
-    painter = QtGui.QPainter(both)
-    painter.drawImage(0, 0, picture)
-    painter.drawImage(picture.width() + GAP, 0, views)
-    painter.end()
-    both.save(str(folder / "overview.png"))
 
 
 def assessed(ct, points):
@@ -149,4 +140,4 @@ def shot(view) -> QtGui.QImage:
 
 if __name__ == "__main__":
     QtCore.QLoggingCategory.setFilterRules("*.debug=false")
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE.parents[1] / "Resources" / "Screenshots")
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE.parents[1] / "Resources")

@@ -286,6 +286,16 @@ class PanelTest(unittest.TestCase):
         self.settle()
         self.assertTrue(all("stale" in note for note in self.notes()), self.notes())
 
+    def test_a_dragged_point_is_followed_while_it_moves(self):
+        self.assess()
+        for step in range(60):
+            self.points.SetNthControlPointPositionWorld(0, -16.0 + 0.05 * step, -6.0, 2.0)
+            slicer.app.processEvents()
+            time.sleep(0.005)
+            if step > 10 and "stale" in self.notes()[0]:
+                return
+        self.fail("nothing was redrawn before the mouse stood still")
+
     def test_a_renamed_point_is_renamed_everywhere(self):
         self.assess()
         self.points.SetNthControlPointLabel(0, "left upper lobe")
@@ -376,6 +386,7 @@ class PanelTest(unittest.TestCase):
         slicer.mrmlScene.Clear(0)
         self.ct, self.points = self.addCT("CT"), self.addPoints()
         self.panel._parameters.ct, self.panel._parameters.points = self.ct, self.points
+        self.panel._timer.start()
         self.settle(lambda: self.panel._task is None)
         self.settle()
         self.assertEqual(set(self.notes()), {"new"})

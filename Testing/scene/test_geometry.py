@@ -57,7 +57,8 @@ def test_heatmap_outline_and_numbers_lie_where_the_nodule_lies(mrml, matrix, mov
         world = (to_world @ [*place, 1])[:3]
     if moved in ("points", "both"):
         points.SetAndObserveTransformNodeID(_transform(-30.0, 8.0, 2.0, -35.0)[0].GetID())
-    points.AddControlPointWorld(vtk.vtkVector3d(*(world + (1.0, -1.0, 0.5))), "N-1")
+    beside = world + np.array([1.0, -1.0, 0.5])
+    points.AddControlPointWorld(vtk.vtkVector3d(*beside), "N-1")
 
     logic = NoduleRisk.NoduleRiskLogic(lambda package, device: fakes.FakeAssessor())
     (told,) = logic.assess(ct, points)
@@ -85,7 +86,7 @@ def test_heatmap_outline_and_numbers_lie_where_the_nodule_lies(mrml, matrix, mov
     assert middle == pytest.approx(world, abs=1.0)
     # numbers
     row = scene.rows(table)[mark.id]
-    assert row.ras == pytest.approx(world + (1.0, -1.0, 0.5), abs=1e-6)
+    assert row.ras == pytest.approx(beside, abs=1e-6)
     assert row.diameter_mm == pytest.approx(2 * fakes.RADIUS_MM, abs=1.2)
 
 

@@ -1,6 +1,7 @@
 """The model that ships, in a real scene: the phantom and, where it is there, the sample CT of a real patient."""
 
 import importlib.util
+import json
 import os
 import statistics
 import time
@@ -37,7 +38,7 @@ def _strongest_ras(heatmap):
     return (held.ijk_to_ras @ [*ijk, 1])[:3]
 
 
-def test_a_real_nodule_is_graded_in_a_real_scene(mrml, logic):
+def test_a_real_nodule_is_graded_in_a_real_scene(mrml, logic, tmp_path):
     if not (DATA / "ct").is_dir():
         pytest.skip("set NODULERISK_DATA to the folder with the sample CT")
     from NoduleRiskLib.reading import read
@@ -58,6 +59,16 @@ def test_a_real_nodule_is_graded_in_a_real_scene(mrml, logic):
     assert row.fits(place, scene.scan(ct).read().digest)
     heatmap = scene.show_heatmap(ct, table, mark.id, "malignancy", 0.6, 0.2)
     assert np.linalg.norm(_strongest_ras(heatmap) - place) < row.diameter_mm
+
+    errors: list = []
+    logic.export("json", tmp_path / "nodules.json", ct, points, "", "malignancy", errors.append)
+    while not errors:
+        time.sleep(0.01)
+        logic.worker.poll()
+    assert errors == [None]
+    written = json.loads((tmp_path / "nodules.json").read_text(encoding="utf-8"))
+    assert written["volume"]["digest"] == row.digest
+    assert written["nodules"][0]["estimates"]["malignancy"]["value"] == pytest.approx(row.malignancy)
 
 
 def test_the_phantoms_nodules_have_their_heatmaps_and_the_window_keeps_its_pace(mrml, logic):
