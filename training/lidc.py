@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.extent import widest
+from NoduleRiskLib.grades import CALCIFICATION_ABSENT
 from NoduleRiskLib.phantom import drawn
 from NoduleRiskLib.volume import Array
 
@@ -153,6 +154,11 @@ def clusters(points: dict[int, Array], tolerance: float) -> list[tuple[int, ...]
         Annotation id -> the points of its outline, shape (N, 3).
     tolerance : float
         In the unit of the points.
+
+    References
+    ----------
+    pylidc 0.2.3, ``Scan.py`` and ``annotation_distance_metrics.py``: Hancock and Magnan 2016,
+    doi 10.1117/1.JMI.3.4.044504.
     """
     trees = [cKDTree(one) for one in points.values()]
     gaps = np.full((len(trees), len(trees)), np.inf)
@@ -188,7 +194,7 @@ def readings(cache: Path | None = None) -> pd.DataFrame:
     drawings, known = outlines(), scans()
     table = _query("select id as annotation_id, scan_id, internalStructure as internal_structure from annotations")
     table = table.join(known, on="scan_id").set_index("annotation_id").join(reader_grades())
-    table["calcified"] = (table.calcification < 6).astype(float)
+    table["calcified"] = (table.calcification < CALCIFICATION_ABSENT).astype(float)
     table["nodule"] = nodule_numbers(drawings)
     by_reader = drawings.groupby("annotation_id")
     sizes = {
