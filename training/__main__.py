@@ -16,8 +16,9 @@ from NoduleRiskLib.assessor import Assessor
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.package import SHIPPED
 
-from . import crossval
-from .crops import FOLDS, SAMPLE_PATIENT
+from . import crossval, lidc
+from . import study as labels
+from .crops import FOLDS, SAMPLE_PATIENT, nodule_table
 from .evaluate import markdown, outline_table
 from .export import export, tables
 from .locators import LocatorRun
@@ -34,6 +35,20 @@ Folds = Annotated[str, typer.Option(help="Which of the five folds, such as 0,2: 
 Package = Annotated[Path, typer.Option(help="The model package's folder.")]
 OUT = Path("out")
 ALL_FOLDS = ",".join(map(str, range(FOLDS)))
+
+
+@app.command()
+def study(
+    out: Out = OUT,
+    data: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(envvar="NODULERISK_DATA", help="The folder that holds lidc/, for LUNA16's own diameters."),
+    ] = None,
+) -> None:
+    """What the labels say, without any image: similarity, grades to malignancy, agreement, baselines."""
+    luna16_mm = None if data is None else nodule_table(data).set_index("annotation_ids").luna16_diameter_mm
+    text = labels.study(lidc.readings(out), out, luna16_mm)
+    _write(out / "study.md", text, Console(stderr=True))
 
 
 @app.command()

@@ -19,9 +19,8 @@ from NoduleRiskLib.grades import CALCIFICATION_ABSENT, GRADE_NAMES
 from NoduleRiskLib.mosaic import Layout, cut
 from NoduleRiskLib.volume import Array, Volume
 
-from .lidc import READER_GRADES, reader_grades
+from .lidc import READER_GRADES, READERS, reader_grades
 
-READERS = 4
 FOLDS = 5
 #: Wider than what the models read, so that shifts and turns still find image there.
 WIDE = Layout("wide", slices=65, pixels=96)
