@@ -118,9 +118,10 @@ nine heads), one of each a fold; their outputs are averaged. Trained from scratc
 Grades are means over the readers who marked the nodule (three or four). 218 of the 1,143 nodules have slices whose HU
 were recovered from 8-bit images.
 
-**Limits.** Adults of one collection, mostly thick-dose diagnostic and screening CT of 2000 to 2010; nodules of 3 to 40
-mm that at least three of four radiologists marked. A point that is on no nodule is usually told so, not always. Grades
-of small nodules lean towards the mean. Calcification's patterns other than "solid" and "central" are rare in the data.
+**Limits.** One collection, slices of up to 3 mm; nodules of 3 to 40 mm that at least three of four radiologists marked.
+A point that is on no nodule is not always told so, and vessels that run on from a nodule stretch its outline.
+Estimates of rare grades lean towards the mean. Calcification's pattern is the least certain answer: few nodules have
+one. Intervals and suspicion probability are fitted on the estimates of single folds; the package averages five.
 
 **Scores.** All out of fold: patients are never shared between the folds that train and the one that is scored; the
 epoch is chosen by a tenth of the training patients. The package averages five networks where each score below is
