@@ -36,8 +36,6 @@ from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import DISCLAIMER, GRADES
 from NoduleRiskLib.worker import Cancelled, Task, Worker
 
-#: Nodules that are handed to the model at once: what a cancelled batch had not finished is lost.
-BATCH = 8
 SAMPLE = "Synthetic chest CT with nodules"
 QUESTION = """NoduleRisk reads nodules with a neural network. For that, Slicer's Python lacks: {missing}.
 
@@ -125,7 +123,7 @@ class NoduleAssessor(Protocol):
 
     device_name: str
 
-    def assess(self, volume, points, heatmaps=True, progress=None) -> list: ...
+    def assess(self, volume, points, heatmaps=True) -> list: ...
 
 
 class Requirements:
@@ -361,18 +359,13 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
             assessor = self._ready(package, device, tell)
             volume = scan.read()
             say(self._known, ids[0], key, volume.digest)
-            for first in range(0, len(marks), BATCH):
-                some = marks[first : first + BATCH]
-                told = assessor.assess(
-                    volume,
-                    [mark.point for mark in some],
-                    heatmaps,
-                    lambda done, _, first=first: say(progressed, first + done, len(marks)),
-                )
-                for mark, assessment in zip(some, told, strict=True):
-                    if nodes:
-                        say(self._store, ids, mark, assessment, pack(assessment), volume.digest)
-                    say(assessed, mark, assessment)
+            # One by one: what is cancelled loses no finished nodule.
+            for done, mark in enumerate(marks, 1):
+                (assessment,) = assessor.assess(volume, [mark.point], heatmaps)
+                if nodes:
+                    say(self._store, ids, mark, assessment, pack(assessment), volume.digest)
+                say(assessed, mark, assessment)
+                say(progressed, done, len(marks))
 
         return self.worker.do(work, ended)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 from scipy import ndimage
 
@@ -64,7 +66,19 @@ def of_extent(volume: Volume, point: Point, extent: Extent) -> tuple[str, ...]:
 
 
 def has_contrast(volume: Volume) -> bool:
-    """Whether a ball of blood brighter than unenhanced blood fits into the volume: heart, aorta, pulmonary trunk."""
+    """Whether a ball of blood brighter than unenhanced blood fits into the volume: heart, aorta, pulmonary trunk.
+
+    Asked of the same volume again, it does not look again.
+    """
+    if volume not in _SEEN:
+        _SEEN[volume] = _holds_bright_blood(volume)
+    return _SEEN[volume]
+
+
+_SEEN: WeakKeyDictionary[Volume, bool] = WeakKeyDictionary()
+
+
+def _holds_bright_blood(volume: Volume) -> bool:
     every = np.maximum(1, np.round(POOL_GRID_MM / volume.spacing_mm)).astype(int)[::-1]
     grid_mm = volume.spacing_mm[::-1] * every
     smooth = ndimage.uniform_filter(volume.array[:: every[0], :: every[1], :: every[2]].astype(np.float32), 3)

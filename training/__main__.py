@@ -22,7 +22,7 @@ from .crops import FOLDS, SAMPLE_PATIENT, nodule_table
 from .evaluate import markdown, outline_table
 from .export import export, tables
 from .locators import LocatorRun
-from .robustness import moves
+from .robustness import false_finds, moves
 from .train import GraderRun
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -107,15 +107,19 @@ def everything(
 
 @app.command()
 def robustness(data: Data, out: Out = OUT, package: Package = SHIPPED) -> None:
-    """How far the package's grades move when the scan's grid, its axes or the point change, and nothing else."""
-    volume, nodules = phantom.chest_ct()
+    """How far the package's grades move when nothing about the nodule does, and what it says where there is none."""
+    phantom_ct, nodules = phantom.chest_ct()
+    folder = data / "ct" / SAMPLE_PATIENT
+    sample_ct, marked = reading.read(folder), points.read(folder.parent / "points.csv")
     assessor = Assessor(package)
-    sample = data / "ct" / SAMPLE_PATIENT
-    scans = {
-        "synthetic CT, seven nodules": (volume, [one.point for one in nodules]),
-        f"{SAMPLE_PATIENT}, its nodule": (reading.read(sample), points.read(sample.parent / "points.csv")),
-    }
-    text = [f"### {name}\n\n{markdown(moves(assessor, [scan]))}" for name, scan in scans.items()]
+    text = [
+        f"### Synthetic CT, {len(nodules)} nodules\n",
+        markdown(moves(assessor, [(phantom_ct, [one.point for one in nodules])])),
+        f"### {SAMPLE_PATIENT}, its nodule\n",
+        markdown(moves(assessor, [(sample_ct, marked)])),
+        f"### Points on no nodule of {SAMPLE_PATIENT}\n",
+        markdown(false_finds(assessor, sample_ct, marked)),
+    ]
     _write(out / "robustness.md", "\n".join(text), Console(stderr=True))
 
 

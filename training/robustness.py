@@ -8,7 +8,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import SimpleITK as sitk
+from scipy import ndimage
 
+from NoduleRiskLib import cautions
 from NoduleRiskLib.assessment import Assessment
 from NoduleRiskLib.assessor import Assessor
 from NoduleRiskLib.grades import GRADE_NAMES
@@ -116,3 +118,58 @@ def moves(assessor: Assessor, scans: Sequence[tuple[Volume, Sequence[Point]]], h
     table = pd.DataFrame({name: np.nanmean(values, 0) for name, values in rows.items()}, index=list(GRADE_NAMES)).T
     lost = {name: float(np.isnan(values).any(1).mean()) for name, values in rows.items()}
     return table.assign(mean=table.mean(axis=1), lost=pd.Series(lost)).rename_axis("what was done")
+
+
+def false_finds(assessor: Assessor, volume: Volume, nodules: Sequence[Point], count: int = 100) -> pd.DataFrame:
+    """What is said of points that lie on no nodule, one row a kind of tissue.
+
+    Parameters
+    ----------
+    assessor : Assessor
+    volume : Volume
+        A whole CT, axial slices.
+    nodules : sequence of Point
+        Its known nodules: points keep 20 mm away from them.
+    count : int
+        Points of each kind of tissue.
+
+    Returns
+    -------
+    DataFrame
+        ``points``; ``none``: the share that is told to be no nodule; ``warned``: the share that is told so or comes
+        with a warning of its own (one that the other points of the same CT do not have).
+    """
+    general = set(volume.warnings) | set(cautions.of_volume(volume))
+    rows = {}
+    for name, places in _healthy(volume, nodules, count).items():
+        said = assessor.assess(volume, [Point(f"{name} {n}", place) for n, place in enumerate(places)], heatmaps=False)
+        none = [one.extent is None for one in said]
+        own = [bool(set(one.warnings) - general) for one in said]
+        rows[name] = {"points": len(said), "none": np.mean(none), "warned": np.mean(own)}
+    return pd.DataFrame(rows).T.astype({"points": int}).rename_axis("tissue")
+
+
+def _healthy(volume: Volume, nodules: Sequence[Point], count: int) -> dict[str, list[tuple[float, float, float]]]:
+    """RAS points (mm) in lung tissue, in vessels and on the chest wall, drawn at random."""
+    spacing = volume.spacing_mm[::-1]
+    air = ndimage.label(volume.array < -500)[0]
+    sides = np.unique(np.concatenate([air[:, [0, -1]].ravel(), air[:, :, [0, -1]].ravel()]))
+    inside = (air > 0) & ~np.isin(air, sides)
+    # Without their vessels, lungs have holes; 8 mm close all but the largest.
+    steps = np.maximum(1, np.round(8 / spacing)).astype(int)
+    field = ndimage.maximum_filter(inside, 2 * steps + 1)
+    field = ndimage.minimum_filter(field, 2 * steps + 1)
+    depth_mm = ndimage.distance_transform_edt(field, spacing)
+    outside_mm = ndimage.distance_transform_edt(~field, spacing)
+    tissue = {
+        "lung": (depth_mm > 5) & (volume.array > -950) & (volume.array < -750),
+        "vessel": (depth_mm > 5) & (volume.array > -150) & (volume.array < 250),
+        "chest wall": (outside_mm > 0) & (outside_mm < 4) & (volume.array > -200),
+    }
+    rng = np.random.default_rng(0)
+    drawn: dict[str, list[tuple[float, float, float]]] = {}
+    for name, mask in tissue.items():
+        places = volume.to_ras(rng.permutation(np.argwhere(mask))[: 4 * count, ::-1])
+        far = np.min([np.linalg.norm(places - np.array(one.ras), axis=1) for one in nodules], axis=0) > 20
+        drawn[name] = [(float(r), float(a), float(s)) for r, a, s in places[far][:count]]
+    return drawn
