@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 ## make demo CT=path POINT="r a s"        your own scan: DICOM folder, NRRD, NIfTI or MHA; RAS millimetres
 demo: $(VENV)/cli.ready
 ifdef CT
-	$(RUN) -m NoduleRiskLib assess "$(CT)" --point $(POINT) --out demo
+	$(RUN) -m NoduleRiskLib assess "$(CT)" --point $(POINT) --out demo/own
 else
 	$(RUN) -m NoduleRiskLib demo --out demo
 endif

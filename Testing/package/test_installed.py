@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from NoduleRiskLib import package
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,6 +104,5 @@ def test_the_installed_library_is_whole_once_torch_is_there(installed, tmp_path:
     assert "torch" in seen["loaded"]
 
 
-@pytest.mark.skipif(not package.SHIPPED.is_dir(), reason="the model package is not in the tree yet")
 def test_the_installed_model_is_verified_before_torch_is_there(installed, tmp_path: Path) -> None:
     assert look(installed.modules, tmp_path, ABSENT)["model"] == package.SHIPPED.name

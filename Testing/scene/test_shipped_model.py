@@ -17,10 +17,7 @@ from NoduleRiskLib import package, scene
 from NoduleRiskLib.points import Point
 
 DATA = Path(os.environ.get("NODULERISK_DATA", ""))
-pytestmark = [
-    pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="torch is not installed"),
-    pytest.mark.skipif(not package.SHIPPED.is_dir(), reason="no model package ships yet"),
-]
+pytestmark = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="torch is not installed")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import subprocess
 import sys
@@ -17,17 +16,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from matplotlib.image import imread
-from test_report import PACKAGE as TOY
+from test_report import SHIPPED as TOY
 from test_report import nodule, nothing, rows, scan, strict
 
 from NoduleRiskLib import __main__, cli, package
 from NoduleRiskLib.assessment import Assessment
 from NoduleRiskLib.grades import DISCLAIMER, GRADE_NAMES
 from NoduleRiskLib.package import SHIPPED
-from NoduleRiskLib.report import write_nrrd
-
-#: The package that the end-to-end tests assess with.
-PACKAGE = Path(os.environ.get("NODULERISK_TEST_PACKAGE", SHIPPED))
+from NoduleRiskLib.volume import write_nrrd
 
 
 @dataclass(frozen=True)
@@ -189,7 +185,7 @@ def test_a_picture_that_fails_takes_no_result_with_it(tmp_path: Path, monkeypatc
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
     out = tmp_path_factory.mktemp("demo")
-    return out, run("demo", "--out", out, "--model", PACKAGE, "--device", "cpu")
+    return out, run("demo", "--out", out, "--model", SHIPPED, "--device", "cpu")
 
 
 def test_the_demo_shows_readers_beside_estimates_and_says_that_the_ct_is_synthetic(demo: tuple[Path, Answer]) -> None:
@@ -225,7 +221,7 @@ def test_a_result_can_be_had_again_from_the_files_of_the_demo(demo: tuple[Path, 
         "".join((out / cli.CSV).read_text(encoding="utf-8").splitlines(keepends=True)[:3]), encoding="utf-8"
     )
     answer = run(
-        *("assess", out / "ct.nrrd", "--points", points, "--out", tmp_path, "--model", PACKAGE),
+        *("assess", out / "ct.nrrd", "--points", points, "--out", tmp_path, "--model", SHIPPED),
         *("--device", "cpu", "--no-heatmaps", "--json"),
     )
     assert answer.code == 0
@@ -243,7 +239,7 @@ def test_a_point_beside_the_ct_is_refused_by_name(tmp_path: Path) -> None:
     write_nrrd(tmp_path / "ct.nrrd", scan())
     answer = run(
         *("assess", tmp_path / "ct.nrrd", "--point", "-40", "25", "-110", "--point", "900", "0", "0"),
-        *("--out", tmp_path / "out", "--model", PACKAGE, "--device", "cpu"),
+        *("--out", tmp_path / "out", "--model", SHIPPED, "--device", "cpu"),
     )
     assert_refused(answer, "nodule 2", "outside the CT")
 
@@ -252,18 +248,18 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     write_nrrd(tmp_path / "ct.nrrd", scan())
     answer = run(
         *("assess", tmp_path / "ct.nrrd", "--point", "-40", "25", "-110", "--device", "toaster"),
-        *("--out", tmp_path / "out", "--model", PACKAGE),
+        *("--out", tmp_path / "out", "--model", SHIPPED),
     )
     assert_refused(answer, "no device 'toaster'")
 
 
 def test_a_package_says_what_it_is_and_that_it_is_whole(tmp_path: Path) -> None:
-    answer = run("model", PACKAGE)
+    answer = run("model", SHIPPED)
     assert answer.code == 0 and "Verified" in answer.out
-    assert package.load(PACKAGE).digest in "".join(answer.out.split())
+    assert package.load(SHIPPED).digest in "".join(answer.out.split())
     copy = tmp_path / "copy"
     copy.mkdir()
-    for path in PACKAGE.iterdir():
+    for path in SHIPPED.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
     (copy / package.CARD).write_text("Better than it is.")
     assert_refused(run("model", copy), "altered")
