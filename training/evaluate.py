@@ -56,13 +56,12 @@ def malignancy_table(table: pd.DataFrame, scores: dict[str, str]) -> pd.DataFram
         One row a score: AUC with its 95 % interval (patients resampled), accuracy, sensitivity and specificity
         at the threshold that is best on the other folds. AUC is NaN where all nodules are of one kind.
     """
-    asked = table[(table.malignancy < BENIGN_BELOW) | (table.malignancy > MALIGNANT_ABOVE)]
-    positive = (asked.malignancy > MALIGNANT_ABOVE).to_numpy()
+    asked, positive = _asked(table)
     if positive.all() or not positive.any():
         return pd.DataFrame({"score": list(scores)}).set_index("score").assign(AUC=np.nan)
     rows = []
     for name, column in scores.items():
-        score = asked[column].fillna(asked[column].min()).to_numpy()
+        score = _filled(asked, column)
         called = np.zeros(len(asked), bool)
         for fold in range(FOLDS):
             here = (asked.fold == fold).to_numpy()
@@ -81,6 +80,29 @@ def malignancy_table(table: pd.DataFrame, scores: dict[str, str]) -> pd.DataFram
             }
         )
     return pd.DataFrame(rows).set_index("score")
+
+
+def auc_gaps(table: pd.DataFrame, scores: dict[str, str]) -> pd.DataFrame:
+    """The first score's AUC minus each other's, with the interval of ``auc_difference``; ``scores`` as above."""
+    asked, positive = _asked(table)
+    (_, first), *others = scores.items()
+    rows = []
+    for name, column in others:
+        ours, theirs = _filled(asked, first), _filled(asked, column)
+        low, high = auc_difference(asked.patient_id.to_numpy(), positive, ours, theirs)
+        gap = roc_auc_score(positive, ours) - roc_auc_score(positive, theirs)
+        rows.append({"score": name, "difference": gap, "from": low, "to": high})
+    return pd.DataFrame(rows).set_index("score")
+
+
+def _asked(table: pd.DataFrame) -> tuple[pd.DataFrame, Array]:
+    """The nodules outside the middle that the question leaves out, and which of them are the suspicious ones."""
+    asked = table[(table.malignancy < BENIGN_BELOW) | (table.malignancy > MALIGNANT_ABOVE)]
+    return asked, (asked.malignancy > MALIGNANT_ABOVE).to_numpy()
+
+
+def _filled(asked: pd.DataFrame, column: str) -> Array:
+    return asked[column].fillna(asked[column].min()).to_numpy()
 
 
 def best_threshold(score: Array, positive: Array) -> float:

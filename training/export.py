@@ -13,6 +13,7 @@ from NoduleRiskLib.model import NoduleViT
 from NoduleRiskLib.package import Calibration, ModelPackage, save
 
 from .evaluate import (
+    auc_gaps,
     brier,
     coverage,
     grade_table,
@@ -72,6 +73,8 @@ def tables(crops: pd.DataFrame, cubes: pd.DataFrame) -> str:
             markdown(grade_table(crops, "oracle_")),
             "### Malignancy as a question: readers' mean below 2.75 against above 3.25\n",
             markdown(malignancy_table(crops, SCORES)),
+            "The first score's AUC minus each other's, 95 % interval on the same resampled patients:\n",
+            markdown(auc_gaps(crops, SCORES)),
             "### The same, nodules of 6 to 10 mm\n",
             markdown(malignancy_table(crops[crops.diameter.between(6, 10)], SCORES)),
             "### Doubt\n",

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from matplotlib.image import imread
-from test_report import SHIPPED as TOY
+from test_report import PACKAGE as TOY
 from test_report import nodule, nothing, rows, scan, strict
 
 from NoduleRiskLib import __main__, cli, package
