@@ -29,7 +29,9 @@ CT_ROLE, POINTS_ROLE, MAPS_ROLE, HEATMAP_ROLE = (
     "noduleRiskHeatmap",
 )
 USERS_ROLE = "noduleRiskForeground"
-RESULTS, POINT_ID, RECORD, SHOWN = (f"NoduleRisk.{name}" for name in ("results", "point", "record", "shown"))
+RESULTS, POINT_ID, RECORD, SHOWN, WARNINGS = (
+    f"NoduleRisk.{name}" for name in ("results", "point", "record", "shown", "warnings")
+)
 #: The overlay's colours from 0 to 1: share, red, green, blue, opacity. Violet to yellow, brighter step by step, so that
 #: order survives colour blindness and grey printing; nothing of the CT's greys among them.
 HEAT = (
@@ -54,12 +56,15 @@ class Scan:
         Voxel centres (0-based) to world RAS mm, parent transforms included.
     name : str
     identity : dict
+    warnings : tuple of str
+        What ``add_volume`` was told of the volume.
     """
 
     voxels: Array
     ijk_to_ras: Array
     name: str
     identity: dict[str, str]
+    warnings: tuple[str, ...] = ()
 
     def read(self) -> Volume:
         """The CT for the library; may take a second, and may be called on any thread.
@@ -69,7 +74,7 @@ class Scan:
         NoduleRiskError
             If the image cannot be a chest CT.
         """
-        return checked_ct(Volume(self.voxels, self.ijk_to_ras, self.name, self.identity))
+        return checked_ct(Volume(self.voxels, self.ijk_to_ras, self.name, self.identity, self.warnings))
 
     def contains(self, point: Point) -> bool:
         """Whether a point (RAS mm) lies on the image."""
@@ -107,7 +112,8 @@ def scan(node: Any) -> Scan:
     identity = {"node": node.GetName()}
     if node.GetAttribute("DICOM.instanceUIDs"):
         identity["dicom_instance_uid"] = node.GetAttribute("DICOM.instanceUIDs").split()[0]
-    return Scan(slicer.util.arrayFromVolume(node), ijk_to_ras, node.GetName(), identity)
+    warnings = tuple((node.GetAttribute(WARNINGS) or "").splitlines())
+    return Scan(slicer.util.arrayFromVolume(node), ijk_to_ras, node.GetName(), identity, warnings)
 
 
 def marks(points_node: Any) -> list[Mark]:
@@ -346,6 +352,8 @@ def jump(point_ras: tuple[float, float, float]) -> None:
 def add_volume(volume: Volume, lung_window: bool = True) -> Any:
     """A volume as a new scalar volume node, shown in the lung window."""
     node = slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, volume.name)
+    if volume.warnings:
+        node.SetAttribute(WARNINGS, "\n".join(volume.warnings))
     node.CreateDefaultDisplayNodes()
     if lung_window:
         node.GetDisplayNode().SetAutoWindowLevel(False)

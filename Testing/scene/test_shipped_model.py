@@ -87,6 +87,7 @@ def test_the_phantoms_nodules_have_their_heatmaps_and_the_window_keeps_its_pace(
     )
     assert statistics.median(gaps) < 0.05
     assert sum(one.extent is not None for one in told.values()) >= 5
+    assert all(any("synthetic" in sentence for sentence in one.warnings) for one in told.values())
     table = scene.results(ct, points)
     for mark in marks:
         extent = told[mark.id].extent
