@@ -57,8 +57,7 @@ $(VENV)/test.ready: pyproject.toml | $(VENV)/bin/python
 
 # Slicer's own MRML and slice views; there is no wheel of them for every Python.
 $(VENV)/scene.ready: Testing/scene/requirements.txt $(VENV)/test.ready
-	$(RUN) -m pip install --quiet --requirement $< || echo "Slicer's wheels could not be installed."
-	@touch $@
+	$(RUN) -m pip install --quiet --requirement $< && touch $@ || echo "Slicer's wheels could not be installed."
 
 ## make offscreen                         (as root) install what the tests need of Debian or Ubuntu
 offscreen:

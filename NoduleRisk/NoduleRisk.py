@@ -86,12 +86,11 @@ def registerSampleData():
 def loadPhantom(source=None):
     """Compute the synthetic chest CT and put it, with a point on each nodule, into the scene; returns both nodes."""
     from NoduleRiskLib.phantom import chest_ct
-    from NoduleRiskLib.points import Point
 
     with slicer.util.tryWithErrorDisplay(_("The synthetic CT could not be made."), waitCursor=True):
         volume, nodules = chest_ct()
         ct = scene.add_volume(volume)
-        points = scene.add_points("Nodules", [Point(n.label, tuple(map(float, n.point_ras))) for n in nodules])
+        points = scene.add_points("Nodules", [n.point for n in nodules])
         slicer.util.setSliceViewerLayers(background=ct, fit=True)
         scene.jump(tuple(nodules[0].point_ras))
         return ct, points

@@ -25,8 +25,6 @@ STATES = {
 }
 #: A point that moved less than this still marks the same place: tables are saved in six digits.
 MOVED_MM = 0.01
-#: Marks on the scale of diameters, mm.
-DIAMETER_MARKS = (3, 6, 10, 20, 40)
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def title(label: str, assessment: Assessment | None) -> str:
 
 def grade_rows(assessment: Assessment | None) -> list[GradeRow]:
     """The nine grades, in the order of ``GRADES``; empty cells without a nodule."""
-    from .report import along, known, percent
+    from .report import along, known, pattern, percent
 
     if assessment is None or not assessment.estimates:
         return [GradeRow(grade.name.capitalize(), "", "", "", Bar(_marks(grade))) for grade in GRADES]
@@ -146,7 +144,7 @@ def grade_rows(assessment: Assessment | None) -> list[GradeRow]:
         if grade.name == "calcification":
             # Its codes have no mean: a share of readers, and what they would call it.
             seen = known(assessment.calcification)
-            word = seen.word if seen.word == "absent" else f"{seen.word} ({percent(seen.pattern_probability)})"
+            word = pattern(seen)
             bar = Bar((), 0.0, seen.presence, 0.0)
             rows.append(GradeRow(name, percent(seen.presence), f"of readers; {word}", "", bar))
             continue
@@ -182,5 +180,4 @@ def _marks(grade: Grade) -> tuple[float, ...]:
 
     if grade.name == "calcification":
         return ()
-    steps = [grade.low + n for n in range(len(grade.words))] or DIAMETER_MARKS
-    return tuple(along(grade, step) for step in steps)
+    return tuple(along(grade, value) for value in grade.marks)

@@ -25,6 +25,8 @@ CONTRAST_HU = (130.0, 600.0)
 #: Radius and grid for finding heart chambers and large vessels: no bone holds a ball of this radius.
 POOL_MM, POOL_GRID_MM = 18.0, 4.0
 
+_SEEN: WeakKeyDictionary[Volume, bool] = WeakKeyDictionary()
+
 
 def of_volume(volume: Volume) -> tuple[str, ...]:
     """What holds for every nodule of a CT: contrast medium. (``checked_ct`` tells of thick slices.)"""
@@ -73,9 +75,6 @@ def has_contrast(volume: Volume) -> bool:
     if volume not in _SEEN:
         _SEEN[volume] = _holds_bright_blood(volume)
     return _SEEN[volume]
-
-
-_SEEN: WeakKeyDictionary[Volume, bool] = WeakKeyDictionary()
 
 
 def _holds_bright_blood(volume: Volume) -> bool:

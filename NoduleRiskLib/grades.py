@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+#: Where the scale of diameters is marked when it is drawn.
+DIAMETER_MARKS_MM = (3.0, 6.0, 10.0, 20.0, 40.0)
+
 
 @dataclass(frozen=True)
 class Grade:
@@ -38,6 +41,11 @@ class Grade:
     high_means: str
     unit: str = ""
     logarithmic: bool = False
+
+    @property
+    def marks(self) -> tuple[float, ...]:
+        """Values (grade units) at which the scale is marked when it is drawn: every step that has a word."""
+        return tuple(self.low + step for step in range(len(self.words))) or DIAMETER_MARKS_MM
 
     def word(self, value: float) -> str:
         """LIDC's word for the step nearest to ``value`` (grade units); for diameter the size in mm."""

@@ -20,7 +20,7 @@ from .assessment import Assessment
 from .extent import INSIDE
 from .grades import DISCLAIMER, Grade
 from .mosaic import PLANES, sample
-from .report import SUSPICION_MEANS, along, known, percent, size
+from .report import SUSPICION_MEANS, along, known, pattern, percent, size
 from .volume import Array, Volume
 
 #: Lung window, HU.
@@ -39,8 +39,6 @@ ACCENT, INTERVAL, OUTLINE, ALERT, ALERT_PALE = "#0b63a5", "#a9cdea", "#2fe0d0", 
 HEAT = colormaps["inferno"]
 #: White on black lung and on white chest wall alike.
 ON_CT = {"color": "white", "path_effects": [withStroke(linewidth=2, foreground="#000000a0")]}
-#: Marks on the scale of diameters, mm.
-DIAMETER_MARKS = (3, 6, 10, 20, 40)
 
 
 def picture(path: Path | str, volume: Volume, assessment: Assessment, name: str = "malignancy") -> None:
@@ -307,7 +305,7 @@ def _grades(sheet: _Sheet, top: float, assessment: Assessment) -> None:
         y, grade = top + 0.3 + ROW * row, estimate.grade
         if grade.name == "calcification":
             seen = known(assessment.calcification)
-            word = seen.word if seen.word == "absent" else f"{seen.word} ({percent(seen.pattern_probability)})"
+            word = pattern(seen)
             _bar(
                 sheet,
                 y,
@@ -333,8 +331,7 @@ def _grades(sheet: _Sheet, top: float, assessment: Assessment) -> None:
 
 def _marks(grade: Grade) -> list[tuple[float, str]]:
     """Where a scale has marks (0 to 1), and what stands under them."""
-    steps = [grade.low + i for i in range(len(grade.words))] or DIAMETER_MARKS
-    return [(along(grade, value), f"{value:g}") for value in steps]
+    return [(along(grade, value), f"{value:g}") for value in grade.marks]
 
 
 def _bar(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .errors import NoduleRiskError
-from .volume import MIN_SLICES, Array, Volume, checked_ct, hounsfield
+from .volume import LPS_TO_RAS, MIN_SLICES, Array, Volume, checked_ct, hounsfield, itk_ijk_to_ras
 
 FILE_TYPES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 #: How far slices may lie off an even spacing: less than the first, in mm, comes from headers that round to a tenth;
@@ -45,7 +45,6 @@ TAGS = [
 ]
 #: DICOM's word for an image that is not in colour.
 GREY = "MONOCHROME2"
-LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
 
 
 def read(path: str | Path, series_uid: str | None = None) -> Volume:
@@ -302,13 +301,11 @@ def _from_file(path: Path) -> Volume:
                 "not the 3 and 1 of a CT: export the CT alone, without colour or time."
             )
         image = reader.Execute()
-    lps = np.eye(4)
-    lps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    lps[:3, 3] = image.GetOrigin()
+    ijk_to_ras = itk_ijk_to_ras(image)
     if path.name.lower().endswith((".nii", ".nii.gz")):
-        _refuse_doubtful_nifti(path, reader, LPS_TO_RAS @ lps)
+        _refuse_doubtful_nifti(path, reader, ijk_to_ras)
     array = sitk.GetArrayFromImage(image)
-    return checked_ct(Volume(array, LPS_TO_RAS @ lps, path.name, {"path": str(path.resolve())}))
+    return checked_ct(Volume(array, ijk_to_ras, path.name, {"path": str(path.resolve())}))
 
 
 def _refuse_doubtful_nifti(path: Path, reader: Any, ijk_to_ras: Array) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import __version__
-from .assessment import Assessment, Estimate
+from .assessment import Assessment, Calcification, Estimate
 from .grades import DISCLAIMER, GRADES, Grade
 from .package import ModelPackage
 from .volume import Volume
@@ -165,6 +165,11 @@ def percent(share: float) -> str:
     if 0 < share < 0.005 or 0.995 < share < 1:
         return "< 1 %" if share < 0.5 else "> 99 %"
     return f"{100 * share:.0f} %"
+
+
+def pattern(seen: Calcification) -> str:
+    """Calcification's word, and how sure its pattern is where there is one, for people."""
+    return seen.word if seen.word == "absent" else f"{seen.word} ({percent(seen.pattern_probability)})"
 
 
 def along(grade: Grade, value: float) -> float:

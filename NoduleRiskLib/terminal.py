@@ -11,7 +11,7 @@ from rich.text import Text
 
 from .assessment import Assessment
 from .grades import DISCLAIMER, GRADES
-from .report import CALCIFICATION_MEANS, SUSPICION_MEANS, along, known, percent, size
+from .report import CALCIFICATION_MEANS, SUSPICION_MEANS, along, known, pattern, percent, size
 
 #: Short heads for tables in which every nodule is one row, in the order of ``GRADES``.
 SHORT = ("Subt", "Lobu", "Spic", "Sphe", "Marg", "Text", "Calcif", "Diam", "Malignancy")
@@ -65,7 +65,7 @@ def _one(assessment: Assessment) -> Table:
         grade, style = estimate.grade, "bold" if estimate.grade.name == "malignancy" else ""
         if grade.name == "calcification":
             seen = known(assessment.calcification)
-            word = seen.word if seen.word == "absent" else f"{seen.word} ({percent(seen.pattern_probability)})"
+            word = pattern(seen)
             table.add_row(
                 grade.name, percent(seen.presence), "of readers", _bar(0, seen.presence, seen.presence), Text(word), ""
             )

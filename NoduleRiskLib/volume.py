@@ -15,6 +15,8 @@ from .errors import NoduleRiskError
 
 Array = NDArray[Any]
 
+#: ITK and DICOM speak LPS: R and A change their signs.
+LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
 #: A nodule fills two or three thick slices; with one on either side that is the least there is to look at.
 MIN_SLICES = 5
 #: The thickest slices among the LIDC-IDRI nodules that the models learn from.
@@ -138,12 +140,19 @@ def hounsfield(values: Array) -> Array:
     return values if values.dtype == np.int16 else np.clip(np.rint(values), limits.min, limits.max).astype(np.int16)
 
 
+def itk_ijk_to_ras(image: Any) -> Array:
+    """``ijk_to_ras`` (4, 4) of a 3-D SimpleITK image."""
+    lps = np.eye(4)
+    lps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    lps[:3, 3] = image.GetOrigin()
+    return LPS_TO_RAS @ lps
+
+
 def write_nrrd(path: Path | str, volume: Volume) -> None:
     """Write voxels and their place to a compressed NRRD file, as Slicer and ITK read it."""
     import SimpleITK as sitk
 
-    # ITK speaks LPS: R and A change their signs.
-    lps = np.diag((-1.0, -1.0, 1.0, 1.0)) @ volume.ijk_to_ras
+    lps = LPS_TO_RAS @ volume.ijk_to_ras
     image: Any = sitk.GetImageFromArray(volume.array)
     image.SetSpacing(volume.spacing_mm.tolist())
     image.SetOrigin(lps[:3, 3].tolist())

@@ -17,7 +17,7 @@ from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.extent import widest
 from NoduleRiskLib.grades import CALCIFICATION_ABSENT, GRADE_NAMES
 from NoduleRiskLib.mosaic import Layout, cut
-from NoduleRiskLib.volume import Array, Volume
+from NoduleRiskLib.volume import Array, Volume, itk_ijk_to_ras
 
 from .lidc import READER_GRADES, READERS, reader_grades
 
@@ -192,11 +192,7 @@ def _read(path: Path) -> Volume:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise NoduleRiskError(f"{path} is missing or corrupt: fetch the data set again.") from error
-    direction = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    lps_to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = direction, image.GetOrigin()
-    return Volume(sitk.GetArrayFromImage(image), lps_to_ras @ matrix)
+    return Volume(sitk.GetArrayFromImage(image), itk_ijk_to_ras(image))
 
 
 def targets(table: pd.DataFrame) -> Array:

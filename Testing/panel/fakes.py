@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -58,7 +58,6 @@ class FakeAssessor:
         volume: Volume,
         points: Sequence[Point],
         heatmaps: bool = True,
-        progress: Callable[[int, int], None] | None = None,
     ) -> list[Assessment]:
         self.asked.append([point.label for point in points])
         if self.error:
@@ -70,8 +69,6 @@ class FakeAssessor:
         for point in points:
             self.gate.wait(20)
             found.append(self._assess(volume, point, heatmaps))
-            if progress:
-                progress(len(found), len(points))
         return found
 
     def _assess(self, volume: Volume, point: Point, heatmaps: bool) -> Assessment:
