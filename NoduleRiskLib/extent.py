@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,7 @@ def measure(stack: SliceStack, outline: Array) -> Extent | None:
     inside = outline > INSIDE
     if not inside.any():
         return None
-    places = stack.pixels_ras()[inside]
+    places = stack.pixels_ras(inside)
     long_axis, short_axis = widest(outline, stack.layout.pixel_mm)
     return Extent(
         centre_ras=places.mean(0),
@@ -68,8 +69,15 @@ def measure(stack: SliceStack, outline: Array) -> Extent | None:
 
 def widest(outline: Array, pixel_mm: float) -> tuple[float, float]:
     """Long and short axis (mm) in the slice where their mean is largest; outline 0 to 1, shape (S, h, w)."""
-    axes = [axes_mm(one, pixel_mm) for one in outline if (one > INSIDE).any()]
-    return max(axes, key=sum, default=(0.0, 0.0))
+    best = (0.0, 0.0)
+    inside = outline > INSIDE
+    # No axis is longer than the diagonal of the box around its outline: most slices need no measuring.
+    spans = [_span(one) * pixel_mm for one in inside]
+    for place in np.argsort(spans)[::-1]:
+        if 2 * spans[place] <= sum(best):
+            break
+        best = max(best, axes_mm(outline[place], pixel_mm), key=sum)
+    return best
 
 
 def axes_mm(outline: Array, pixel_mm: float) -> tuple[float, float]:
@@ -87,6 +95,12 @@ def axes_mm(outline: Array, pixel_mm: float) -> tuple[float, float]:
     across = np.array([-1, 1]) * gaps[first, last][::-1] / max(long_axis, 1e-6)
     width = edge @ across
     return long_axis, float(width.max() - width.min())
+
+
+def _span(inside: Array) -> float:
+    """Pixels from corner to corner of the box around a mask (h, w), and one beyond at each side; 0 if it is empty."""
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    return math.hypot(np.ptp(rows) + 2, np.ptp(columns) + 2) if len(rows) else 0.0
 
 
 def _crossings(outline: Array) -> Array:

@@ -14,69 +14,99 @@ from .extent import INSIDE, Extent, measure
 from .mosaic import Layout, SliceStack, cut
 from .volume import Array, Volume
 
-LAYOUT = Layout("locator", slices=65)
+LAYOUT = Layout("locator", slices=83)
 #: A hand that aims at a nodule misses it by no more than this.
 REACH_MM = 3.0
 #: Slices are read outwards in steps of this depth, until one shows no nodule any more.
 STRIDE_MM = 6.0
 LIMIT_MM = 32.0
 HU_RANGE = (-1000.0, 400.0)
-CHANNELS = 5
+#: Beside a slice the locator reads the next one and those about so far away, on either side: a vessel runs on there.
+NEIGHBOURS_MM = (0.0, 4.0, 9.0)
+SLICES = 2 * len(NEIGHBOURS_MM) + 2
+CHANNELS = SLICES + 3
 
 
 class Locator(nn.Module):
     """A 2-D U-Net: one slice and what the point says about it -> how surely each pixel is the nodule's.
 
-    (N, 5, h, w) -> logits (N, h, w); the channels are those of ``inputs``. h and w are multiples of 8.
+    (N, 11, h, w) -> logits (N, h, w); the channels are those of ``inputs``. h and w are multiples of 16. It works
+    on blocks of 2 x 2 pixels, which costs half as much as working on single ones.
     """
 
-    def __init__(self, widths: Sequence[int] = (12, 24, 48, 64)) -> None:
+    def __init__(self, widths: Sequence[int] = (24, 48, 64, 64)) -> None:
         super().__init__()
-        before = [CHANNELS, *widths]
+        before = [4 * CHANNELS, *widths]
         self.down = nn.ModuleList(
             nn.Sequential(_convolution(a, b), _convolution(b, b)) for a, b in zip(before, widths, strict=False)
         )
         self.up = nn.ModuleList(_convolution(deep + shallow, shallow) for shallow, deep in pairwise(widths))
-        self.last = nn.Conv2d(widths[0], 1, 1)
+        self.last = nn.Conv2d(widths[0], 4, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 5, h, w) -> logits (N, h, w)."""
+        """(N, 11, h, w) -> logits (N, h, w)."""
+        x = nn.functional.pixel_unshuffle(x, 2)
         kept = []
         for i, stage in enumerate(self.down):
             x = stage(nn.functional.max_pool2d(x, 2) if i else x)
             kept.append(x)
         for shallow, stage in zip(kept[-2::-1], list(self.up)[::-1], strict=True):
             x = stage(torch.cat([nn.functional.interpolate(x, scale_factor=2, mode="nearest"), shallow], 1))
-        logits: Tensor = self.last(x)[:, 0]
+        logits: Tensor = nn.functional.pixel_shuffle(self.last(x), 2)[:, 0]
         return logits
 
 
-def inputs(pixels: Tensor, nearer: Tensor, at_point: Tensor, distance_mm: Tensor) -> Tensor:
+def context(at: Array, way: Array, middle: int, step_mm: float, low: int, high: int) -> Array:
+    """Which slices the locator reads for each slice that it outlines.
+
+    Parameters
+    ----------
+    at : int array, shape (N,)
+        The slices to outline.
+    way : int array, shape (N,)
+        1 where the slice lies after the point's slice, -1 where before; the point's own slice can be read
+        either way.
+    middle : int
+        The slice through the point.
+    step_mm : float
+        Between neighbouring slices.
+    low, high : int
+        First and last slice of the scan: beyond them these are read again.
+
+    Returns
+    -------
+    int array, shape (N, 8)
+        The slice itself, its neighbours towards the point, those away from it, the point's slice.
+    """
+    steps = [max(round(mm / step_mm), n + 1) for n, mm in enumerate(NEIGHBOURS_MM)]
+    columns = [at, *(at - way * step for step in steps), *(at + way * step for step in steps), np.full_like(at, middle)]
+    return np.clip(np.stack(columns, 1), low, high)
+
+
+def inputs(slices: Tensor, distance_mm: Tensor, step_mm: Tensor) -> Tensor:
     """What the locator reads of N slices, all centred on the point.
 
     Parameters
     ----------
-    pixels : Tensor, shape (N, h, w)
-        HU of the slices.
-    nearer : Tensor, shape (N, h, w)
-        HU of each one's neighbour on the side of the point (the slice itself where it is the point's).
-    at_point : Tensor, shape (N, h, w)
-        HU of the slice through the point.
+    slices : Tensor, shape (N, 8, h, w)
+        HU of the slices that ``context`` names.
     distance_mm : Tensor, shape (N,)
         How far each slice lies from the slice through the point, never negative.
+    step_mm : Tensor, shape (N,)
+        Between neighbouring slices.
 
     Returns
     -------
-    Tensor, shape (N, 5, h, w)
-        The three slices scaled to -1..1, a Gaussian at the point (sigma 4 pixels), distance over 20 mm.
+    Tensor, shape (N, 11, h, w)
+        The slices scaled to -1..1, a Gaussian at the point (sigma 4 pixels), distance over 20 mm, step over 5 mm.
     """
     low, high = HU_RANGE
-    slices = ((torch.stack([pixels, nearer, at_point], 1) - low) / (high - low)).clamp(0, 1) * 2 - 1
-    size = pixels.shape[-1]
-    square = (torch.arange(size, device=pixels.device) - (size - 1) / 2) ** 2
-    hill = torch.exp(-(square[:, None] + square[None]) / (2 * 4.0**2))
-    flat = (distance_mm / 20)[:, None, None, None].expand(-1, 1, size, size)
-    return torch.cat([slices, hill.expand(len(pixels), 1, -1, -1), flat], 1)
+    scaled = ((slices - low) / (high - low)).clamp(0, 1) * 2 - 1
+    count, _, size, _ = slices.shape
+    square = (torch.arange(size, device=slices.device) - (size - 1) / 2) ** 2
+    hill = torch.exp(-(square[:, None] + square[None]) / (2 * 4.0**2)).to(slices.dtype)
+    flat = torch.stack([distance_mm / 20, step_mm / 5], 1)[:, :, None, None].expand(-1, -1, size, size)
+    return torch.cat([scaled, hill.expand(count, 1, -1, -1), flat], 1)
 
 
 def locate(
@@ -106,10 +136,13 @@ def locate(
 
 def _locate(volume: Volume, point: Array, locators: Sequence[Locator], device: torch.device | str) -> Extent | None:
     centre = point
-    for limit in (STRIDE_MM, LIMIT_MM):
-        stack = cut(volume, centre, LAYOUT, bounds_ras=np.stack([centre - limit, centre + limit]))
+    for reach in (STRIDE_MM, LIMIT_MM):
+        half = reach + NEIGHBOURS_MM[-1]
+        stack = cut(volume, centre, LAYOUT, bounds_ras=np.stack([centre - half, centre + half]))
+        probability = _walk(stack, reach, locators, device)
         # Beside the scan its edge is repeated, and so would be a nodule there.
-        probability = _walk(stack, locators, device) * volume.contains(stack.pixels_ras())
+        grey = probability > 0.01
+        probability[grey] *= volume.contains(stack.pixels_ras(grey))
         extent = measure(stack, _under(stack, centre, probability))
         if extent is None or not volume.contains(extent.centre_ras):
             return None
@@ -118,37 +151,37 @@ def _locate(volume: Volume, point: Array, locators: Sequence[Locator], device: t
 
 
 @torch.inference_mode()
-def _walk(stack: SliceStack, locators: Sequence[Locator], device: torch.device | str) -> Array:
-    """Mean probability (S, h, w), read outwards from the middle slice while there is still a nodule."""
+def _walk(stack: SliceStack, reach_mm: float, locators: Sequence[Locator], device: torch.device | str) -> Array:
+    """Mean probability (S, h, w), read outwards from the middle slice while there is still a nodule and reach."""
     probability = np.zeros(stack.pixels.shape, np.float32)
-    middle = len(stack.valid) // 2
     places = np.flatnonzero(stack.valid)
     if not len(places):
         return probability
-    middle = places[np.argmin(np.abs(places - middle))]
-    ahead = max(2, round(STRIDE_MM / float(stack.step_mm[0])))
+    low, high = int(places[0]), int(places[-1])
+    within = set(np.flatnonzero(stack.valid & (np.abs(stack.offset_mm) <= reach_mm + stack.step_mm / 2)).tolist())
+    middle = int(places[np.argmin(np.abs(places - len(stack.valid) // 2))])
+    step = float(stack.step_mm[0])
+    ahead = max(2, round(STRIDE_MM / step))
     pixels = torch.as_tensor(stack.pixels, device=device)
-    fronts = {-1: middle, 1: middle + 1}
-    while fronts:
-        batch = []
-        for way in fronts:
-            front = fronts[way]
-            batch += [p for p in range(front, front + way * ahead, way) if p in places]
+    # Read both ways, so that it does not matter from which end the scan counts its slices.
+    batch = [(middle, -1), (middle, 1)]
+    ends = {-1: middle, 1: middle}
+    while True:
+        for way, end in ends.items():
+            batch += [(place, way) for place in range(end + way, end + way * (ahead + 1), way) if place in within]
         if not batch:
-            break
-        at = torch.tensor(batch, device=device)
-        near = at - torch.sign(at - middle)
-        distance = torch.as_tensor(np.abs(stack.offset_mm[batch] - stack.offset_mm[middle]), device=device)
-        x = inputs(pixels[at], pixels[near], pixels[middle].expand(len(at), -1, -1), distance.to(pixels.dtype))
-        mean = torch.stack([locator(x).sigmoid() for locator in locators]).mean(0)
-        probability[batch] = mean.cpu().numpy()
-        for way in list(fronts):
-            ends = [p for p in batch if (p > middle) == (way > 0)]
-            if not ends or not (probability[ends[-1]] > INSIDE).any():
-                del fronts[way]
-            else:
-                fronts[way] = ends[-1] + way
-    return probability
+            return probability
+        at, ways = np.array(batch).T
+        index = torch.as_tensor(context(at, ways, middle, step, low, high), device=device)
+        distance = torch.as_tensor(np.abs(stack.offset_mm[at] - stack.offset_mm[middle])).to(pixels)
+        x = inputs(pixels[index], distance, torch.full_like(distance, step)).to(memory_format=torch.channels_last)
+        found = torch.stack([locator(x).sigmoid() for locator in locators]).mean(0).cpu().numpy()
+        probability[at] = found
+        if middle in at:
+            probability[middle] = found[at == middle].mean(0)
+        furthest = {way: at[ways == way][-1] for way in ends if (ways == way).any()}
+        ends = {way: int(end) for way, end in furthest.items() if (probability[end] > INSIDE).any()}
+        batch = []
 
 
 def _under(stack: SliceStack, point: Array, probability: Array) -> Array:
@@ -156,14 +189,15 @@ def _under(stack: SliceStack, point: Array, probability: Array) -> Array:
     inside = probability > INSIDE
     if not inside.any():
         return np.zeros_like(probability)
-    distance = np.linalg.norm(stack.pixels_ras() - point, axis=-1)
-    distance[~inside] = np.inf
-    nearest = np.unravel_index(np.argmin(distance), distance.shape)
+    distance = np.linalg.norm(stack.pixels_ras(inside) - point, axis=-1)
     # The point may lie between two slices.
-    if distance[nearest] > max(REACH_MM, float(stack.step_mm[0])):
+    if distance.min() > max(REACH_MM, float(stack.step_mm[0])):
         return np.zeros_like(probability)
-    parts, _ = ndimage.label(inside, ndimage.generate_binary_structure(3, 2))
-    ours = parts == parts[nearest]
+    nearest = tuple(np.argwhere(inside)[distance.argmin()])
+    (box,) = ndimage.find_objects(inside.astype(np.uint8))
+    parts, _ = ndimage.label(inside[box], ndimage.generate_binary_structure(3, 2))
+    ours = np.zeros_like(inside)
+    ours[box] = parts == parts[tuple(at - one.start for at, one in zip(nearest, box, strict=True))]
     soft = ndimage.binary_dilation(ours, np.ones((1, 3, 3), bool)) & (ours | ~inside)
     return np.where(soft, probability, 0).astype(np.float32)
 

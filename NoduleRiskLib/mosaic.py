@@ -105,9 +105,15 @@ class SliceStack:
     valid: Array
     layout: Layout
 
-    def pixels_ras(self) -> Array:
-        """RAS position (mm) of every pixel centre, shape (S, h, w, 3)."""
-        return _pixel_centres(self.ijk_to_ras, self.layout.pixels)
+    def pixels_ras(self, where: Array | None = None) -> Array:
+        """RAS position (mm) of pixel centres: of all, shape (S, h, w, 3), or of those in the mask ``where``, (N, 3)."""
+        if where is None:
+            return _pixel_centres(self.ijk_to_ras, self.layout.pixels)
+        s, rows, columns = np.nonzero(where)
+        matrix = self.ijk_to_ras[s]
+        return np.asarray(
+            matrix[:, :3, 0] * columns[:, None] + matrix[:, :3, 1] * rows[:, None] + matrix[:, :3, 3], np.float64
+        )
 
     @property
     def step_mm(self) -> Array:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .model import ModelConfig, NoduleViT
 
 #: Raised whenever an older NoduleRisk could not read what is written.
-FORMAT = 1
+FORMAT = 2
 WEIGHTS, SETTINGS, CARD = "weights.safetensors", "model.json", "README.md"
 SHIPPED = Path(__file__).parent / "Models" / "lidc-native"
 
@@ -89,7 +89,7 @@ class ModelPackage:
         )
 
     def networks(self, device: torch.device | str = "cpu") -> tuple[list[NoduleViT], list[Locator]]:
-        """Graders and locators, one a fold, in evaluation mode and full precision on ``device``.
+        """Graders (one a fold) and locators, in evaluation mode and full precision on ``device``.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class ModelPackage:
                 for name, value in load_file(self.path / WEIGHTS).items()
             }
             graders = [NoduleViT(self.config) for _ in range(self.settings["folds"])]
-            locators = [Locator() for _ in range(self.settings["folds"])]
+            locators = [Locator() for _ in range(self.settings["locators"])]
             for kind, networks in (("grader", graders), ("locator", locators)):
                 for fold, network in enumerate(networks):
                     network.load_state_dict(_under(weights, f"{kind}.{fold}."))
@@ -129,7 +129,7 @@ class ModelPackage:
             "SHA-256": self.digest,
             "folder": str(self.path),
             "size": f"{size / 1e6:.1f} MB",
-            "networks": f"{self.settings['folds']} graders and {self.settings['folds']} locators, averaged",
+            "networks": f"{self.settings['folds']} graders and {self.settings['locators']} locators, averaged",
             "layout": f"{layout['name']}: {layout['pixels']} x {layout['pixels']} pixels of {layout['pixel_mm']} mm",
             "trained on": str(self.settings["trained_on"]),
             "format": str(self.settings["format"]),
@@ -199,12 +199,12 @@ def save(
     Raises
     ------
     ValueError
-        If graders and locators differ in number, or a grade lacks its calibration.
+        If there is no grader, no locator, or a grade lacks its calibration.
     """
     from safetensors.torch import save as serialized
 
-    if len(graders) != len(locators) or not graders:
-        raise ValueError("a package holds as many locators as graders, and at least one of each")
+    if not graders or not locators:
+        raise ValueError("a package holds at least one grader and one locator")
     for values in (calibration.interval, calibration.reference):
         if set(values) != {grade.name for grade in GRADES}:
             raise ValueError("every grade needs its interval and its reference percentiles")
@@ -222,6 +222,7 @@ def save(
         "name": name,
         "version": version,
         "folds": len(graders),
+        "locators": len(locators),
         "trained_on": trained_on,
         "grader": graders[0].config.to_dict(),
         "calibration": {

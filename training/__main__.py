@@ -56,10 +56,10 @@ def extent(data: Data, out: Out = OUT, epochs: Epochs = None, limit: Limit = Non
     """Train the locators and score their outlines on crops and cubes that they never saw."""
     study = _study(data, out, None, epochs, None, limit, folds)
     found_by = crossval.locators(study)
-    parts = {
-        name: crossval.joined(crossval.outlines(study, found_by, cubes))
-        for name, cubes in (("crops with surroundings", False), ("cubes", True))
-    }
+    parts = {}
+    for name, cubes in (("crops with surroundings", False), ("cubes", True)):
+        parts[name] = crossval.joined(crossval.outlines(study, found_by, cubes))
+        parts[f"{name}, without learning"] = crossval.joined(crossval.classical_outlines(study, cubes))
     _write(out / "extent.md", markdown(outline_table(parts)), study.console)
 
 
@@ -101,7 +101,7 @@ def everything(
     for name, table in (("crops", crops), ("cubes", cubes)):
         table.to_csv(out / f"out-of-fold-{name}.csv", index=False)
     _write(out / "tables.md", tables(crops, cubes), study.console)
-    made = export(package, version, list(trained.values()), list(found_by.values()), crops, cubes)
+    made = export(package, version, list(trained.values()), [crossval.shipped_locator(study)], crops, cubes)
     study.console.print(f"{made.model_id} written to {made.path}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,15 @@ from rich.progress import track
 
 from NoduleRiskLib.extent import measure
 from NoduleRiskLib.grades import GRADE_NAMES
-from NoduleRiskLib.locate import Locator
+from NoduleRiskLib.locate import Locator, locate
 from NoduleRiskLib.model import NoduleViT, collate
 from NoduleRiskLib.mosaic import SliceStack, cut
 
-from .crops import FOLDS, SAMPLE_PATIENT, WIDE, load, read_nodule
-from .locators import LocatorRun, train_locator
-from .outlines import Located, find, oracle_stack, pipeline_stack
-from .surroundings import extend
+from . import classical
+from .crops import FOLDS, SAMPLE_PATIENT, WIDE, load, nodule_table, read_nodule
+from .locators import LocatorRun, train_locator, without
+from .outlines import Finder, Located, find, oracle_stack, pipeline_stack
+from .surroundings import by_themselves, extend, surrounded
 from .train import GraderRun, train_grader
 
 
@@ -54,27 +56,50 @@ class Study:
 
 def locators(study: Study) -> dict[int, Locator]:
     """One locator a fold, trained on the patients of the others."""
-    crops, cubes = load(study.data, study.out / "cache"), load(study.data, study.out / "cache", cubes=True)
-    return {
-        fold: train_locator(fold, crops, cubes, study.locator, study.out / "extent", study.console)
-        for fold in study.folds
-    }
+    return {fold: _locator(study, fold) for fold in study.folds}
+
+
+def shipped_locator(study: Study) -> Locator:
+    """The locator that ships: trained like the folds' own, on all of them but the sample's patient."""
+    return _locator(study, None)
+
+
+def _locator(study: Study, fold: int | None) -> Locator:
+    cache = study.out / "cache"
+    table = nodule_table(study.data)
+    # A nodule that one reader alone saw is more often no nodule, and its outline is one hand's.
+    table = table[table.n_readers >= 2].reset_index(drop=True)
+    crops = [
+        without(surrounded(table, study.data, cache / f"surrounded-{kind}", kind == "cubic", seed), fold)
+        for seed, kind in enumerate(("native", "cubic"), start=1)
+    ]
+    cubes = without(by_themselves(load(study.data, cache, cubes=True)), fold)
+    name = "all" if fold is None else str(fold)
+    return train_locator(name, crops, cubes, study.locator, study.out / "extent", study.console)
 
 
 def outlines(study: Study, found_by: dict[int, Locator], cubes: bool = False) -> dict[int, Located]:
     """The reference nodules of each fold as that fold's locator, which never saw them, finds them."""
+    return {
+        fold: _found(study, fold, partial(locate, locators=[locator]), "", cubes) for fold, locator in found_by.items()
+    }
+
+
+def classical_outlines(study: Study, cubes: bool = False) -> dict[int, Located]:
+    """The same nodules from the same points, found without learning."""
+    return {fold: _found(study, fold, classical.locate, "classical-", cubes) for fold in study.folds}
+
+
+def _found(study: Study, fold: int, finder: Finder, name: str, cubes: bool) -> Located:
     table = load(study.data, study.out / "cache", cubes).table
     table = table[table.in_luna16_reference]
-    return {
-        fold: find(
-            table[table.fold == fold].head(study.limit or len(table)).reset_index(drop=True),
-            study.data,
-            [locator],
-            study.out / "outlines" / f"{'cubes' if cubes else 'crops'}-{fold}",
-            cubes,
-        )
-        for fold, locator in found_by.items()
-    }
+    return find(
+        table[table.fold == fold].head(study.limit or len(table)).reset_index(drop=True),
+        study.data,
+        finder,
+        study.out / "outlines" / f"{name}{'cubes' if cubes else 'crops'}-{fold}",
+        cubes,
+    )
 
 
 def joined(located: dict[int, Located]) -> pd.DataFrame:

@@ -229,6 +229,7 @@ def outline_table(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 "n": len(table),
                 "found": table.found_diameter.notna().mean(),
                 "median Dice": table.dice.median(),
+                "Dice, another point": table.dice_between.mean(),
                 "ends off, mm": ends.mean(),
                 "ends > 3 mm off": (ends > 3 + 1e-6).mean(),
                 "diameter MAE, mm": gap.mean(),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,16 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from NoduleRiskLib.extent import INSIDE
-from NoduleRiskLib.locate import LAYOUT, REACH_MM, Locator, inputs
+from NoduleRiskLib.locate import LAYOUT, REACH_MM, Locator, context, inputs
 from NoduleRiskLib.volume import Array
 
-from .crops import SAMPLE_PATIENT, WIDE, Stacks
+from .crops import SAMPLE_PATIENT, WIDE
+from .precision import half_where_fast
+from .surroundings import Surrounded
 
 MARGIN = (WIDE.pixels - LAYOUT.pixels) // 2
+#: A smaller blob of tissue in a slice may be a vessel's cross-section; a larger one is chest wall, heart or liver.
+VESSEL_RADIUS_MM = 4.5
 
 
 @dataclass(frozen=True)
@@ -30,38 +35,46 @@ class LocatorRun:
     ----------
     epochs, batch, learning_rate, seed
         As usual; a batch counts slices.
-    crop_slices, cube_slices : int
-        Slices of each crop and of each cube read with the point in the nodule, each epoch.
+    crop_slices, cube_slices : (int, int)
+        Slices of each crop and of each cube, each epoch: with the point in the nodule, and elsewhere.
     """
 
-    epochs: int = 7
-    batch: int = 64
+    epochs: int = 8
+    batch: int = 32
     learning_rate: float = 2e-3
-    crop_slices: int = 3
-    cube_slices: int = 14
+    crop_slices: tuple[int, int] = (4, 2)
+    cube_slices: tuple[int, int] = (24, 16)
     seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One slice, its neighbour on the point's side and the point's slice, (64, 64) each, and what is outlined."""
+    """One slice with its context (8, 64, 64), how far it lies from the point's slice, and what is outlined."""
 
-    pixels: Array
-    nearer: Array
-    at_point: Array
+    slices: Array
     distance_mm: float
+    step_mm: float
     outline: Array
 
 
-def train_locator(fold: int, crops: Stacks, cubes: Stacks, run: LocatorRun, folder: Path, console: Console) -> Locator:
-    """Train on every patient outside ``fold`` (and never on the sample's); resumes from ``folder``.
+def train_locator(
+    name: str, crops: Sequence[Surrounded], cubes: Surrounded, run: LocatorRun, folder: Path, console: Console
+) -> Locator:
+    """Train on all nodules that are given; resumes from ``folder`` after a kill, losing no more than an epoch.
 
-    Nodules of one or two readers take part in every second epoch.
+    Parameters
+    ----------
+    name : str
+        Names the run.
+    crops : sequence of Surrounded
+        The same crops in different surroundings: each epoch takes one of them for each crop.
+    cubes : Surrounded
     """
-    torch.manual_seed(run.seed + fold)
+    seed = [run.seed, *name.encode()]
+    torch.manual_seed(int(np.random.default_rng(seed).integers(2**31)))
     locator = Locator().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(locator.parameters(), lr=run.learning_rate, weight_decay=0.01)
-    state_file = folder / f"locator-{fold}.pt"
+    state_file = folder / f"locator-{name}.pt"
     start = 0
     if state_file.is_file():
         state = torch.load(state_file, weights_only=True)
@@ -69,52 +82,57 @@ def train_locator(fold: int, crops: Stacks, cubes: Stacks, run: LocatorRun, fold
         optimizer.load_state_dict(state["optimizer"])
         start = state["epoch"]
     for epoch in range(start, run.epochs):
-        rng = np.random.default_rng([run.seed, fold, epoch])
-        examples = _epoch(fold, crops, cubes, run, rng, epoch)
+        rng = np.random.default_rng([*seed, epoch])
+        examples = _epoch(crops, cubes, run, rng)
         steps = len(examples) // run.batch
         locator.train()
         total = 0.0
         for step in range(steps):
             progress = (epoch + step / steps) / run.epochs
-            rate = run.learning_rate * min(1.0, progress * 10) * 0.5 * (1 + math.cos(math.pi * progress))
+            rate = run.learning_rate * min(1.0, progress * 20 + 0.02) * 0.5 * (1 + math.cos(math.pi * progress))
             for group in optimizer.param_groups:
                 group["lr"] = rate
             x, target = _batch(examples[step * run.batch : (step + 1) * run.batch], rng)
-            with torch.autocast(x.device.type, torch.bfloat16):
+            with half_where_fast("cpu"):
                 logits = locator(x)
             loss = outline_loss(logits.float(), target)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             total += loss.item()
-        console.print(f"locator, fold {fold}, epoch {epoch + 1}/{run.epochs}: loss {total / max(steps, 1):.4f}")
+        console.print(f"locator {name}, epoch {epoch + 1}/{run.epochs}: loss {total / max(steps, 1):.4f}")
         _save({"model": locator.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}, state_file)
     return locator.eval()
+
+
+def without(nodules: Surrounded, fold: int | None) -> Surrounded:
+    """The nodules that a fold's locator may learn from: no patient of that fold, never the sample's."""
+    keep = (nodules.table.fold != fold) & (nodules.table.patient_id != SAMPLE_PATIENT)
+    return replace(
+        nodules,
+        table=nodules.table[keep].reset_index(drop=True),
+        first=nodules.first[keep],
+        last=nodules.last[keep],
+    )
 
 
 def outline_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Binary cross-entropy plus soft Dice of the slices that hold a nodule; both (N, h, w)."""
     cross = nn.functional.binary_cross_entropy_with_logits(logits, target)
-    holds = target.flatten(1).amax(1) > 0
-    found, wanted = logits[holds].sigmoid().flatten(1), target[holds].flatten(1)
-    dice = (2 * (found * wanted).sum(1) + 1) / (found.sum(1) + wanted.sum(1) + 1)
-    return 10 * cross + (1 - dice).mean() if holds.any() else 10 * cross
+    found, wanted = logits.sigmoid().flatten(1), target.flatten(1)
+    # Where nothing is to be found, a few hundred faintly grey pixels are no mistake yet.
+    slack = torch.where(wanted.amax(1) > 0, 1.0, 20.0)
+    dice = (2 * (found * wanted).sum(1) + slack) / (found.sum(1) + wanted.sum(1) + slack)
+    return 10 * cross + (1 - dice).mean()
 
 
-def _epoch(
-    fold: int, crops: Stacks, cubes: Stacks, run: LocatorRun, rng: np.random.Generator, epoch: int
-) -> list[Example]:
+def _epoch(crops: Sequence[Surrounded], cubes: Surrounded, run: LocatorRun, rng: np.random.Generator) -> list[Example]:
     examples: list[Example] = []
-    for stacks, count in ((crops, run.crop_slices), (cubes, run.cube_slices)):
-        table = stacks.table
-        trains = (table.fold != fold) & (table.patient_id != SAMPLE_PATIENT)
-        turn = table.in_luna16_reference | ((np.arange(len(table)) + epoch) % 2 == 0)
-        for index in np.flatnonzero(trains & turn):
-            nodule = _Nodule(stacks, int(index))
-            examples += _in_nodule(nodule, count, rng)
-            examples += _shifted_aside(nodule, max(1, count // 6), rng)
-            examples += _elsewhere(nodule, max(1, count // 4), rng)
-            examples += _another_scan(nodule, cubes, trains_fold=fold, count=max(1, count // 6), rng=rng)
+    for variants, (inside, elsewhere) in ((crops, run.crop_slices), ((cubes,), run.cube_slices)):
+        for index in range(len(variants[0].table)):
+            nodule = _Nodule(variants[int(rng.integers(len(variants)))], index)
+            examples += _in_nodule(nodule, inside, rng)
+            examples += _elsewhere(nodule, elsewhere, rng)
     rng.shuffle(examples)
     return examples
 
@@ -122,26 +140,25 @@ def _epoch(
 class _Nodule:
     """A nodule's slices and consensus, ready to be cut around any point."""
 
-    def __init__(self, stacks: Stacks, index: int) -> None:
-        self.here = slice(int(stacks.first[index]), int(stacks.first[index + 1]))
-        self.pixels = stacks.pixels[self.here]
-        self.share = stacks.share(self.here)
-        self.offset = stacks.offset_mm[self.here]
-        self.diameter = float(stacks.table.diameter.iloc[index])
+    def __init__(self, nodules: Surrounded, index: int) -> None:
+        here = slice(int(nodules.first[index]), int(nodules.last[index]))
+        self.pixels = nodules.pixels[here]
+        self.share = nodules.share[here]
+        self.offset = nodules.offset_mm[here]
+        self.step = float(np.abs(np.diff(self.offset)).mean()) if len(self.offset) > 1 else 5.0
         # At least half of the readers; half a grey value of interpolation is no disagreement.
-        self.consensus = self.share >= 0.5 - 2 / 255
+        self.consensus = self.share >= 126
 
-    def example(self, z: int, p: int, shift: Array, aside: Array | None = None) -> Example:
-        """Slice z seen from a point on slice p, ``shift`` pixels off the centre; ``aside``: slice z moved away."""
-        nearer = z - int(np.sign(z - p))
-        moved = shift if aside is None else aside
+    def example(self, z: int, p: int, shift: Array, outlined: bool, rng: np.random.Generator) -> Example:
+        """Slice z seen from a point on slice p, ``shift`` pixels off the centre."""
+        way = int(np.sign(z - p)) or int(rng.choice([-1, 1]))
+        index = context(np.array([z]), np.array([way]), p, self.step, 0, len(self.offset) - 1)[0]
         outline = _window(self.consensus[z], shift).astype(np.float32)
         return Example(
-            _window(self.pixels[z], moved),
-            _window(self.pixels[nearer], moved),
-            _window(self.pixels[p], shift),
+            _window(self.pixels[index], shift),
             abs(float(self.offset[z] - self.offset[p])),
-            outline if aside is None else np.zeros_like(outline),
+            self.step,
+            outline if outlined else np.zeros_like(outline),
         )
 
 
@@ -150,91 +167,47 @@ def _in_nodule(nodule: _Nodule, count: int, rng: np.random.Generator) -> list[Ex
     holds = np.flatnonzero(nodule.consensus.any((1, 2)))
     if not len(holds):
         return []
+    across = 2 * np.sqrt(nodule.consensus.sum((1, 2)).max() / np.pi) * LAYOUT.pixel_mm
     miss = rng.normal(size=3)
-    miss *= max(REACH_MM, nodule.diameter / 4) * rng.random() ** (1 / 3) / np.linalg.norm(miss)
-    p = holds[np.argmin(np.abs(nodule.offset[holds] - miss[2]))]
+    miss *= max(REACH_MM, across / 4) * rng.random() ** (1 / 3) / np.linalg.norm(miss)
+    p = int(holds[np.argmin(np.abs(nodule.offset[holds] - miss[2]))])
     shift = np.round(miss[:2] / LAYOUT.pixel_mm).astype(int)
-    # Two in three slices from the nodule and 6 mm about it, the rest from anywhere.
-    low, high = nodule.offset[holds[0]] - 6, nodule.offset[holds[-1]] + 6
-    weight = np.where((nodule.offset >= low) & (nodule.offset <= high), 3.0, 0.5)
+    # Mostly from the nodule and 6 mm about it, and its ends above all: there vessels run on.
+    low, high = nodule.offset[holds[0]], nodule.offset[holds[-1]]
+    from_end = np.minimum(np.abs(nodule.offset - low), np.abs(nodule.offset - high))
+    weight = np.where((nodule.offset >= low - 6) & (nodule.offset <= high + 6), 2.0, 0.3) + 2.0 * (from_end < 3)
     chosen = rng.choice(len(weight), min(count, len(weight)), replace=False, p=weight / weight.sum())
-    return [nodule.example(int(z), int(p), shift) for z in chosen]
-
-
-def _shifted_aside(nodule: _Nodule, count: int, rng: np.random.Generator) -> list[Example]:
-    """Slices as they might look beyond the nodule's end: the nodule's own, but moved out of the point's way."""
-    away = (nodule.diameter / 2 + 4) / LAYOUT.pixel_mm
-    holds = np.flatnonzero(nodule.consensus.any((1, 2)))
-    if away > MARGIN or len(nodule.offset) < 2 or not len(holds):
-        return []
-    examples = []
-    for _ in range(count):
-        p = int(rng.choice(holds))
-        z = int(rng.choice([z for z in range(len(nodule.offset)) if z != p]))
-        angle = rng.uniform(0, 2 * np.pi)
-        aside = np.round(np.array([np.sin(angle), np.cos(angle)]) * rng.uniform(away, MARGIN)).astype(int)
-        examples.append(nodule.example(z, p, np.zeros(2, int), aside))
-    return examples
+    return [nodule.example(int(z), p, shift, True, rng) for z in chosen]
 
 
 def _elsewhere(nodule: _Nodule, count: int, rng: np.random.Generator) -> list[Example]:
-    """Points beside the nodule, on vessels and chest wall more than on lung: nothing to outline."""
+    """Points beside the nodule: more than half on vessels, the rest on chest wall and lung; nothing to outline."""
     examples = []
+    near = ndimage.binary_dilation((nodule.share > 0).any(0), iterations=6)
+    inner = slice(WIDE.pixels // 2 - MARGIN, WIDE.pixels // 2 + MARGIN)
     for _ in range(count):
         p = int(rng.integers(len(nodule.offset)))
-        near = ndimage.binary_dilation((nodule.share > 0).any(0), iterations=6)
-        free = ~near[16:-16, 16:-16]
-        tissue = free & (nodule.pixels[p, 16:-16, 16:-16] > -600)
-        places = np.argwhere(tissue if tissue.any() and rng.random() < 0.75 else free)
+        tissue = nodule.pixels[p] > -500
+        thick = ndimage.distance_transform_edt(tissue) > VESSEL_RADIUS_MM / LAYOUT.pixel_mm
+        from_thick = ndimage.distance_transform_edt(~thick) if thick.any() else np.full(tissue.shape, np.inf)
+        wall = tissue & (from_thick <= VESSEL_RADIUS_MM / LAYOUT.pixel_mm + 1)
+        free = np.zeros_like(near)
+        free[inner, inner] = ~near[inner, inner]
+        kinds = (tissue & ~wall & free, wall & free, ~tissue & free)
+        places = np.argwhere(kinds[int(rng.choice(3, p=[0.6, 0.2, 0.2]))])
         if not len(places):
             continue
-        shift = np.clip(places[rng.integers(len(places))] + 16 - WIDE.pixels // 2, -MARGIN, MARGIN)
-        z = int(np.clip(p + rng.integers(-2, 3), 0, len(nodule.offset) - 1))
-        example = nodule.example(z, p, shift)
-        middle = LAYOUT.pixels // 2
-        if not example.outline[middle - 4 : middle + 4, middle - 4 : middle + 4].any():
-            examples.append(Example(**{**vars(example), "outline": np.zeros_like(example.outline)}))
+        shift = places[rng.integers(len(places))] - WIDE.pixels // 2
+        reach = max(1, round(8 / nodule.step))
+        z = int(np.clip(p + round(rng.triangular(-reach, 0, reach)), 0, len(nodule.offset) - 1))
+        examples.append(nodule.example(z, p, shift, False, rng))
     return examples
 
 
-def _another_scan(
-    nodule: _Nodule, cubes: Stacks, trains_fold: int, count: int, rng: np.random.Generator
-) -> list[Example]:
-    """What lies beyond the nodule's end, borrowed from another patient's cube, far from that one's nodule."""
-    table = cubes.table
-    donors = np.flatnonzero((table.fold != trains_fold) & (table.patient_id != SAMPLE_PATIENT))
-    holds = np.flatnonzero(nodule.consensus.any((1, 2)))
-    if not len(donors) or not len(holds):
-        return []
-    examples = []
-    for _ in range(count):
-        donor = _Nodule(cubes, int(rng.choice(donors)))
-        empty = np.flatnonzero(~(donor.share > 0).any((1, 2)))
-        if not len(empty):
-            continue
-        z, p = int(rng.choice(empty)), int(rng.choice(holds))
-        centre = np.zeros(2, int)
-        near = min(max(z + int(rng.choice([-1, 1])), 0), len(donor.offset) - 1)
-        pixels = _window(donor.pixels[z], centre)
-        end = int(holds[-1 if rng.random() < 0.5 else 0])
-        beyond = abs(float(nodule.offset[end] - nodule.offset[p])) + rng.uniform(1, 4)
-        # Right beyond the end the neighbour on the point's side still is the nodule's own last slice.
-        nearer = nodule.pixels[end] if rng.random() < 0.3 else donor.pixels[near]
-        examples.append(
-            Example(
-                pixels,
-                _window(nearer, centre),
-                _window(nodule.pixels[p], centre),
-                beyond,
-                np.zeros(pixels.shape, np.float32),
-            )
-        )
-    return examples
-
-
-def _window(image: Array, shift: Array) -> Array:
+def _window(images: Array, shift: Array) -> Array:
     row, column = np.clip(MARGIN + shift, 0, 2 * MARGIN)
-    return image[row : row + LAYOUT.pixels, column : column + LAYOUT.pixels]
+    # A copy: a view would keep the whole wide image in memory.
+    return images[..., row : row + LAYOUT.pixels, column : column + LAYOUT.pixels].copy()
 
 
 def _batch(examples: list[Example], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -242,17 +215,20 @@ def _batch(examples: list[Example], rng: np.random.Generator) -> tuple[Tensor, T
     turned = []
     for example in examples:
         turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
-        arrays = np.stack([example.pixels, example.nearer, example.at_point, example.outline]).astype(np.float32)
+        arrays = np.concatenate([example.slices, example.outline[None]]).astype(np.float32)
         arrays = np.rot90(arrays, turns, (1, 2))
         arrays = arrays[:, :, ::-1] if mirror else arrays
         if rng.random() < 0.5:
             arrays = arrays.copy()
-            arrays[:3] += rng.normal(0, 15) + rng.normal(0, rng.uniform(0, 40), arrays[:3].shape)
+            arrays[:-1] += rng.normal(0, 15)
+            # The same noise in all slices of the context would give repeated ones away; so it is each one's own.
+            arrays[:-1] += rng.uniform(0, 40) * rng.standard_normal(arrays[:-1].shape, np.float32)
         turned.append(arrays)
     slices = torch.as_tensor(np.stack(turned))
     distance = torch.tensor([example.distance_mm for example in examples])
-    x = inputs(slices[:, 0], slices[:, 1], slices[:, 2], distance)
-    return x.to(memory_format=torch.channels_last), (slices[:, 3] > INSIDE).float()
+    step = torch.tensor([example.step_mm for example in examples])
+    x = inputs(slices[:, :-1], distance, step)
+    return x.to(memory_format=torch.channels_last), (slices[:, -1] > INSIDE).float()
 
 
 def _save(state: dict[str, object], path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,15 @@ import pandas as pd
 from rich.progress import track
 
 from NoduleRiskLib.extent import Extent, measure
-from NoduleRiskLib.locate import REACH_MM, Locator, locate
+from NoduleRiskLib.locate import REACH_MM
 from NoduleRiskLib.mosaic import Layout, SliceStack, cut, sample
 from NoduleRiskLib.volume import Array, Volume
 
 from .crops import WIDE, Nodule, read_nodule
 from .surroundings import extend
 
+#: From a volume and points (RAS mm) to the nodule under each point.
+Finder = Callable[[Volume, Sequence[Array]], list[Extent | None]]
 #: Points tried on each nodule for training; the first is also what the tables score.
 TRIES = 3
 
@@ -31,7 +33,8 @@ class Located:
     ----------
     table : DataFrame
         One row a nodule; ``found_diameter``, ``found_slices``, ``found_volume`` (NaN: none found), ``dice``,
-        ``end_error_mm`` (mean of both ends) and ``slice_step_mm`` from the first try.
+        ``low_error_mm``, ``high_error_mm`` and ``slice_step_mm`` from the first try; ``dice_between`` the outlines
+        from the first two points.
     pixels : int16 (T, 96, 96)
     share : uint8 (T, 4, 96, 96)
         Readers' outlines times 255.
@@ -50,15 +53,13 @@ class Located:
     first: Array
 
 
-def find(
-    table: pd.DataFrame, data: Path, locators: Sequence[Locator], folder: Path, cubes: bool = False, seed: int = 0
-) -> Located:
+def find(table: pd.DataFrame, data: Path, finder: Finder, folder: Path, cubes: bool = False, seed: int = 0) -> Located:
     """Locate all nodules of ``table``; the first call writes ``folder``, later ones read it.
 
-    The locators must not have seen the patients. Crops get surroundings; cubes have their own.
+    The finder must not have seen the patients. Crops get surroundings; cubes have their own.
     """
     if not (folder / "table.csv").is_file():
-        _build(table, data, locators, folder, cubes, seed)
+        _build(table, data, finder, folder, cubes, seed)
     arrays = {name: np.load(folder / f"{name}.npy") for name in ("pixels", "share", "located", "offset_mm", "first")}
     return Located(pd.read_csv(folder / "table.csv", dtype={"annotation_ids": str}), **arrays)
 
@@ -106,7 +107,7 @@ def agreement(truth: Extent, found: Extent) -> tuple[float, float, float]:
     return float(dice), float(low), float(high)
 
 
-def _build(table: pd.DataFrame, data: Path, locators: Sequence[Locator], folder: Path, cubes: bool, seed: int) -> None:
+def _build(table: pd.DataFrame, data: Path, finder: Finder, folder: Path, cubes: bool, seed: int) -> None:
     parts: dict[str, list[Array]] = {"pixels": [], "share": [], "located": [], "offset_mm": []}
     rows = []
     for row in track(list(table.itertuples()), f"Locating {folder.name}", transient=True):
@@ -114,7 +115,7 @@ def _build(table: pd.DataFrame, data: Path, locators: Sequence[Locator], folder:
         nodule = read_nodule(data, row.nodule_id, cubes)
         volume = nodule.volume if cubes else extend(nodule, rng)
         points = np.stack([missed_point(row.diameter, rng) for _ in range(TRIES)])
-        extents = locate(volume, points, locators)
+        extents = finder(volume, list(points))
         stack = cut(volume, np.zeros(3), WIDE)
         valid = stack.valid
         places = stack.pixels_ras()[valid]
@@ -131,7 +132,10 @@ def _build(table: pd.DataFrame, data: Path, locators: Sequence[Locator], folder:
         ):
             kind = {"pixels": np.int16, "offset_mm": np.float32}.get(name, np.uint8)
             parts[name].append(part.astype(kind) if kind == np.float32 else np.round(part).astype(kind))
-        rows.append(_scores(consensus(nodule, volume), extents[0], points[0], float(stack.step_mm[0])))
+        rows.append(
+            _scores(consensus(nodule, volume), extents[0], points[0], float(stack.step_mm[0]))
+            | {"dice_between": _dice(*(outline > 127 for outline in outlines[:2]))}
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for name, arrays in parts.items():
         np.save(folder / f"{name}.npy", np.concatenate(arrays))
@@ -139,6 +143,10 @@ def _build(table: pd.DataFrame, data: Path, locators: Sequence[Locator], folder:
     scored = table.assign(**pd.DataFrame(rows, index=table.index).to_dict("series"))
     scored.to_csv(folder / "table.csv.part", index=False)
     os.replace(folder / "table.csv.part", folder / "table.csv")
+
+
+def _dice(one: Array, other: Array) -> float:
+    return float(2 * (one & other).sum() / max(one.sum() + other.sum(), 1))
 
 
 def _scores(truth: Extent | None, found: Extent | None, point: Array, step_mm: float) -> dict[str, float]:

@@ -7,7 +7,6 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-import SimpleITK as sitk
 from scipy import ndimage
 
 from NoduleRiskLib import cautions
@@ -18,6 +17,7 @@ from NoduleRiskLib.points import Point
 from NoduleRiskLib.volume import Array, Volume
 
 from .outlines import missed_point
+from .surroundings import at_one_millimetre
 
 Change = Callable[[Volume], Volume]
 
@@ -43,19 +43,6 @@ def stored_along(axes: tuple[int, int, int], flipped: tuple[bool, bool, bool], v
         matrix[:3, 3] += matrix[:3, axis] * (array.shape[2 - axis] - 1)
         matrix[:3, axis] *= -1
     return Volume(np.ascontiguousarray(array), matrix)
-
-
-def at_one_millimetre(volume: Volume) -> Volume:
-    """Resampled linearly to cubic voxels of 1 mm along the same axes."""
-    image = sitk.GetImageFromArray(volume.array)
-    image.SetSpacing(volume.spacing_mm.tolist())
-    size = np.floor((np.array(volume.array.shape[::-1]) - 1) * volume.spacing_mm).astype(int) + 1
-    grid = sitk.Resample(
-        image, size.tolist(), sitk.Transform(), sitk.sitkLinear, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), np.eye(3).ravel()
-    )
-    matrix = volume.ijk_to_ras.copy()
-    matrix[:3, :3] /= volume.spacing_mm
-    return Volume(sitk.GetArrayFromImage(grid), matrix)
 
 
 def thinned(volume: Volume) -> Volume:

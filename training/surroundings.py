@@ -3,15 +3,94 @@
 from __future__ import annotations
 
 import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+from rich.progress import track
 from scipy import ndimage
 
+from NoduleRiskLib.mosaic import cut
 from NoduleRiskLib.volume import Array, Volume
 
-from .crops import Nodule
+from .crops import WIDE, Nodule, Stacks, read_nodule
 
 DEPTH_MM = 12.0
+
+
+@dataclass(frozen=True, eq=False)
+class Surrounded:
+    """Nodules with what lies above and below them: N nodules, T slices in all.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row a nodule.
+    pixels : int16 (T, 96, 96)
+        HU, as ``mosaic.cut`` with ``WIDE`` gives them.
+    share : uint8 (T, 96, 96)
+        Share of the readers who marked each pixel, times 255.
+    offset_mm : float32 (T,)
+        Distance of each slice from the nodule's centre.
+    first, last : int (N,)
+        Where each nodule's slices begin, and one past where they end.
+    """
+
+    table: pd.DataFrame
+    pixels: Array
+    share: Array
+    offset_mm: Array
+    first: Array
+    last: Array
+
+
+def surrounded(table: pd.DataFrame, data: Path, folder: Path, cubic: bool, seed: int) -> Surrounded:
+    """All crops of ``table`` with surroundings; the first call writes ``folder``, later ones read it.
+
+    With ``cubic`` they are resampled to voxels of 1 mm, as reformatted scans are (and the data set's cubes).
+    """
+    if not (folder / "table.csv").is_file():
+        parts: dict[str, list[Array]] = {"pixels": [], "share": [], "offset_mm": []}
+        for row in track(list(table.itertuples()), f"Surrounding {folder.name}", transient=True):
+            nodule = read_nodule(data, row.nodule_id)
+            volume = extend(nodule, np.random.default_rng([seed, *row.nodule_id.encode()]))
+            stack = cut(at_one_millimetre(volume) if cubic else volume, np.zeros(3), WIDE, outline=nodule.share())
+            parts["pixels"].append(np.round(stack.pixels[stack.valid]).astype(np.int16))
+            parts["share"].append(np.round(stack.outline[stack.valid] * 255).astype(np.uint8))
+            parts["offset_mm"].append(stack.offset_mm[stack.valid].astype(np.float32))
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, pieces in parts.items():
+            np.save(folder / f"{name}.npy", np.concatenate(pieces))
+        np.save(folder / "first.npy", np.cumsum([0] + [len(part) for part in parts["offset_mm"]]))
+        # Written last: a folder with a table is whole.
+        table.to_csv(folder / "table.csv.part", index=False)
+        os.replace(folder / "table.csv.part", folder / "table.csv")
+    # Mapped, not read: folds that train side by side share one copy in memory.
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("pixels", "share", "offset_mm")}
+    ends = np.load(folder / "first.npy")
+    return Surrounded(pd.read_csv(folder / "table.csv"), first=ends[:-1], last=ends[1:], **arrays)
+
+
+def by_themselves(cubes: Stacks) -> Surrounded:
+    """The cubes, which have their own surroundings."""
+    share = np.round(cubes.share(slice(None)) * 255).astype(np.uint8)
+    return Surrounded(cubes.table, cubes.pixels, share, cubes.offset_mm, cubes.first[:-1], cubes.first[1:])
+
+
+def at_one_millimetre(volume: Volume) -> Volume:
+    """Resampled linearly to cubic voxels of 1 mm along the same axes."""
+    image = sitk.GetImageFromArray(volume.array)
+    image.SetSpacing(volume.spacing_mm.tolist())
+    size = np.floor((np.array(volume.array.shape[::-1]) - 1) * volume.spacing_mm).astype(int) + 1
+    grid = sitk.Resample(
+        image, size.tolist(), sitk.Transform(), sitk.sitkLinear, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), np.eye(3).ravel()
+    )
+    matrix = volume.ijk_to_ras.copy()
+    matrix[:3, :3] /= volume.spacing_mm
+    return Volume(sitk.GetArrayFromImage(grid), matrix)
 
 
 def extend(nodule: Nodule, rng: np.random.Generator, depth_mm: float = DEPTH_MM) -> Volume:
@@ -80,7 +159,8 @@ def _beyond(image: Array, marked: Array, count: int, spacing: Array, rng: np.ran
     drift = np.zeros(2)
     for _ in range(count):
         drift = drift + way + rng.normal(size=2) * 0.15 * spacing[2] / spacing[0]
-        one = ndimage.shift(empty, drift * 0.5, order=1, mode="nearest")
+        # Whole pixels: interpolation would smooth the noise and so give the added slices away.
+        one = ndimage.shift(empty, np.round(drift * 0.5), order=0, mode="nearest")
         if vessel:
             at = start + 2 * drift
             tube = np.clip(radius + 0.5 - np.hypot(rows - at[0], columns - at[1]), 0, 1)

@@ -12,7 +12,18 @@ from torch import Tensor, nn
 
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.extent import Extent
-from NoduleRiskLib.locate import CHANNELS, HU_RANGE, LIMIT_MM, REACH_MM, STRIDE_MM, Locator, inputs, locate
+from NoduleRiskLib.locate import (
+    CHANNELS,
+    HU_RANGE,
+    LIMIT_MM,
+    REACH_MM,
+    SLICES,
+    STRIDE_MM,
+    Locator,
+    context,
+    inputs,
+    locate,
+)
 from NoduleRiskLib.volume import Array, Volume
 
 Ball = Callable[..., Callable[[Array], Array]]
@@ -198,18 +209,29 @@ def test_every_point_is_answered_in_order(paint: Painter, ball: Ball) -> None:
     assert [extent is not None for extent in extents] == [False, True, False]
 
 
-def test_the_locator_reads_slice_neighbour_point_and_distance() -> None:
-    slices = [torch.full((2, 8, 8), hu) for hu in (-300.0, -1000.0, 900.0)]
-    x = inputs(*slices, torch.tensor([0.0, 10.0]))
+def test_the_locator_reads_slices_point_distance_and_step() -> None:
+    hu = [-300.0, -1000.0, 900.0, *[-1000.0] * (SLICES - 3)]
+    slices = torch.tensor(hu)[None, :, None, None].expand(2, -1, 8, 8)
+    x = inputs(slices, torch.tensor([0.0, 10.0]), torch.tensor([1.0, 2.5]))
     assert x.shape == (2, CHANNELS, 8, 8)
     assert [float(x[0, channel, 0, 0]) for channel in range(3)] == pytest.approx([0, -1, 1])
-    hill = x[0, 3]
+    hill = x[0, SLICES]
     assert torch.allclose(hill, hill.flip(0)) and torch.allclose(hill, hill.T)
     assert hill.argmax() in (27, 28, 35, 36)
-    assert x[:, 4, 3, 3].tolist() == [0, 0.5]
+    assert x[:, SLICES + 1, 3, 3].tolist() == [0, 0.5]
+    assert x[:, SLICES + 2, 3, 3].tolist() == pytest.approx([0.2, 0.5])
 
 
-def test_each_slice_is_read_beside_its_neighbour_towards_the_point(paint: Painter) -> None:
+@pytest.mark.parametrize(("step_mm", "steps"), [(1.0, (1, 4, 9)), (2.5, (1, 2, 4)), (5.0, (1, 2, 3))])
+def test_neighbours_lie_as_far_away_in_thin_and_thick_slices(step_mm: float, steps: tuple[int, ...]) -> None:
+    before, after = context(np.array([20, 30]), np.array([-1, 1]), 25, step_mm, 0, 50)
+    assert before.tolist() == [20, *(20 + n for n in steps), *(20 - n for n in steps), 25]
+    assert after.tolist() == [30, *(30 - n for n in steps), *(30 + n for n in steps), 25]
+    (end,) = context(np.array([50]), np.array([1]), 25, step_mm, 0, 50)
+    assert end.tolist() == [50, *(50 - n for n in steps), 50, 50, 50, 25]
+
+
+def test_each_slice_is_read_beside_its_neighbours(paint: Painter) -> None:
     read = []
 
     class Endless(Dense):
@@ -220,10 +242,13 @@ def test_each_slice_is_read_beside_its_neighbour_towards_the_point(paint: Painte
     locate(paint(lambda points: (points - CENTRE)[..., 2] * 20 - 300, UPRIGHT), [CENTRE], [Endless()])
     x = torch.cat(read)
     # Back from -1..1 to mm: the scan's HU tell how high a slice lies.
-    own, neighbour, point = x[:, :3].T * (HU_RANGE[1] - HU_RANGE[0]) / 2 / 20
-    distance = x[:, 4] * 20
+    own, nearer, *_, point = x[:, :SLICES].T * (HU_RANGE[1] - HU_RANGE[0]) / 2 / 20
+    farther = x[:, 4] * (HU_RANGE[1] - HU_RANGE[0]) / 2 / 20
+    distance = x[:, SLICES + 1] * 20
     assert torch.allclose((own - point).abs(), distance, atol=1e-3)
-    assert torch.allclose((neighbour - point).abs(), (distance - 1.25).clamp(min=0), atol=1e-3)
+    assert torch.allclose((nearer - point).abs(), (distance - 1.25).abs(), atol=1e-3)
+    within = distance < 15
+    assert torch.allclose((farther - point).abs()[within], distance[within] + 1.25, atol=1e-3)
     assert (own - point).max() > 10 and (own - point).min() < -10
 
 

@@ -93,7 +93,7 @@ def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> crossval.Stud
     return crossval.Study(
         data=data,
         out=tmp_path_factory.mktemp("out"),
-        locator=LocatorRun(epochs=8, batch=32, cube_slices=4),
+        locator=LocatorRun(epochs=8, batch=32, cube_slices=(4, 2)),
         grader=GraderRun(config=config, cycles=(1, 1), batch=8),
         folds=(0, 1),
         console=Console(quiet=True),
@@ -123,10 +123,12 @@ def test_the_whole_way_from_crops_to_a_package_that_verifies(
     assert on_cubes.found_diameter.notna().mean() > 0.8
     text = tables(on_crops, on_cubes)
     assert all(grade.name in text for grade in GRADES)
-    made = export(tmp_path / "package", "9", list(trained.values()), list(found_by.values()), on_crops, on_cubes)
+    made = export(
+        tmp_path / "package", "9", list(trained.values()), [crossval.shipped_locator(study)], on_crops, on_cubes
+    )
     assert load(made.path).digest == made.digest
     assert "not pathology" in made.card
-    assert len(made.networks()[0]) == 2
+    assert [len(networks) for networks in made.networks()] == [2, 1]
 
 
 def test_no_patient_is_scored_by_a_fold_that_trained_on_it(located: dict[int, crossval.Located]) -> None:
