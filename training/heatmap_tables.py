@@ -174,7 +174,7 @@ def plot_curves(path: Path, measured: Measured, kind: str, methods: list[str]) -
         axes[1, g].set_xlabel("share of slices" if kind == "slices" else "nodule areas")
     axes[0, 0].set_ylabel("taken away: change\n(higher is better)")
     axes[1, 0].set_ylabel("nothing but this: change\n(lower is better)")
-    axes[0, -1].legend(fontsize=7)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=9)
     FigureCanvasAgg(figure).print_png(str(path))
 
 
