@@ -163,7 +163,7 @@ def plot_curves(path: Path, measured: Measured, kind: str, methods: list[str]) -
     shares = SLICES if kind == "slices" else AREAS
     figure = Figure(figsize=(18, 5), layout="constrained")
     axes = figure.subplots(2, NINE, sharex=True)
-    for way in [*methods, OPPONENT, ATTENTION, CHANCE]:
+    for way in dict.fromkeys([*methods, OPPONENT, ATTENTION, CHANCE]):
         mean = _stacked(measured, f"{kind}/{way}").mean(0)
         dashed = "-" if way in methods else "--"
         for g in range(NINE):
