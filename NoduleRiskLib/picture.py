@@ -253,7 +253,7 @@ def _mosaic(sheet: _Sheet, top: float, bottom: float, assessment: Assessment, na
     layout = stack.layout
     told = f"the {len(shown)} slices" if len(shown) > 1 else "the one slice"
     told += f" that the model read, {layout.pixels * layout.pixel_mm:.0f} mm wide; in white: mm from the centre"
-    told += f"; below: how much nearer {name} comes with the slice alone" if weights is not None else ""
+    told += "; below: how much nearer it comes alone" if weights is not None else ""
     sheet.title(MARGIN, top + 0.12, "Mosaic" if weights is None else "Mosaic and slice weights", told)
     top += 0.24
     below = 0.07 if weights is None else 0.22
