@@ -29,7 +29,7 @@ from slicer.util import VTKObservationMixin
 if not importlib.util.find_spec("NoduleRiskLib"):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from NoduleRiskLib import card, scene
+from NoduleRiskLib import card, scene, verdicts
 from NoduleRiskLib import package as packages
 from NoduleRiskLib.card import ASSESSED, NEW, OUTSIDE, STALE
 from NoduleRiskLib.errors import NoduleRiskError
@@ -919,12 +919,15 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._slices = card.slice_weights(self._assessment, name)
         strip.setColumnCount(len(self._slices))
         for column, slice_ in enumerate(self._slices):
-            tip = _("S {s:.1f} mm: without this slice, {name} moves by {weight:.2g}")
+            tip = _("S {s:.1f} mm: alone, {weight:.2g} nearer to {name} than the slice that says least")
             item = _cell(strip, 0, column, "", tip.format(s=slice_.middle_ras[2], name=name, weight=slice_.weight))
             item.setBackground(qt.QBrush(qt.QColor(*scene.heat_rgb(slice_.share))))
-        told = _("Lowest to highest slice; brighter: {name} moves more without it, at most by {most:.2g}.")
+        told = _("Slice weights, lowest to highest; brighter: alone nearer to {name}, by {most:.2g} at most.")
         most = max((slice_.weight for slice_ in self._slices), default=0)
-        self.ui.stripTextLabel.setText(told.format(name=name, most=most) if self._slices else "")
+        lines = [told.format(name=name, most=most)] if self._slices else []
+        if self._assessment and self._assessment.heatmaps:
+            lines.append(verdicts.told(self._assessment.model_id, name))
+        self.ui.stripTextLabel.setText("\n".join(lines))
 
     def _drawOverlay(self, ct, table, chosen):
         p = self._parameters
@@ -935,7 +938,9 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not ct:
             return
         if chosen and chosen.row and p.heatmapShown:
-            scene.show_heatmap(ct, table, chosen.mark.id, p.grade, p.opacity, p.threshold)
+            # What was measured to tell no more than a ball is no picture to believe; the card says so.
+            opacity = p.opacity * (1 if verdicts.trusted(chosen.row.model_id, p.grade) else verdicts.FAINT)
+            scene.show_heatmap(ct, table, chosen.mark.id, p.grade, opacity, p.threshold)
         else:
             scene.hide_heatmap(ct)
         outlined = chosen and chosen.row and p.outlineShown

@@ -67,19 +67,15 @@ class Heatmap:
     Attributes
     ----------
     slice_weights : ndarray, float32, shape (S,)
-        How far the grade moves (grade units, never negative) when the slice is withheld; 0 on invalid slices.
+        How much nearer (grade units, never negative) the grade comes to what all slices say with this slice alone
+        than with the slice that says least; 0 on invalid slices.
     in_slice : ndarray, float32, shape (S, h, w)
-        Which pixels of each slice the grade responds to: 0 to 1, each slice's strongest pixel 1.
+        How far each pixel's neighbourhood moves the grade from where plain lung would put it: 0 to 1, the
+        nodule's strongest pixel 1 (all 0 if none moves it). What is laid over the CT.
     """
 
     slice_weights: Array
     in_slice: Array
-
-    def combined(self) -> Array:
-        """Slice weights (their largest 1) times in-slice map: what is laid over the CT, (S, h, w), 0 to 1."""
-        largest = float(self.slice_weights.max(initial=0.0))
-        weights = self.slice_weights / largest if largest > 0 else self.slice_weights
-        return self.in_slice * weights[:, None, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,4 +127,4 @@ class Assessment:
         """A grade's heatmap (0 to 1) in RAS: one small float32 volume a plane, by the plane's name."""
         if self.stack is None:
             raise KeyError(f"{self.label} has no heatmaps: no nodule was found there")
-        return paste(self.stack, self.heatmaps[name].combined())
+        return paste(self.stack, self.heatmaps[name].in_slice)

@@ -92,7 +92,7 @@ class GradeRow:
 
 @dataclass(frozen=True)
 class SliceWeight:
-    """A graded slice: its middle (RAS mm), how far the grade moves without it (grade units), its share of the most."""
+    """A graded slice: its middle (RAS mm), its weight (``Heatmap.slice_weights``), its share of the most."""
 
     middle_ras: tuple[float, float, float]
     weight: float

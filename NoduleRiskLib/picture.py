@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from matplotlib.patheffects import withStroke
 
-from . import __version__
+from . import __version__, verdicts
 from .assessment import Assessment
 from .extent import INSIDE
 from .grades import DISCLAIMER, Grade
@@ -148,6 +148,7 @@ def _views(sheet: _Sheet, top: float, volume: Volume, assessment: Assessment, na
     width_mm = VIEW_MM if extent is None else max(VIEW_MM, AROUND * extent.long_axis_mm)
     side = (LEFT_WIDTH - 2 * GAP) / 3
     heat = assessment.heatmap_volumes(name) if name in assessment.heatmaps else {}
+    opacity = 0.75 * (1 if verdicts.trusted(assessment.model_id, name) else verdicts.FAINT)
     for column, plane in enumerate(PLANES):
         x = MARGIN + column * (side + GAP)
         places = _places(centre, plane, width_mm)
@@ -163,18 +164,27 @@ def _views(sheet: _Sheet, top: float, volume: Volume, assessment: Assessment, na
             continue
         axes = _ct(sheet, x, top + 0.22 + side + 0.42, side, hu)
         if heat:
-            _overlay(axes, np.max([sample(one, places, outside=0.0) for one in heat.values()], axis=0))
+            _overlay(axes, np.max([sample(one, places, outside=0.0) for one in heat.values()], axis=0), opacity)
         _contour(axes, sample(extent.outline, places, outside=0.0), 1.3)
     if extent is None:
         return top + 0.22 + side
     y = top + 0.22 + side + 0.32
-    how = "weight of the slice times what the grade responds to inside the slice"
-    sheet.title(MARGIN, y, f"What moved {name}" if heat else "Outline", how if heat else "as the locator drew it")
+    sheet.title(
+        MARGIN,
+        y,
+        f"What moved {name}: in-slice maps" if heat else "Outline",
+        "each pixel’s share in the way from plain lung" if heat else "as the locator drew it",
+    )
     if heat:
         _heat_legend(sheet, y)
     sheet.line((MARGIN + LEFT_WIDTH - 0.86, MARGIN + LEFT_WIDTH - 0.60), (y - 0.04,) * 2, OUTLINE, 2)
     sheet.text(MARGIN + LEFT_WIDTH, y, "outline", 8.5, MUTED, ha="right")
-    return top + 0.22 + side + 0.42 + side
+    bottom = top + 0.22 + side + 0.42 + side
+    if name in assessment.heatmaps:
+        for i, line in enumerate(textwrap.wrap(verdicts.told(assessment.model_id, name), 150)):
+            bottom += 0.19 - 0.03 * i
+            sheet.text(MARGIN, bottom, line, 8.5, MUTED)
+    return bottom
 
 
 def _places(centre: Array, plane: str, width_mm: float) -> Array:
@@ -214,9 +224,9 @@ def _heat(share: Array | float) -> Any:
     return HEAT(0.15 + 0.8 * share)
 
 
-def _overlay(axes: Any, heat: Array) -> None:
+def _overlay(axes: Any, heat: Array, opacity: float) -> None:
     colours = _heat(heat)
-    colours[..., 3] = 0.75 * np.clip(heat, 0, 1) ** 0.8
+    colours[..., 3] = opacity * np.clip(heat, 0, 1) ** 0.8
     axes.imshow(colours, interpolation="bilinear")
 
 
@@ -243,8 +253,8 @@ def _mosaic(sheet: _Sheet, top: float, bottom: float, assessment: Assessment, na
     layout = stack.layout
     told = f"the {len(shown)} slices" if len(shown) > 1 else "the one slice"
     told += f" that the model read, {layout.pixels * layout.pixel_mm:.0f} mm wide; in white: mm from the centre"
-    told += f"; below: how far {name} moves without the slice" if weights is not None else ""
-    sheet.title(MARGIN, top + 0.12, "Mosaic", told)
+    told += "; below: how much nearer it comes alone" if weights is not None else ""
+    sheet.title(MARGIN, top + 0.12, "Mosaic" if weights is None else "Mosaic and slice weights", told)
     top += 0.24
     below = 0.07 if weights is None else 0.22
     columns, side = _tiling(len(shown), LEFT_WIDTH, bottom - top, below)

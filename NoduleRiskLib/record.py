@@ -28,7 +28,7 @@ class Record:
     text : str
         JSON: everything that is not an array over pixels.
     maps : dict of str to Volume
-        float32, 0 to 1: "outline" and, with heatmaps, every grade's combined heatmap, in RAS. Names of maps of a
+        float32, 0 to 1: "outline" and, with heatmaps, every grade's in-slice map, in RAS. Names of maps of a
         layout's second and third planes end in the plane's name. Empty where no nodule was found.
     """
 
@@ -69,7 +69,7 @@ def pack(assessment: Assessment) -> Record:
     told["slice_weights"] = {name: map_.slice_weights[valid].tolist() for name, map_ in assessment.heatmaps.items()}
     maps = {
         _key(name, plane, stack.layout): volume
-        for name, values in [(OUTLINE, stack.outline), *((n, h.combined()) for n, h in assessment.heatmaps.items())]
+        for name, values in [(OUTLINE, stack.outline), *((n, h.in_slice) for n, h in assessment.heatmaps.items())]
         for plane, volume in paste(stack, values).items()
     }
     return Record(json.dumps(told), maps)
@@ -89,8 +89,7 @@ def unpack(text: str, maps: Mapping[str, Volume], volume: Volume | None = None) 
     Returns
     -------
     Assessment
-        As it was packed, but for this: the outline is known on the graded slices, and inside slices of weight 0
-        the heatmap is 0.
+        As it was packed, but for this: the outline is known on the graded slices alone.
     """
     told = json.loads(text)
     r, a, s = told["point_ras"]
@@ -134,9 +133,7 @@ def _stack(told: dict[str, Any], maps: Mapping[str, Volume], volume: Volume | No
 def _heatmap(name: str, weights: list[float], stack: SliceStack, maps: Mapping[str, Volume]) -> Heatmap:
     slice_weights = np.zeros(len(stack.valid), np.float32)
     slice_weights[stack.valid] = weights
-    share = slice_weights[:, None, None] / max(float(slice_weights.max(initial=0)), 1e-30)
-    combined = _on_slices(name, stack, maps)
-    return Heatmap(slice_weights, np.divide(combined, share, out=np.zeros_like(combined), where=share > 0))
+    return Heatmap(slice_weights, _on_slices(name, stack, maps))
 
 
 def _on_slices(name: str, stack: SliceStack, maps: Mapping[str, Volume]) -> Array:

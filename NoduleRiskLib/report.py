@@ -124,8 +124,8 @@ def as_json(volume: Volume, assessments: Sequence[Assessment], package: ModelPac
     -------
     dict
         Grade units as in ``grades.GRADES``; lengths in mm, positions in RAS mm. ``nodules[i].slices`` has the slices
-        that were graded, each with its offset (mm) from the nodule's centre and, with heatmaps, how far each grade
-        moves (grade units) when it is withheld.
+        that were graded, each with its offset (mm) from the nodule's centre and, with heatmaps, how much nearer
+        (grade units) each grade comes with it alone than with the slice that says least.
     """
     return {
         "format": JSON_FORMAT,

@@ -11,14 +11,16 @@ import torch
 import typer
 from rich.console import Console
 
-from NoduleRiskLib import phantom, points, reading
+from NoduleRiskLib import phantom, points, reading, verdicts
 from NoduleRiskLib.assessor import Assessor
+from NoduleRiskLib.attention import DEFAULT, PIXEL_METHODS, SLICE_METHODS
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.package import SHIPPED
+from NoduleRiskLib.package import SHIPPED, load
 
-from . import crossval, lidc
+from . import crossval, faithfulness, heatmap_tables, lidc
 from . import study as labels
 from .crops import FOLDS, SAMPLE_PATIENT, nodule_table
+from .drawings import draw
 from .evaluate import markdown, outline_table
 from .export import export, tables
 from .locators import LocatorRun
@@ -123,6 +125,39 @@ def robustness(data: Data, out: Out = OUT, package: Package = SHIPPED) -> None:
     _write(out / "robustness.md", "\n".join(text), Console(stderr=True))
 
 
+@app.command("faithfulness")
+def heatmaps(
+    data: Data,
+    out: Out = OUT,
+    package: Package = SHIPPED,
+    nodules: Annotated[int, typer.Option(help="So many nodules of each fold.")] = 20,
+    folds: Folds = ALL_FOLDS,
+    keep: Annotated[bool, typer.Option(help="Whether to write the verdict that panel and pictures read.")] = False,
+) -> None:
+    """Whether the heatmaps tell the truth: every method against controls, on nodules that the grader never saw."""
+    console = Console(stderr=True)
+    loaded = load(package)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    measured = faithfulness.collect(data, out / "faithfulness", loaded, nodules, _folds(folds), console)
+    for kind, methods in (("blocks", list(PIXEL_METHODS)), ("slices", list(SLICE_METHODS))):
+        heatmap_tables.plot_curves(out / f"faithfulness-{kind}.png", measured, kind, methods)
+    heatmap_tables.plot_heads(out / "faithfulness-heads.png", measured)
+    text = heatmap_tables.report(measured, DEFAULT, faithfulness.cost(data, loaded))
+    _write(out / "faithfulness.md", text, console)
+    if keep:
+        command = f"python -m training faithfulness --nodules {nodules}"
+        heatmap_tables.write_verdict(verdicts.MEASURED, heatmap_tables.verdict(measured, DEFAULT, loaded.name, command))
+
+
+@app.command()
+def drawings(
+    package: Package = SHIPPED, folder: Annotated[Path, typer.Option()] = SHIPPED.parents[2] / "Resources"
+) -> None:
+    """Draw the README's pictures of the flow, the model and the maps, from the synthetic CT alone."""
+    for path in draw(folder, load(package)):
+        Console(stderr=True).print(f"Written to {path}")
+
+
 def _study(
     data: Path,
     out: Path,
@@ -132,12 +167,6 @@ def _study(
     limit: int | None,
     folds: str,
 ) -> crossval.Study:
-    try:
-        chosen = tuple(int(fold) for fold in folds.split(","))
-    except ValueError:
-        chosen = (-1,)
-    if not set(chosen) <= set(range(FOLDS)):
-        raise NoduleRiskError(f"The folds are numbers from 0 to {FOLDS - 1} with commas between, not {folds!r}.")
     # One thread a run: the networks are small, and folds run side by side.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     return crossval.Study(
@@ -146,10 +175,20 @@ def _study(
         locator=LocatorRun(epochs=locator_epochs or LocatorRun.epochs),
         grader=GraderRun(cycles=(epochs,)) if epochs else GraderRun(),
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
-        folds=chosen,
+        folds=_folds(folds),
         limit=limit,
         console=Console(stderr=True),
     )
+
+
+def _folds(folds: str) -> tuple[int, ...]:
+    try:
+        chosen = tuple(int(fold) for fold in folds.split(","))
+    except ValueError:
+        chosen = (-1,)
+    if not set(chosen) <= set(range(FOLDS)):
+        raise NoduleRiskError(f"The folds are numbers from 0 to {FOLDS - 1} with commas between, not {folds!r}.")
+    return chosen
 
 
 def _write(path: Path, text: str, console: Console) -> None:

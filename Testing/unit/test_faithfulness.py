@@ -1,0 +1,189 @@
+"""What would be said of heatmaps though it is not so: maps whose truth is known, and a small whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_attention import OneReason
+
+from NoduleRiskLib import verdicts
+from NoduleRiskLib.extent import Extent, measure
+from NoduleRiskLib.grades import GRADE_NAMES
+from NoduleRiskLib.model import ModelConfig, NoduleViT
+from NoduleRiskLib.mosaic import Layout, SliceStack, cut
+from NoduleRiskLib.volume import Array, Volume
+from training import faithfulness, heatmap_scores, heatmap_tables
+from training.crops import Nodule
+
+FIELD = Layout("small", slices=9, pixels=32, pixel_mm=1.4, step_mm=2.0)
+RIGHT = (slice(12, 20), slice(20, 24))
+
+
+@pytest.fixture(scope="module")
+def nodule(
+    paint: Callable[..., Volume], ball: Callable[..., Callable[[Array], Array]], frames: dict[str, Array]
+) -> tuple[Nodule, Extent]:
+    """A textured ball in textured lung, with what two readers drew; RAS 0 is its middle, as in the crops."""
+    centre = np.array([-37.3, 61.8, -204.6])
+    hu = ball((centre, 6.0))
+    volume = paint(lambda p: hu(p) + 60 * np.sin(p * (0.9, 0.8, 0.7)).sum(-1), frames["flip+++"], 36.0)
+    reader = paint(lambda p: 255.0 * (hu(p) > -400), frames["flip+++"], 36.0)
+    back = np.eye(4)
+    back[:3, 3] = -centre
+    volume, reader = (replace(one, ijk_to_ras=back @ one.ijk_to_ras) for one in (volume, reader))
+    read = Nodule(replace(volume, array=volume.array.astype(np.int16)), (reader, reader))
+    stack = cut(read.volume, np.zeros(3), FIELD, outline=read.share())
+    extent = measure(stack, stack.outline)
+    assert extent is not None
+    return read, extent
+
+
+@pytest.fixture(scope="module")
+def whole(nodule: tuple[Nodule, Extent]) -> SliceStack:
+    return faithfulness.stack_at(*nodule, FIELD)
+
+
+@pytest.fixture(scope="module")
+def measured(
+    nodule: tuple[Nodule, Extent], tiny: ModelConfig, trained: Callable[..., NoduleViT]
+) -> dict[str, dict[str, Array]]:
+    graders = [trained(replace(tiny, layout=FIELD), seed) for seed in (1, 2)]
+    return {f"n{i}": faithfulness.measure(f"n{i}", *nodule, graders[i % 2], graders[1 - i % 2]) for i in range(2)}
+
+
+def test_a_map_of_the_reason_beats_the_ball_and_a_map_beside_it_does_not(whole: SliceStack) -> None:
+    place = int(np.argmax(whole.outline.sum((1, 2))))
+    grader = OneReason(place, *RIGHT)
+    true, false = (np.zeros(whole.pixels.shape, np.float32) for _ in range(2))
+    true[place, RIGHT[0], RIGHT[1]] = 1
+    false[place, RIGHT[0], :4] = 1
+    maps = np.stack([true, false, heatmap_scores.gaussian(whole, 12.0)])[:, whole.valid]
+    curves = heatmap_scores.block_curves(grader, whole, heatmap_scores.blocks_of(maps)).mean(2)
+    assert curves.shape == (3, 2, 9)
+    deletion, insertion = curves[:, 0], curves[:, 1]
+    assert (deletion[0] > deletion[2]).all() and (deletion[2] >= deletion[1]).all()
+    assert (insertion[0] < insertion[2]).all() and (insertion[2] <= insertion[1]).all()
+    assert (deletion[1] == 0).all()
+
+
+def test_the_slice_that_is_the_reason_goes_first(whole: SliceStack) -> None:
+    at = int(np.argmax(whole.outline[whole.valid].sum((1, 2))))
+    grader = OneReason(int(np.flatnonzero(whole.valid)[at]), *RIGHT)
+    rankings = np.stack([np.arange(whole.valid.sum()) == at, np.arange(whole.valid.sum()) != at]).astype(float)
+    curves = heatmap_scores.slice_curves(grader, whole, rankings)
+    assert (curves[0, 0] > 0).all() and (curves[0, 1] == 0).all()
+    assert (curves[1, 0] == 0).all() and (curves[1, 1] > 0).all()
+
+
+def test_the_point_is_put_beside_the_nodule_and_the_nodule_stays_in_the_field(
+    nodule: tuple[Nodule, Extent], whole: SliceStack
+) -> None:
+    drawn = (whole.outline > 0.49).sum()
+    for seed in range(5):
+        shift = heatmap_scores.beside(whole, np.random.default_rng(seed))
+        assert shift is not None
+        assert 8 <= np.linalg.norm(shift) <= 15 and shift[2] == 0
+        moved = faithfulness.stack_at(*nodule, FIELD, shift)
+        assert not (moved.outline[moved.valid][:, 15:17, 15:17] > 0.49).any()
+        assert (moved.outline > 0.49).sum() == pytest.approx(drawn, rel=0.1)
+        # A map of the nodule points at it, and a ball around the point does not.
+        hits = heatmap_scores.placed(moved, np.stack([moved.outline, heatmap_scores.gaussian(moved, 6.0)]))
+        assert hits[0].tolist() == [1, pytest.approx(1, abs=0.2)]
+        assert hits[1, 0] == 0 and hits[1, 1] < 0.2
+
+
+def test_a_nodule_that_fills_the_field_plays_no_pointing_game(whole: SliceStack) -> None:
+    full = replace(whole, outline=np.ones_like(whole.outline))
+    assert heatmap_scores.beside(full, np.random.default_rng(0)) is None
+
+
+def test_shuffling_goes_from_the_heads_down_and_leaves_the_grader_alone(
+    tiny: ModelConfig, trained: Callable[..., NoduleViT]
+) -> None:
+    grader = trained(tiny)
+    before = {name: value.clone() for name, value in grader.state_dict().items()}
+    touched = set()
+    for part, again in heatmap_scores.shuffled(grader, seed=1):
+        changed = {name for name, value in again.state_dict().items() if not torch.equal(value, before[name])}
+        assert changed > touched
+        assert all(name.startswith(part) for name in changed - touched)
+        assert all(
+            torch.equal(again.state_dict()[n].flatten().sort()[0], before[n].flatten().sort()[0]) for n in changed
+        )
+        touched = changed
+    assert all(torch.equal(value, before[name]) for name, value in grader.state_dict().items())
+
+
+def test_the_same_maps_are_alike_and_moved_ones_are_found_again(
+    nodule: tuple[Nodule, Extent], whole: SliceStack
+) -> None:
+    maps = np.tile(whole.outline, (9, 1, 1, 1))
+    assert np.allclose(heatmap_scores.similarity(maps, maps), 1)
+    assert heatmap_scores.similarity(maps, maps[..., ::-1] * 0).max() < 0.9
+    again = faithfulness.stack_at(*nodule, FIELD, (1.0, -1.0, 0.0))
+    on_again = np.tile(again.pixels, (9, 1, 1, 1))
+    of_pixels = heatmap_scores.rank_correlation(whole, np.tile(whole.pixels, (9, 1, 1, 1)), again, on_again)
+    assert of_pixels.min() > 0.95
+    elsewhere = np.roll(on_again, 9, axis=3)
+    assert heatmap_scores.rank_correlation(whole, np.tile(whole.pixels, (9, 1, 1, 1)), again, elsewhere).max() < 0.8
+
+
+def test_the_rim_is_the_rim(whole: SliceStack) -> None:
+    ring = np.zeros(whole.pixels.shape, np.float32)
+    ring[whole.valid] = np.abs(np.gradient((whole.outline[whole.valid] > 0.49).astype(np.float32), axis=2))
+    corner = np.zeros_like(ring)
+    corner[whole.valid, :3, :3] = 1
+    shares = heatmap_scores.rim_share(whole, np.stack([ring, corner, *[ring] * 7]))
+    assert shares[0] == pytest.approx(1) and shares[1] == 0
+
+
+def test_a_small_run_tells_all_tables_and_a_verdict(measured: dict[str, dict[str, Array]], tmp_path: Path) -> None:
+    text = heatmap_tables.report(measured, faithfulness.DEFAULT, {"gradient": 9.0})
+    assert text.startswith("2 nodules out of fold")
+    assert all(name in text for name in (*GRADE_NAMES, *faithfulness.PIXEL_METHODS, *faithfulness.SLICE_METHODS))
+    assert " nan " not in text
+    told = heatmap_tables.verdict(measured, faithfulness.DEFAULT, "tiny", "a test")
+    # Two nodules cannot reach p < .01.
+    assert [one["beats_gaussian"] for one in told["grades"].values()] == [False] * 9
+    for kind, methods in (("blocks", ["secants"]), ("slices", ["alone"])):
+        heatmap_tables.plot_curves(tmp_path / f"{kind}.png", measured, kind, methods)
+        assert (tmp_path / f"{kind}.png").stat().st_size > 10_000
+    heatmap_tables.plot_heads(tmp_path / "heads.png", measured)
+
+
+def test_a_map_that_always_wins_beats_the_ball(measured: dict[str, dict[str, Array]]) -> None:
+    rigged = {}
+    for i in range(12):
+        one = dict(measured["n0"])
+        ball = one["blocks/centred Gaussian"] = one["blocks/centred Gaussian"].astype(np.float64)
+        one["blocks/secants"] = ball + np.array([0.1 + i / 100, -0.1 - i / 100])[:, None]
+        one["blocks/secants"][3, 1] = ball[3, 1]
+        rigged[str(i)] = one
+    told = heatmap_tables.verdict(rigged, "secants", "tiny", "a test")["grades"]
+    assert [one["beats_gaussian"] for one in told.values()] == [g != 3 for g in range(9)]
+
+
+def test_heads_that_serve_a_grade_each_are_told_from_heads_that_do_not(measured: dict[str, dict[str, Array]]) -> None:
+    own = np.full((9, 4, 4), 0.1)
+    for g in range(9):
+        own[g, 0, g % 4] = 1.0
+    heads = heatmap_tables.heads_table({str(i): {"heads": own} for i in range(20)})
+    assert heads.loc[1, "spread"] > 2 * heads.loc[1, "shuffled"] and heads.loc[1, "p"] < 0.01
+    assert heads.loc[2, "spread"] == pytest.approx(0) and heads.loc[2, "p"] > 0.9
+
+
+def test_the_shipped_verdict_is_told_in_words() -> None:
+    for name in GRADE_NAMES:
+        found = verdicts.verdict("lidc-native@0123456789ab", name)
+        assert found is not None and found.nodules > 0
+        words = verdicts.told("lidc-native@0123456789ab", name)
+        assert ("no more than a ball" in words) == (not found.beats_gaussian)
+        assert name in words
+    assert verdicts.verdict("other@0123456789ab", "margin") is None
+    assert "never measured" in verdicts.told("other@0123456789ab", "margin")
+    assert verdicts.trusted("other@0123456789ab", "margin")
