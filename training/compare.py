@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -18,12 +19,11 @@ from NoduleRiskLib.volume import Array
 from .answers import ANSWERS
 from .crops import FOLDS, Stacks, load
 from .crossval import Study, locators, outlines, without_sample
-from .evaluate import auc_difference, best_threshold, grade_table, malignancy_table, markdown
+from .evaluate import BOOTSTRAPS, auc_difference, best_threshold, grade_table, malignancy_table, markdown
 from .outlines import TRIES, Located
 from .train import GraderRun, grade, history, train_grader
 from .two_stages import CLASSIFIERS, OTHERS, features
 
-BOOTSTRAPS = 1000
 NONE = "–"
 
 
@@ -151,11 +151,13 @@ def report(
     first = next(iter(runs))
     judges = {name: f"{name} malignancy" for name, run in runs.items() if "malignancy" in run.tasks}
     scores = malignancy_table(truth, judges).rename_axis("run")
-    errors = pd.DataFrame({name: grade_table(truth, f"{name} ").MAE for name in runs}).T
+    grades = list(GRADE_NAMES)
+    means = {name: truth[[f"{name} {grade}" for grade in grades]].set_axis(grades, axis=1) for name in runs}
+    errors = pd.DataFrame({name: (told - truth[grades]).abs().mean() for name, told in means.items()}).T
     unmeasured = [name for name, run in runs.items() if not ANSWERS[run.answers].in_grade_units]
-    errors.loc[unmeasured, [name for name in GRADE_NAMES if name != "diameter"]] = np.nan
-    errors.loc["constant guess"] = grade_table(truth, f"{first} ").constant
-    r = pd.DataFrame({name: grade_table(truth, f"{name} ").r for name in runs}).T
+    errors.loc[unmeasured, [name for name in grades if name != "diameter"]] = np.nan
+    errors.loc["constant guess"] = grade_table(truth, "").constant
+    r = pd.DataFrame({name: told.corrwith(truth[grades]) for name, told in means.items()}).T
     folds = ", ".join(str(fold) for fold in sorted(truth.fold.unique()))
     parts = [
         f"`{command}`\n",
@@ -190,7 +192,7 @@ def gaps(truth: pd.DataFrame, judges: dict[str, str], first: str, unmeasured: li
         return pd.DataFrame({"run": [name for name in judges if name != first]}).set_index("run").assign(AUC=np.nan)
     score = {name: asked[column].fillna(asked[column].min()).to_numpy() for name, column in judges.items()}
     right = {name: (called(asked, one, positive) == positive).astype(float) for name, one in score.items()}
-    areas = malignancy_table(truth, judges).AUC
+    area = {name: roc_auc_score(positive, one) for name, one in score.items()}
     patients = asked.patient_id.to_numpy()
     rows = {}
     for name in judges:
@@ -200,7 +202,7 @@ def gaps(truth: pd.DataFrame, judges: dict[str, str], first: str, unmeasured: li
         both = off.notna().to_numpy()
         low, high = auc_difference(patients, positive, score[name], score[first])
         rows[name] = {
-            "AUC": _gap(areas[name] - areas[first], low, high),
+            "AUC": _gap(area[name] - area[first], low, high),
             "accuracy": _gap(*mean_interval(patients, right[name] - right[first])),
             "MAE": NONE
             if {name, first} & {*unmeasured}

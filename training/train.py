@@ -139,7 +139,7 @@ def train_grader(
         {"params": list(model.parameters())},
         {"params": list(balance.parameters()), "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(learned, lr=run.learning_rate, weight_decay=run.weight_decay)
+    optimizer = torch.optim.AdamW(learned, lr=run.learning_rate, weight_decay=run.weight_decay, fused=True)
     average = ModelEmaV3(model, decay=0.99, use_warmup=True)
     kept = {"model": model, "average": average.module, "balance": balance, "optimizer": optimizer}
     state: dict[str, Any] = {

@@ -15,7 +15,7 @@ from torch import nn
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.model import Batch, paper_config
-from training import compare
+from training import compare, evaluate
 from training.answers import read_labels
 from training.balance import BALANCES, GradNorm, recall
 from training.batches import compose
@@ -121,7 +121,7 @@ def test_the_paper_s_own_transformer_is_among_the_runs() -> None:
 def test_a_comparison_scores_each_run_beside_the_first_and_is_not_trained_twice(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compare, "BOOTSTRAPS", 20)
+    monkeypatch.setattr(evaluate, "BOOTSTRAPS", 20)
     runs = {name: small(RUNS[name]) for name in (MULTITASK, "sides", "malignancy-alone", "without-malignancy")}
     text = compare.compare(study, runs, "readers", "the command")
     assert text.startswith("`the command`")
