@@ -90,18 +90,23 @@ def compare(study: Study, runs: Mapping[str, GraderRun], source: str, command: s
         How this was called, for the tables' head.
     """
     nodules = SOURCES[source](study)
-    told, logs = {}, {}
-    for name, run in runs.items():
-        layout = run.config.layout
-        schedule = f"{run.epochs}x{layout.pixels}x{run.batch}" + (f"-{study.limit}" if study.limit else "")
-        folder = study.out / f"compare-{source}" / schedule / name
-        parts = [out_of_fold(study, nodules, run, fold, folder) for fold in study.folds]
-        told[name] = pd.concat([table for table, _ in parts], ignore_index=True)
-        logs[name] = [log for _, log in parts]
+    # Fold by fold: whoever stops early can compare all runs on the folds that are done.
+    parts = {
+        (name, fold): out_of_fold(study, nodules, run, fold, place(study, source, run) / name)
+        for fold in study.folds
+        for name, run in runs.items()
+    }
     truth = pd.concat([nodules.reference[fold].table for fold in study.folds], ignore_index=True)
-    for name, table in told.items():
-        truth = truth.join(table.set_index("nodule_id").add_prefix(f"{name} "), on="nodule_id")
-    return report(truth, runs, logs, source, command)
+    for name in runs:
+        told = pd.concat([parts[name, fold][0] for fold in study.folds])
+        truth = truth.join(told.set_index("nodule_id").add_prefix(f"{name} "), on="nodule_id")
+    return report(truth, runs, {name: [parts[name, fold][1] for fold in study.folds] for name in runs}, source, command)
+
+
+def place(study: Study, source: str, run: GraderRun) -> Path:
+    """Where the runs of one schedule keep their states and estimates."""
+    schedule = f"{run.epochs}x{run.config.layout.pixels}x{run.batch}"
+    return study.out / f"compare-{source}" / (f"{schedule}-{study.limit}" if study.limit else schedule)
 
 
 def out_of_fold(
