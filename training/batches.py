@@ -41,6 +41,8 @@ def compose(
         outline = _outline(located, here, rng if turned else None)
         inside = outline > INSIDE
         holds = np.flatnonzero(inside.any((1, 2)))
+        # No more than the layout has places for: the middle ones, as ``mosaic.cut`` does.
+        holds = holds[max(0, (len(holds) - layout.slices) // 2) :][: layout.slices]
         if turned:
             holds = _thinned(holds, rng)
             zoom[n] = math.exp(rng.normal() * 0.08) if rng.random() < 0.5 else 1.0

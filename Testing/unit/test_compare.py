@@ -191,6 +191,25 @@ def test_what_cannot_run_is_named(stacks: Stacks, tmp_path: Path) -> None:
         train_grader(0, some, small(RUNS["equal"]), tmp_path, "cpu", QUIET)
 
 
+def test_the_loss_of_every_grade_is_logged(stacks: Stacks, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = small(RUNS[MULTITASK])
+    train_grader(0, [compare.at_readers_outlines(stacks, np.arange(8))], run, tmp_path, "cpu", QUIET)
+    log = accumulator.EventAccumulator(str(tmp_path / "tensorboard" / "0")).Reload()
+    losses = torch.load(tmp_path / "grader-0.pt", weights_only=True)["losses"]
+    for name, column in zip(run.tasks, np.transpose(losses), strict=True):
+        assert [one.value for one in log.Scalars(f"loss/{name}")] == pytest.approx(column)
+
+
+def test_a_nodule_deeper_than_the_layout_keeps_its_middle(stacks: Stacks) -> None:
+    part = compare.at_readers_outlines(stacks, np.array([19]))
+    layout = replace(WIDE, slices=3)
+    whole, _ = compose([part], [(0, 0)], np.random.default_rng(0), False, WIDE)
+    middle, _ = compose([part], [(0, 0)], np.random.default_rng(0), False, layout)
+    assert whole.valid.sum() > 3 and middle.valid.sum() == 3
+    assert middle.offset_mm.abs().max() < whole.offset_mm.abs().max()
+
+
 def test_gradients_are_balanced_where_tasks_learn_equally_fast() -> None:
     """Two tasks that pull at the shared layer in different directions, one of them 99 times as hard."""
     shared = nn.Parameter(torch.ones(2))
