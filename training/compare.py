@@ -156,6 +156,9 @@ def report(
     first = next(iter(runs))
     judges = {name: f"{name} malignancy" for name, run in runs.items() if "malignancy" in run.tasks}
     scores = malignancy_table(truth, judges).rename_axis("run")
+    if truth.fold.nunique() < 2:
+        # A threshold is chosen on the other folds.
+        scores = scores.drop(columns=["accuracy", "sensitivity", "specificity"], errors="ignore")
     grades = list(GRADE_NAMES)
     means = {name: truth[[f"{name} {grade}" for grade in grades]].set_axis(grades, axis=1) for name in runs}
     errors = pd.DataFrame({name: (told - truth[grades]).abs().mean() for name, told in means.items()}).T
@@ -166,7 +169,7 @@ def report(
     folds = ", ".join(str(fold) for fold in sorted(truth.fold.unique()))
     parts = [
         f"`{command}`\n",
-        f"Out of fold, {len(truth)} nodules of folds {folds}, at {SOURCE_WORDS[source]}. Each run changes one thing of "
+        f"Out of fold, {len(truth)} nodules of fold {folds}, at {SOURCE_WORDS[source]}. Each run changes one thing of "
         "the first.\n",
         "### Malignancy as a question: readers' mean below 2.75 against above 3.25\n",
         _table(scores),
@@ -208,7 +211,9 @@ def gaps(truth: pd.DataFrame, judges: dict[str, str], first: str, unmeasured: li
         low, high = auc_difference(patients, positive, score[name], score[first])
         rows[name] = {
             "AUC": _gap(area[name] - area[first], low, high),
-            "accuracy": _gap(*mean_interval(patients, right[name] - right[first])),
+            "accuracy": _gap(*mean_interval(patients, right[name] - right[first]))
+            if asked.fold.nunique() > 1
+            else NONE,
             "MAE": NONE
             if {name, first} & {*unmeasured}
             else _gap(*mean_interval(truth.patient_id.to_numpy()[both], off.to_numpy()[both])),
@@ -221,7 +226,7 @@ def called(asked: pd.DataFrame, score: Array, positive: Array) -> Array:
     answer = np.zeros(len(asked), bool)
     for fold in asked.fold.unique():
         here = (asked.fold == fold).to_numpy()
-        if not here.all():
+        if (~here).any():
             answer[here] = score[here] > best_threshold(score[~here], positive[~here])
     return answer
 
@@ -285,7 +290,7 @@ def schedules(runs: Mapping[str, GraderRun], logs: Mapping[str, list[dict[str, f
             "epochs": str(run.epochs),
             "batch": str(run.batch),
             "seed": str(run.seed),
-            "parameters, thousands": cost.parameters / 1000,
+            "parameters, thousands": round(cost.parameters / 1000),
             "minutes a fold": cost.minutes,
             "nodules a second": cost.nodules_per_second,
         }

@@ -138,6 +138,15 @@ def test_a_comparison_scores_each_run_beside_the_first_and_is_not_trained_twice(
     assert compare.compare(study, runs, "readers", "the command") == text
 
 
+def test_one_fold_has_no_threshold_from_others_and_so_no_accuracy(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "BOOTSTRAPS", 20)
+    runs = {name: small(RUNS[name]) for name in ("malignancy-alone", "texture-alone")}
+    assert "sensitivity" not in compare.compare(replace(study, folds=(0,)), runs, "readers", "the command")
+    assert "sensitivity" in compare.compare(study, runs, "readers", "the command")
+
+
 def test_no_patient_of_the_scored_fold_trains_its_grader(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[str]] = []
 

@@ -95,7 +95,7 @@ def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> crossval.Stud
         data=data,
         out=tmp_path_factory.mktemp("out"),
         locator=LocatorRun(epochs=8, batch=32, cube_slices=4),
-        grader=GraderRun(config=config, cycles=(1, 1), batch=8),
+        grader=GraderRun(config=config, cycles=(1, 1), batch=2),
         folds=(0, 1),
         console=Console(quiet=True),
     )
