@@ -236,6 +236,12 @@ class NoduleViT(nn.Module):
         The first nine are standardised grades (diameter: log2 mm), then calcification's presence (logit) and
         its patterns (logits).
         """
+        summary = self.summary(tokens, batch)
+        heads = [self.heads[grade.name](summary) for grade in GRADES]
+        return torch.cat([head[:, :1] for head in heads] + [head[:, 1:] for head in heads], 1)
+
+    def summary(self, tokens: Tensor, batch: Batch) -> Tensor:
+        """What all heads read: the class token after the blocks, (B, dim), from slice tokens (B, S, dim)."""
         filled = batch.valid.any(0)
         tokens, valid = tokens[:, filled], batch.valid[:, filled]
         start = self.vit.cls_token.expand(len(tokens), -1, -1)
@@ -245,9 +251,8 @@ class NoduleViT(nn.Module):
         seen = torch.cat([valid.new_ones(len(tokens), 1), valid], 1)
         for block in self.vit.blocks:
             x = block(x, attn_mask=seen[:, None, None, :])
-        summary = self.vit.norm(x)[:, 0]
-        heads = [self.heads[grade.name](summary) for grade in GRADES]
-        return torch.cat([head[:, :1] for head in heads] + [head[:, 1:] for head in heads], 1)
+        summary: Tensor = self.vit.norm(x)[:, 0]
+        return summary
 
     def read(self, raw: Tensor) -> Prediction:
         """Standardised head outputs (B, 15) in grade units."""

@@ -19,12 +19,15 @@ from NoduleRiskLib.package import SHIPPED, load
 
 from . import crossval, faithfulness, heatmap_tables, lidc
 from . import study as labels
+from .compare import SOURCES
+from .compare import compare as compared
 from .crops import FOLDS, SAMPLE_PATIENT, nodule_table
 from .drawings import draw
 from .evaluate import markdown, outline_table
 from .export import export, tables
 from .locators import LocatorRun
 from .robustness import false_finds, moves
+from .runs import named
 from .train import GraderRun
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -105,6 +108,29 @@ def everything(
     _write(out / "tables.md", tables(crops, cubes), study.console)
     made = export(package, version, list(trained.values()), [crossval.shipped_locator(study)], crops, cubes)
     study.console.print(f"{made.model_id} written to {made.path}")
+
+
+@app.command()
+def compare(
+    data: Data,
+    out: Out = OUT,
+    runs: Annotated[str, typer.Option(help="Names of training/runs.py with commas between, or all.")] = "all",
+    source: Annotated[str, typer.Option(help=f"Whose outlines: {' or '.join(SOURCES)}.")] = "readers",
+    folds: Folds = ALL_FOLDS,
+    epochs: Annotated[int, typer.Option(help="Of every run.")] = 10,
+    batch: Annotated[int, typer.Option(help="Nodules a step.")] = 16,
+    pixels: Annotated[int, typer.Option(help="Rows and columns of a slice, as large in mm as the package's.")] = 32,
+    device: Device = None,
+    limit: Limit = None,
+) -> None:
+    """Train named runs on the same folds and schedule, and score them beside the first; goes on where it was killed."""
+    if source not in SOURCES:
+        raise NoduleRiskError(f"There are no outlines of {source!r}: choose {' or '.join(SOURCES)}.")
+    study = _study(data, out, device, None, None, limit, folds)
+    given = f"--runs {runs} --source {source} --folds {folds} --epochs {epochs} --batch {batch} --pixels {pixels}"
+    command = f"python -m training compare {given}" + (f" --limit {limit}" if limit else "")
+    text = compared(study, named(runs, epochs, pixels, batch), source, command)
+    _write(out / f"compare-{source}.md", text, study.console)
 
 
 @app.command()

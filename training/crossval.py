@@ -109,7 +109,7 @@ def joined(located: dict[int, Located]) -> pd.DataFrame:
 
 def graders(study: Study, located: dict[int, Located]) -> dict[int, NoduleViT]:
     """One grader a fold, trained on the others' nodules, the sample's patient left out of all of them."""
-    kept = {fold: _without_sample(part) for fold, part in located.items()}
+    kept = {fold: without_sample(part) for fold, part in located.items()}
     return {
         fold: train_grader(
             fold,
@@ -170,7 +170,7 @@ def grade_stacks(grader: NoduleViT, stacks: list[SliceStack | None], batch: int 
     return values
 
 
-def _without_sample(located: Located) -> Located:
+def without_sample(located: Located) -> Located:
     """Without the sample's patient: its nodules' slices stay in the arrays, no row points to them."""
     keep = np.flatnonzero((located.table.patient_id != SAMPLE_PATIENT).to_numpy())
     if len(keep) == len(located.table):

@@ -1,12 +1,14 @@
-"""One training run of a grader: batches of turned, shifted, thinned nodules, the paper's loss, the best epoch kept."""
+"""One training run of a grader: batches of turned, shifted, thinned nodules, a balanced loss, the best epoch kept."""
 
 from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,14 +17,17 @@ from rich.console import Console
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from NoduleRiskLib.extent import INSIDE
-from NoduleRiskLib.grades import CALCIFICATION_PATTERNS, GRADES
+from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.model import Batch, ModelConfig, NoduleViT
 from NoduleRiskLib.volume import Array
 
-from .balance import dynamic_weight_average
-from .crops import WIDE, targets
-from .outlines import TRIES, Located
+from .answers import GRADE, TASKS, Labels, fit_heads, losses, read, read_labels
+from .balance import BALANCES, recall
+from .batches import compose
+from .outlines import Located
+from .peers import TRUNKS
+from .precision import half_where_fast
 
 
 @dataclass(frozen=True)
@@ -32,25 +37,37 @@ class GraderRun:
     Attributes
     ----------
     config : ModelConfig
+    trunk : str
+        Key of ``peers.TRUNKS``: what makes one summary of a nodule's slices.
+    answers : str
+        Key of ``answers.ANSWERS``: what the heads are asked.
+    tasks : tuple of str
+        Whose losses count, of ``answers.TASKS``: one of them is single-task learning.
+    balance : str
+        Key of ``balance.BALANCES``.
+    weak_share : float
+        Share of the nodules of an epoch that are drawn from those of one or two readers.
     cycles : tuple of int
         Epochs of each cycle: the learning rate falls along a cosine and starts anew (Loshchilov and Hutter 2017,
         "SGDR", arXiv 1608.03983).
     batch, learning_rate, weight_decay, seed
         As usual; a batch counts nodules.
-    temperature : float
-        Of the dynamic weight average.
     inner_share : float
         Share of the training patients that choose the epoch instead of training.
     calcification_weight : float
-        Of the losses of presence and pattern beside the nine grades' own.
+        Of the losses of presence and pattern beside the grades' own.
     """
 
     config: ModelConfig = field(default_factory=ModelConfig)
+    trunk: str = "transformer"
+    answers: str = "values"
+    tasks: tuple[str, ...] = GRADE_NAMES
+    balance: str = "dwa"
+    weak_share: float = 0.0
     cycles: tuple[int, ...] = (40, 30)
     batch: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
-    temperature: float = 2.0
     inner_share: float = 0.1
     calcification_weight: float = 0.25
     seed: int = 0
@@ -61,229 +78,182 @@ class GraderRun:
         return sum(self.cycles)
 
 
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """What N nodules' readers gave: grades (N, 9, diameter as log2 mm), calcified (N), patterns (N, 5)."""
-
-    grades: Tensor
-    calcified: Tensor
-    patterns: Tensor
-
-    def __getitem__(self, rows: Array) -> Labels:
-        return Labels(self.grades[rows], self.calcified[rows], self.patterns[rows])
-
-
-def read_labels(table: pd.DataFrame) -> Labels:
-    """The labels of a table's nodules, float32."""
-    patterns = table[[f"pattern_{code + 1}" for code in range(len(CALCIFICATION_PATTERNS))]].to_numpy(np.float32)
-    return Labels(
-        torch.as_tensor(targets(table), dtype=torch.float32),
-        torch.as_tensor(table.calcified.to_numpy(np.float32)),
-        torch.as_tensor(patterns),
-    )
+def build(run: GraderRun) -> NoduleViT:
+    """The run's untrained network."""
+    model = TRUNKS[run.trunk](run.config)
+    fit_heads(model, run.answers, run.tasks)
+    model.vit.to(memory_format=torch.channels_last)
+    return model
 
 
 def train_grader(
-    fold: int, training: Sequence[Located], run: GraderRun, folder: Path, device: str, console: Console
+    fold: int,
+    training: Sequence[Located],
+    run: GraderRun,
+    folder: Path,
+    device: str,
+    console: Console,
+    weak: Sequence[Located] = (),
 ) -> NoduleViT:
     """Train on the other folds' nodules; resumes from ``folder`` after a kill, losing no more than an epoch.
 
     Parameters
     ----------
     fold : int
-        Names the run; its nodules must not be in ``training``.
+        Names the run; its patients must be neither in ``training`` nor in ``weak``.
     training : sequence of Located
+    weak : sequence of Located
+        Nodules of one or two readers, for runs with a ``weak_share``.
+
+    Raises
+    ------
+    NoduleRiskError
+        If there is nothing to train on, or ``folder`` holds the state of another run.
     """
     state_file = folder / f"grader-{fold}.pt"
-    nodules = [(part, index) for part, located in enumerate(training) for index in range(len(located.table))]
-    table = pd.concat([located.table for located in training], ignore_index=True)
+    parts = [*training, *weak]
+    nodules = [(part, index) for part, located in enumerate(parts) for index in range(len(located.table))]
+    table = pd.concat([located.table for located in parts], ignore_index=True) if parts else pd.DataFrame()
+    reference = np.arange(len(table)) < sum(len(located.table) for located in training)
+    inner = _inner_patients(table[reference], run, fold) if reference.any() else reference
+    held, trained = np.flatnonzero(inner), np.flatnonzero(~inner)
+    if len(trained) < run.batch:
+        raise NoduleRiskError(
+            f"Fold {fold} leaves {len(trained)} nodules to train on, fewer than a batch of {run.batch}: give more "
+            "folds or nodules."
+        )
+    # Whoever helps to choose the epoch teaches nothing, weak nodules included.
+    weak_rows = np.flatnonzero(~reference & ~table.patient_id.isin(table.patient_id[held]).to_numpy())
+    if run.weak_share and not len(weak_rows):
+        raise NoduleRiskError("This run trains on nodules of one or two readers, and there are none: see the data set.")
     labels = read_labels(table)
-    inner = _inner_patients(table, run, fold)
+    # Grades that are the same for all have no spread to divide by.
+    mean, std = labels.grades[trained].mean(0), labels.grades[trained].std(0).clamp(min=1e-3)
+    labels = labels.standardised(mean, std)
     torch.manual_seed(run.seed * 100 + fold)
-    model = NoduleViT(run.config).to(device).to(memory_format=torch.channels_last)
-    model.target_mean.copy_(labels.grades[~inner].mean(0))
-    model.target_std.copy_(labels.grades[~inner].std(0))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=run.learning_rate, weight_decay=run.weight_decay)
+    model = build(run).to(device)
+    model.target_mean.copy_(mean[: len(GRADES)])
+    model.target_std.copy_(std[: len(GRADES)])
+    balance = BALANCES[run.balance](len(run.tasks), model.vit.norm.weight).to(device)
+    learned: list[dict[str, Any]] = [
+        {"params": list(model.parameters())},
+        {"params": list(balance.parameters()), "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(learned, lr=run.learning_rate, weight_decay=run.weight_decay, fused=True)
     average = ModelEmaV3(model, decay=0.99, use_warmup=True)
-    losses: list[Array] = []
-    best: tuple[float, dict[str, Tensor]] = (math.inf, {})
-    start = 0
+    kept = {"model": model, "average": average.module, "balance": balance, "optimizer": optimizer}
+    state: dict[str, Any] = {
+        "run": repr(run),
+        "epoch": 0,
+        "losses": [],
+        "seconds": [],
+        "rates": [],
+        "best": [math.inf, {}],
+    }
     if state_file.is_file():
-        state = torch.load(state_file, weights_only=True)
-        model.load_state_dict(state["model"])
-        average.module.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        losses = [np.array(one) for one in state["losses"]]
-        best, start = (state["best"][0], state["best"][1]), state["epoch"]
-    held = [nodules[i] for i in np.flatnonzero(inner)]
-    trained = np.flatnonzero(~inner)
-    for epoch in range(start, run.epochs):
+        state = torch.load(state_file, weights_only=True, map_location=device)
+        if state["run"] != repr(run):
+            raise NoduleRiskError(f"{state_file} is of a run with other settings: remove it or choose another --out.")
+        for name, one in kept.items():
+            one.load_state_dict(state[name])
+    log = _tensorboard(folder, fold)
+    for epoch in range(state["epoch"], run.epochs):
+        began = time.monotonic()
+        # Dropout, too, goes on as it would have.
+        torch.manual_seed((run.seed * 100 + fold) * 1000 + epoch)
         rng = np.random.default_rng([run.seed, fold, epoch])
-        weights = torch.as_tensor(dynamic_weight_average(losses, run.temperature), dtype=torch.float32, device=device)
+        recall(balance, state["losses"])
         order = rng.permutation(trained)
+        if run.weak_share:
+            swapped = rng.random(len(order)) < run.weak_share
+            order[swapped] = rng.choice(weak_rows, swapped.sum())
         steps = len(order) // run.batch
-        summed = np.zeros(len(GRADES))
+        summed = np.zeros(len(run.tasks))
         model.train()
         for step in range(steps):
             _schedule(optimizer, run, epoch + step / steps)
             rows = order[step * run.batch : (step + 1) * run.batch]
-            batch, zoom = compose(training, [nodules[i] for i in rows], rng, True, run.config.layout.pixels)
-            wanted = labels[rows]
-            wanted.grades[:, [g.logarithmic for g in GRADES]] += torch.as_tensor(np.log2(zoom))[:, None].float()
-            tasks, calcification = losses_of(model, batch.to(device), wanted, device)
-            loss = (weights * tasks).sum() + run.calcification_weight * calcification
+            batch, zoom = compose(parts, [nodules[i] for i in rows], rng, True, run.config.layout)
+            wanted = _zoomed(labels[rows], zoom, std)
+            tasks, calcification = losses_of(model, batch.to(device), wanted.to(device), run)
+            loss = balance(tasks) + run.calcification_weight * calcification
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimizer.step()
             average.update(model)
             summed += tasks.detach().cpu().numpy()
-        losses.append(summed / max(steps, 1))
+        rate = steps * run.batch / (time.monotonic() - began)
+        state["losses"].append((summed / steps).tolist())
         held_loss = math.inf
-        if epoch >= run.cycles[0] // 2:
-            held_loss = _held_out(average.module, training, held, labels[np.flatnonzero(inner)], run, device)
-            if held_loss < best[0]:
-                best = (held_loss, {name: value.clone() for name, value in average.module.state_dict().items()})
+        if epoch >= run.cycles[0] // 2 and len(held):
+            held_loss = _held_out(average.module, parts, [nodules[i] for i in held], labels[held], run, device)
+            if held_loss < state["best"][0]:
+                state["best"] = [held_loss, {n: value.clone() for n, value in average.module.state_dict().items()}]
+        state["epoch"] = epoch + 1
+        state["seconds"].append(time.monotonic() - began)
+        state["rates"].append(rate)
         console.print(
-            f"grader, fold {fold}, epoch {epoch + 1}/{run.epochs}: loss {losses[-1].mean():.4f}, inner {held_loss:.4f}"
+            f"grader, fold {fold}, epoch {epoch + 1}/{run.epochs}: loss {np.mean(state['losses'][-1]):.4f}, "
+            f"inner {held_loss:.4f}, {rate:.0f} nodules/s"
         )
-        state = {
-            "model": model.state_dict(),
-            "average": average.module.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "losses": [one.tolist() for one in losses],
-            "best": list(best),
-            "epoch": epoch + 1,
-        }
+        if log:
+            for name, loss in zip(run.tasks, state["losses"][-1], strict=True):
+                log.add_scalar(f"loss/{name}", loss, epoch + 1)
+            log.flush()
         folder.mkdir(parents=True, exist_ok=True)
-        torch.save(state, state_file.with_suffix(".part"))
+        torch.save(state | {name: one.state_dict() for name, one in kept.items()}, state_file.with_suffix(".part"))
         os.replace(state_file.with_suffix(".part"), state_file)
-    model.load_state_dict(best[1] or average.module.state_dict())
+    model.load_state_dict(state["best"][1] or average.module.state_dict())
     return model.eval()
 
 
-def losses_of(model: NoduleViT, batch: Batch, wanted: Labels, device: str) -> tuple[Tensor, Tensor]:
-    """Half mean squared error of each standardised grade, shape (9,), and calcification's own loss.
-
-    The latter: cross-entropy of the share of readers who saw calcification, and of their patterns.
-    """
-    nine = len(GRADES)
-    with torch.autocast(batch.pixels.device.type, torch.bfloat16):
-        raw = model.raw(model.tokens(batch), batch).float()
-    standardised = (wanted.grades.to(device) - model.target_mean) / model.target_std
-    tasks = 0.5 * (raw[:, :nine] - standardised).square().mean(0)
-    calcified, patterns = wanted.calcified.to(device), wanted.patterns.to(device)
-    presence = nn.functional.binary_cross_entropy_with_logits(raw[:, nine], calcified)
-    pattern = -(patterns * raw[:, nine + 1 :].log_softmax(-1)).sum(-1)
-    return tasks, presence + (pattern * calcified).mean()
+def history(folder: Path, fold: int) -> dict[str, float]:
+    """What a finished run cost: minutes, and nodules a second while it trained (median epoch)."""
+    state = torch.load(folder / f"grader-{fold}.pt", weights_only=True, map_location="cpu")
+    return {"minutes": sum(state["seconds"]) / 60, "nodules_per_second": float(np.median(state["rates"]))}
 
 
-def compose(
-    training: Sequence[Located], nodules: Sequence[tuple[int, int]], rng: np.random.Generator, turned: bool, size: int
-) -> tuple[Batch, Array]:
-    """A batch of nodules, given as (which of ``training``, which row), and each one's zoom (shape (B,)).
-
-    ``size`` is the rows and columns of a slice.
-
-    With ``turned``: each with an outline of its own choosing (readers' share, one reader, one of the locator's),
-    turned, mirrored, shifted, zoomed, thinned, its end slices dropped now and then, noisy. Without: the
-    locator's first outline, as in use.
-    """
-    stacks, zooms = [], np.ones(len(nodules))
-    for n, (part, index) in enumerate(nodules):
-        located = training[part]
-        here = slice(int(located.first[index]), int(located.first[index + 1]))
-        pixels, offset = located.pixels[here].astype(np.float32), located.offset_mm[here].astype(np.float64)
-        outline = _outline(located, here, rng if turned else None)
-        holds = np.flatnonzero((outline > INSIDE).any((1, 2)))
-        if turned:
-            holds = _thinned(holds, rng)
-            zooms[n] = math.exp(rng.normal() * 0.08) if rng.random() < 0.5 else 1.0
-        z, rows, columns = np.nonzero(outline > INSIDE)
-        middle = np.array([columns.mean(), rows.mean()]) - (WIDE.pixels - 1) / 2
-        place = _affine(middle, zooms[n], rng if turned else None)
-        window = _windows(np.stack([pixels[holds], outline[holds]], 1), place, size)
-        offset = offset[holds] - offset[z].mean()
-        if turned:
-            window[:, 0] += float(rng.normal() * 15)
-            if rng.random() < 0.3:
-                window[:, 0] += torch.as_tensor(rng.normal(size=window[:, 0].shape) * rng.uniform(5, 40)).float()
-            if rng.random() < 0.2 and len(holds) > 2:
-                # As a reformatted scan does: each slice a mix of itself and the next one.
-                share = rng.uniform(0.2, 0.5)
-                window[:-1] = (1 - share) * window[:-1] + share * window[1:]
-            offset = offset * zooms[n] * (1 if rng.random() < 0.5 else -1)
-        stacks.append((window, offset))
-    depth = max(len(offset) for _, offset in stacks)
-    empty = torch.zeros(len(stacks), depth, size, size)
-    batch = Batch(
-        empty,
-        empty.clone(),
-        torch.zeros(len(stacks), depth),
-        torch.zeros(len(stacks), depth, dtype=torch.int64),
-        torch.zeros(len(stacks), depth, dtype=torch.bool),
-    )
-    for n, (window, offset) in enumerate(stacks):
-        count = len(offset)
-        batch.pixels[n, :count], batch.outline[n, :count] = window[:, 0], window[:, 1]
-        batch.offset_mm[n, :count], batch.valid[n, :count] = torch.as_tensor(offset).float(), True
-    return batch, zooms
+def said_by(model: NoduleViT, batch: Batch, tasks: Sequence[str]) -> dict[str, Tensor]:
+    """Each task's head's own numbers, (B, k) float32."""
+    with half_where_fast(batch.pixels.device):
+        summary = model.summary(model.tokens(batch), batch)
+        return {name: model.heads[name](summary).float() for name in tasks}
 
 
-def _outline(located: Located, here: slice, rng: np.random.Generator | None) -> Array:
-    """One outline (float32, 0 to 1, shape (n, 96, 96)) that holds at least one pixel."""
-    share = located.share[here].astype(np.float32) / 255
-    drawn = np.flatnonzero(share.any((0, 2, 3)))
-    mean = share[:, drawn].mean(1)
-    found = located.located[here].astype(np.float32) / 255
-    kind = 0.0 if rng is None else rng.random()
-    if rng is None:
-        chosen = found[:, 0]
-    elif kind < 0.45:
-        chosen = found[:, int(rng.integers(TRIES))]
-    elif kind < 0.6:
-        chosen = share[:, int(rng.choice(drawn))]
-    elif kind < 0.8:
-        # As sure of more or of less than the readers were.
-        chosen = np.clip(mean + rng.uniform(-0.35, 0.35) * (mean > 0), 0, 1)
-    else:
-        chosen = mean
-    for outline in (chosen, mean, share.max(1)):
-        if (outline > INSIDE).any():
-            return outline
-    return np.asarray(mean / mean.max())
+def losses_of(model: NoduleViT, batch: Batch, labels: Labels, run: GraderRun) -> tuple[Tensor, Tensor]:
+    """The loss of each of the run's tasks, shape (tasks,), and calcification's own; labels standardised."""
+    return losses(said_by(model, batch, run.tasks), labels, run.answers, run.tasks)
 
 
-def _thinned(holds: Array, rng: np.random.Generator) -> Array:
-    if len(holds) >= 4 and rng.random() < 0.25:
-        holds = holds[int(rng.integers(2)) :: 2]
-    if len(holds) >= 3 and rng.random() < 0.15:
-        holds = holds[1:]
-    if len(holds) >= 3 and rng.random() < 0.15:
-        holds = holds[:-1]
-    return holds
+@torch.no_grad()
+def grade(model: NoduleViT, located: Located, run: GraderRun, device: str) -> Array:
+    """Nine grades of each nodule at its located outline, (N, 9) in grade units; NaN where the run leaves one out."""
+    told = []
+    rows = [(0, index) for index in range(len(located.table))]
+    for begin in range(0, len(rows), run.batch):
+        batch, _ = compose(
+            [located], rows[begin : begin + run.batch], np.random.default_rng(0), False, run.config.layout
+        )
+        told.append(read(model, said_by(model, batch.to(device), run.tasks), run.answers).cpu())
+    return np.asarray(torch.cat(told)) if told else np.zeros((0, len(GRADES)))
 
 
-def _affine(middle: Array, zoom: float, rng: np.random.Generator | None) -> Array:
-    """From window pixels to wide pixels, both (x, y) from their middle: shape (2, 3)."""
-    if rng is None:
-        return np.hstack([np.eye(2), middle[:, None]])
-    exact = zoom == 1.0
-    angle = rng.integers(4) * math.pi / 2 if exact else rng.uniform(0, 2 * math.pi)
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) / zoom
-    turn[:, 0] *= 1 if rng.random() < 0.5 else -1
-    shifted = middle + rng.normal(size=2) * 0.8
-    # Whole pixels keep the image as sharp as it is in use.
-    return np.hstack([turn, (np.round(shifted) if exact else shifted)[:, None]])
+def _zoomed(labels: Labels, zoom: Array, std: Tensor) -> Labels:
+    """The labels of nodules that were enlarged so much (shape (B,)): only their diameters change."""
+    for task, name in enumerate(TASKS):
+        if name in GRADE and GRADE[name].logarithmic:
+            labels.grades[:, task] += torch.as_tensor(np.log2(zoom)).float() / std[task]
+    return labels
 
 
-def _windows(slices: Array, place: Array, size: int) -> Tensor:
-    """(n, c, 96, 96) -> (n, c, size, size), bilinear; what lies beside the image repeats its edge."""
-    at = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
-    x, y = torch.meshgrid(at, at, indexing="xy")
-    grid = torch.stack([x, y, torch.ones_like(x)], -1) @ torch.as_tensor(place).T
-    grid = (2 * grid / slices.shape[-1]).float().expand(len(slices), -1, -1, -1)
-    return nn.functional.grid_sample(torch.as_tensor(slices).float(), grid, padding_mode="border", align_corners=False)
+def _tensorboard(folder: Path, fold: int) -> Any:
+    """A log of the losses where TensorBoard is installed, otherwise ``None``."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(folder / "tensorboard" / str(fold))
 
 
 def _inner_patients(table: pd.DataFrame, run: GraderRun, fold: int) -> Array:
@@ -314,14 +284,14 @@ def _held_out(
     run: GraderRun,
     device: str,
 ) -> float:
-    """Mean over nine grades of the loss on nodules that choose the epoch."""
+    """Mean over the run's tasks of the loss on nodules that choose the epoch."""
     assert isinstance(model, NoduleViT)
     model.eval()
-    total = torch.zeros(len(GRADES))
+    total = 0.0
     rng = np.random.default_rng(0)
     for begin in range(0, len(held), run.batch):
         rows = np.arange(begin, min(begin + run.batch, len(held)))
-        batch, _ = compose(training, [held[int(i)] for i in rows], rng, False, run.config.layout.pixels)
-        tasks, _ = losses_of(model, batch.to(device), labels[rows], device)
-        total += tasks.cpu() * len(rows)
-    return float(total.mean() / max(len(held), 1))
+        batch, _ = compose(training, [held[int(i)] for i in rows], rng, False, run.config.layout)
+        tasks, _ = losses_of(model, batch.to(device), labels[rows].to(device), run)
+        total += float(tasks.mean()) * len(rows)
+    return total / len(held)

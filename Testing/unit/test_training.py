@@ -14,17 +14,18 @@ from rich.console import Console
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.model import ModelConfig
-from NoduleRiskLib.mosaic import Layout, cut, sample
+from NoduleRiskLib.mosaic import LAYOUTS, Layout, cut, sample
 from NoduleRiskLib.package import load
 from NoduleRiskLib.volume import Array
 from training import crops, crossval, evaluate
-from training.balance import dynamic_weight_average
+from training.answers import read_labels
+from training.batches import compose
 from training.evaluate import auc_interval, best_threshold, coverage, residual_interval
 from training.export import export, tables
 from training.lidc import reader_grades
 from training.locators import LocatorRun
 from training.surroundings import extend
-from training.train import GraderRun, compose, read_labels, train_grader
+from training.train import GraderRun, train_grader
 
 PIXEL_MM, SLICE_MM = 0.8, 2.0
 
@@ -94,7 +95,7 @@ def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> crossval.Stud
         data=data,
         out=tmp_path_factory.mktemp("out"),
         locator=LocatorRun(epochs=8, batch=32, cube_slices=(4, 2)),
-        grader=GraderRun(config=config, cycles=(1, 1), batch=8),
+        grader=GraderRun(config=config, cycles=(1, 1), batch=2),
         folds=(0, 1),
         console=Console(quiet=True),
     )
@@ -161,8 +162,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 def test_what_is_trained_on_is_what_is_assessed(study: crossval.Study, located: dict[int, crossval.Located]) -> None:
     """Training's windows show the same pixels as ``mosaic.cut`` does around the extent that the pipeline found."""
     part = located[0]
-    size = study.grader.config.layout.pixels
-    batch, _ = compose([part], [(0, 0)], np.random.default_rng(0), False, size)
+    layout = study.grader.config.layout
+    batch, _ = compose([part], [(0, 0)], np.random.default_rng(0), False, layout)
     nodule = crops.read_nodule(study.data, part.table.nodule_id[0])
     volume = extend(nodule, np.random.default_rng([0, *part.table.nodule_id[0].encode()]))
     here = slice(int(part.first[0]), int(part.first[1]))
@@ -170,8 +171,7 @@ def test_what_is_trained_on_is_what_is_assessed(study: crossval.Study, located: 
     z, rows, columns = np.nonzero(inside)
     wide = cut(volume, np.zeros(3), crops.WIDE)
     centre = wide.pixels_ras()[wide.valid][z, rows, columns].mean(0)
-    # Training reads at its wide slices' pixel size.
-    stack = cut(volume, centre, Layout("native", slices=49, pixels=size, pixel_mm=crops.WIDE.pixel_mm))
+    stack = cut(volume, centre, layout)
     held = np.unique(z)
     shown = stack.pixels[stack.valid][held]
     assert batch.valid[0].sum() == len(held)
@@ -182,8 +182,8 @@ def test_what_is_trained_on_is_what_is_assessed(study: crossval.Study, located: 
 def test_a_zoomed_nodule_gets_a_zoomed_diameter(located: dict[int, crossval.Located]) -> None:
     rng = np.random.default_rng(3)
     for _ in range(6):
-        batch, zoom = compose([located[0]], [(0, 1)], rng, True, 64)
-        plain, _ = compose([located[0]], [(0, 1)], rng, False, 64)
+        batch, zoom = compose([located[0]], [(0, 1)], rng, True, LAYOUTS["native"])
+        plain, _ = compose([located[0]], [(0, 1)], rng, False, LAYOUTS["native"])
         if abs(zoom[0] - 1) > 0.05:
             middle = [int(one.outline[0].flatten(1).sum(1).argmax()) for one in (batch, plain)]
             dense = [float((one.pixels[0, m] > -400).sum()) for one, m in zip((batch, plain), middle, strict=True)]
@@ -211,7 +211,7 @@ def test_labels_are_the_readers_means(data: Path) -> None:
     assert np.abs(table.diameter - drawn).max() < 0.8
     given = reader_grades().loc[[int(i) for i in table.annotation_ids[0].split(";")]]
     assert table.subtlety[0] == given.subtlety.mean()
-    assert read_labels(table).grades.shape == (20, 9)
+    assert read_labels(table).grades.shape == (20, 10)
 
 
 def test_missing_and_corrupt_data_are_named(data: Path, tmp_path: Path) -> None:
@@ -219,13 +219,6 @@ def test_missing_and_corrupt_data_are_named(data: Path, tmp_path: Path) -> None:
         crops.nodule_table(tmp_path)
     with pytest.raises(NoduleRiskError, match=r"NOBODY_0.nrrd is missing or corrupt"):
         crops.read_nodule(data, "NOBODY_0")
-
-
-def test_tasks_that_learn_slower_count_more() -> None:
-    assert dynamic_weight_average([np.ones(3)]).tolist() == [1, 1, 1]
-    weights = dynamic_weight_average([np.ones(2), np.array([1.0, 0.5])], temperature=2.0)
-    # exp(1/2) and exp(1/4) over their sum, times two.
-    assert weights == pytest.approx([1.1244, 0.8756], abs=1e-4)
 
 
 def test_scores_are_what_their_definitions_say() -> None:
