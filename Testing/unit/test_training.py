@@ -19,8 +19,8 @@ from NoduleRiskLib.package import load
 from NoduleRiskLib.volume import Array
 from training import crops, crossval, evaluate
 from training.balance import dynamic_weight_average
-from training.evaluate import auc_interval, best_threshold, coverage, residual_interval
-from training.export import export, tables
+from training.evaluate import auc_interval, best_threshold
+from training.export import export
 from training.lidc import reader_grades
 from training.locators import LocatorRun
 from training.surroundings import extend
@@ -121,11 +121,10 @@ def test_the_whole_way_from_crops_to_a_package_that_verifies(
     # Balls in empty lung are the easiest of nodules.
     assert on_crops.dice.median() > 0.8
     assert on_cubes.found_diameter.notna().mean() > 0.8
-    text = tables(on_crops, on_cubes)
-    assert all(grade.name in text for grade in GRADES)
     made = export(tmp_path / "package", "9", list(trained.values()), list(found_by.values()), on_crops, on_cubes)
     assert load(made.path).digest == made.digest
     assert "not pathology" in made.card
+    assert all(grade.name in made.card for grade in GRADES)
     assert len(made.networks()[0]) == 2
 
 
@@ -232,15 +231,3 @@ def test_scores_are_what_their_definitions_say() -> None:
     positive = patients % 2 == 1
     low, high = auc_interval(patients, positive, np.random.default_rng(0).normal(size=200) + positive)
     assert low < 0.76 < high and high - low < 0.2
-
-
-def test_intervals_cover_what_they_promise() -> None:
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"fold": np.arange(1000) % 5})
-    for grade in GRADES:
-        middle = 10.0 if grade.logarithmic else 3.0
-        frame[grade.name] = middle + rng.normal(0, 0.4, 1000)
-        frame[f"said_{grade.name}"] = middle
-    low, high = residual_interval(frame, "said_")["margin"]
-    assert (low, high) == (pytest.approx(-0.4 * 1.2816, abs=0.06), pytest.approx(0.4 * 1.2816, abs=0.06))
-    assert coverage(frame, "said_").between(0.76, 0.84).all()
