@@ -120,24 +120,31 @@ def withheld(grader: NoduleViT, batch: Batch) -> Tensor:
     if count == 1:
         return torch.ones(len(GRADES), 1, device=batch.valid.device)
     each = torch.eye(count, dtype=torch.bool, device=batch.valid.device)
-    grades = _with_slices(grader, batch, torch.cat([~each, each.any(0, keepdim=True)]))
+    grades = with_slices(grader, batch, torch.cat([~each, each.any(0, keepdim=True)]))
     return (grades[:-1] - grades[-1:]).T
 
 
 def alone(grader: NoduleViT, batch: Batch) -> Tensor:
     """How far off (signed, grade units) each grade is when all slices but one are masked out."""
     each = torch.eye(int(batch.valid.sum()), dtype=torch.bool, device=batch.valid.device)
-    grades = _with_slices(grader, batch, torch.cat([each, each.any(0, keepdim=True)]))
+    grades = with_slices(grader, batch, torch.cat([each, each.any(0, keepdim=True)]))
     return (grades[:-1] - grades[-1:]).T
 
 
 @torch.no_grad()
-def _with_slices(grader: NoduleViT, batch: Batch, kept: Tensor) -> Tensor:
+def with_slices(grader: NoduleViT, batch: Batch, kept: Tensor) -> Tensor:
     """Grades (V, 9) of one nodule when only some of its N valid slices are kept: bool, (V, N)."""
     tokens = grader.tokens(batch)
     valid = batch.valid.repeat(len(kept), 1)
     valid[:, batch.valid[0]] = kept
     return grader.read(grader.raw(tokens.expand(len(kept), -1, -1), batch._replace(valid=valid))).grades
+
+
+def graded(grader: NoduleViT, batch: Batch, encoded: Tensor) -> Tensor:
+    """Grades (V, 9) of variants of one nodule: what ``grader.embed`` made of its N valid slices, (V, N, dim)."""
+    count = len(encoded)
+    places = batch._replace(**{name: getattr(batch, name).repeat(count, 1) for name in ("offset_mm", "plane", "valid")})
+    return grader.read(grader.raw(grader.place(encoded.flatten(0, 1), places), places)).grades
 
 
 def class_attention(grader: NoduleViT, batch: Batch) -> Tensor:
@@ -215,10 +222,7 @@ def blocks_occluded(grader: NoduleViT, batch: Batch, outline: bool = True, block
         # Only one slice changes at a time; the others keep their tokens.
         each = encoded.repeat(columns, count, 1, 1)
         each[:, torch.arange(count), torch.arange(count)] = changed
-        places = batch._replace(
-            **{name: getattr(batch, name).repeat(columns * count, 1) for name in ("offset_mm", "plane", "valid")}
-        )
-        grades = grader.read(grader.raw(grader.place(each.flatten(0, 2), places), places)).grades
+        grades = graded(grader, batch, each.flatten(0, 1))
         moves[:, :, i] = (before - grades).T.unflatten(1, (columns, count)).transpose(1, 2)
     pixels = moves.repeat_interleave(block, 2).repeat_interleave(block, 3)
     return pixels[:, :, :h, :w] / block**2
@@ -244,12 +248,10 @@ def secants(grader: NoduleViT, batch: Batch, outline: bool = True) -> Tensor:
 
 def _token_pulls(grader: NoduleViT, batch: Batch, start: Tensor, end: Tensor, steps: int = STEPS) -> Tensor:
     """Mean slope of each grade in each slice token on the way from ``start`` to ``end`` (N, dim): (9, N, dim)."""
-    count = len(GRADES) * steps
     share = (torch.arange(steps, device=end.device, dtype=end.dtype) + 0.5) / steps
     way = start + share[:, None, None] * (end - start)
     leaf = way.repeat(len(GRADES), 1, 1).requires_grad_(True)
-    places = batch._replace(**{name: getattr(batch, name).repeat(count, 1) for name in ("offset_mm", "plane", "valid")})
-    grades = grader.read(grader.raw(grader.place(leaf.flatten(0, 1), places), places)).grades
+    grades = graded(grader, batch, leaf)
     own = grades.unflatten(0, (len(GRADES), steps)).diagonal(dim1=0, dim2=2)
     (pulls,) = torch.autograd.grad(own.sum(), leaf)
     return pulls.unflatten(0, (len(GRADES), steps)).mean(1)

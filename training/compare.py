@@ -17,7 +17,7 @@ from NoduleRiskLib.grades import BENIGN_BELOW, GRADE_NAMES, MALIGNANT_ABOVE
 from NoduleRiskLib.volume import Array
 
 from .answers import ANSWERS
-from .crops import FOLDS, Stacks, load
+from .crops import FOLDS, Stacks, load, slices_of
 from .crossval import Study, locators, outlines, without_sample
 from .evaluate import BOOTSTRAPS, auc_difference, best_threshold, grade_table, malignancy_table, markdown
 from .outlines import TRIES, Located
@@ -63,7 +63,7 @@ SOURCE_WORDS = {
 def at_readers_outlines(stacks: Stacks, rows: Array) -> Located:
     """Some of the nodules with the mean of their readers' outlines where a locator's would stand."""
     counts = np.diff(stacks.first)[rows]
-    slices = np.concatenate([np.arange(stacks.first[row], stacks.first[row + 1]) for row in rows] or [np.zeros(0, int)])
+    slices = slices_of(stacks.first, rows)
     mean = np.round(stacks.share(slices) * 255).astype(np.uint8)
     return Located(
         stacks.table.iloc[rows].reset_index(drop=True),

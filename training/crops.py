@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,16 +152,19 @@ def load(data: Path, cache: Path, cubes: bool = False) -> Stacks:
     return Stacks(table, **arrays)
 
 
-def _build(data: Path, folder: Path, cubes: bool) -> None:
-    table = nodule_table(data)
-    if cubes:
-        table = table[table.has_cube].reset_index(drop=True)
-    table = labels(table, data)
+def write_stacks(folder: Path, table: pd.DataFrame, parts: Mapping[str, Sequence[Array]]) -> None:
+    """Keep nodules' slices in ``folder``: one ``.npy`` a name in ``parts``, ``first.npy`` and ``table.csv``.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is missing.
+    table : DataFrame
+        One row a nodule.
+    parts : mapping of str to sequence of ndarray
+        For each nodule an array (its slices, ...); ``offset_mm`` is one of them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    parts: dict[str, list[Array]] = {"pixels": [], "readers": [], "offset_mm": []}
-    for pixels, readers, offset in track(_cut_all(table, data, cubes), "Cutting", len(table), transient=True):
-        for name, part in zip(parts, (pixels, readers, offset), strict=True):
-            parts[name].append(part)
     for name, arrays in parts.items():
         np.save(folder / f"{name}.npy", np.concatenate(arrays))
     np.save(folder / "first.npy", np.cumsum([0] + [len(part) for part in parts["offset_mm"]]))
@@ -169,6 +172,23 @@ def _build(data: Path, folder: Path, cubes: bool) -> None:
     unfinished = folder / "table.csv.part"
     table.to_csv(unfinished, index=False)
     os.replace(unfinished, folder / "table.csv")
+
+
+def slices_of(first: Array, rows: Array) -> Array:
+    """Which slices belong to some nodules (indices ``rows``), one after the other; ``first`` as in ``Stacks``."""
+    return np.concatenate([np.arange(first[row], first[row + 1]) for row in rows] or [np.zeros(0, int)])
+
+
+def _build(data: Path, folder: Path, cubes: bool) -> None:
+    table = nodule_table(data)
+    if cubes:
+        table = table[table.has_cube].reset_index(drop=True)
+    table = labels(table, data)
+    parts: dict[str, list[Array]] = {"pixels": [], "readers": [], "offset_mm": []}
+    for pixels, readers, offset in track(_cut_all(table, data, cubes), "Cutting", len(table), transient=True):
+        for name, part in zip(parts, (pixels, readers, offset), strict=True):
+            parts[name].append(part)
+    write_stacks(folder, table, parts)
 
 
 def _cut_all(table: pd.DataFrame, data: Path, cubes: bool) -> Iterator[tuple[Array, Array, Array]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from NoduleRiskLib.model import NoduleViT, collate
 from NoduleRiskLib.mosaic import SliceStack, cut
 
 from . import classical
-from .crops import FOLDS, SAMPLE_PATIENT, WIDE, load, nodule_table, read_nodule
+from .crops import FOLDS, SAMPLE_PATIENT, WIDE, load, nodule_table, read_nodule, slices_of
 from .locators import LocatorRun, train_locator, without
 from .outlines import Finder, Located, find, oracle_stack, pipeline_stack
 from .surroundings import by_themselves, extend, surrounded
@@ -56,50 +57,60 @@ class Study:
 
 def locators(study: Study) -> dict[int, Locator]:
     """One locator a fold, trained on the patients of the others."""
-    return {fold: _locator(study, fold) for fold in study.folds}
+    return {fold: locator for fold, locator in _locators(study, study.folds).items() if fold is not None}
 
 
 def shipped_locator(study: Study) -> Locator:
     """The locator that ships: trained like the folds' own, on all of them but the sample's patient."""
-    return _locator(study, None)
+    return _locators(study, (None,))[None]
 
 
-def _locator(study: Study, fold: int | None) -> Locator:
+def _locators(study: Study, folds: Sequence[int | None]) -> dict[int | None, Locator]:
     cache = study.out / "cache"
     table = nodule_table(study.data)
     # A nodule that one reader alone saw is more often no nodule, and its outline is one hand's.
     table = table[table.n_readers >= 2].reset_index(drop=True)
     crops = [
-        without(surrounded(table, study.data, cache / f"surrounded-{kind}", kind == "cubic", seed), fold)
+        surrounded(table, study.data, cache / f"surrounded-{kind}", kind == "cubic", seed)
         for seed, kind in enumerate(("native", "cubic"), start=1)
     ]
-    cubes = without(by_themselves(load(study.data, cache, cubes=True)), fold)
-    name = "all" if fold is None else str(fold)
-    return train_locator(name, crops, cubes, study.locator, study.out / "extent", study.console)
+    cubes = by_themselves(load(study.data, cache, cubes=True))
+    return {
+        fold: train_locator(
+            "all" if fold is None else str(fold),
+            [without(one, fold) for one in crops],
+            without(cubes, fold),
+            study.locator,
+            study.out / "extent",
+            study.console,
+        )
+        for fold in folds
+    }
 
 
 def outlines(study: Study, found_by: dict[int, Locator], cubes: bool = False) -> dict[int, Located]:
     """The reference nodules of each fold as that fold's locator, which never saw them, finds them."""
-    return {
-        fold: _found(study, fold, partial(locate, locators=[locator]), "", cubes) for fold, locator in found_by.items()
-    }
+    return _found(study, {fold: partial(locate, locators=[one]) for fold, one in found_by.items()}, "", cubes)
 
 
 def classical_outlines(study: Study, cubes: bool = False) -> dict[int, Located]:
     """The same nodules from the same points, found without learning."""
-    return {fold: _found(study, fold, classical.locate, "classical-", cubes) for fold in study.folds}
+    return _found(study, dict.fromkeys(study.folds, classical.locate), "classical-", cubes)
 
 
-def _found(study: Study, fold: int, finder: Finder, name: str, cubes: bool) -> Located:
+def _found(study: Study, finders: Mapping[int, Finder], name: str, cubes: bool) -> dict[int, Located]:
     table = load(study.data, study.out / "cache", cubes).table
     table = table[table.in_luna16_reference]
-    return find(
-        table[table.fold == fold].head(study.limit or len(table)).reset_index(drop=True),
-        study.data,
-        finder,
-        study.out / "outlines" / f"{name}{'cubes' if cubes else 'crops'}-{fold}",
-        cubes,
-    )
+    return {
+        fold: find(
+            table[table.fold == fold].head(study.limit or len(table)).reset_index(drop=True),
+            study.data,
+            finder,
+            study.out / "outlines" / f"{name}{'cubes' if cubes else 'crops'}-{fold}",
+            cubes,
+        )
+        for fold, finder in finders.items()
+    }
 
 
 def joined(located: dict[int, Located]) -> pd.DataFrame:
@@ -176,7 +187,7 @@ def without_sample(located: Located) -> Located:
     if len(keep) == len(located.table):
         return located
     counts = np.diff(located.first)
-    slices = np.concatenate([np.arange(located.first[i], located.first[i + 1]) for i in keep])
+    slices = slices_of(located.first, keep)
     return Located(
         located.table.iloc[keep].reset_index(drop=True),
         located.pixels[slices],

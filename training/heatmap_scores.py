@@ -9,11 +9,10 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
-from torch import Tensor
 
-from NoduleRiskLib.attention import as_lung
+from NoduleRiskLib.attention import as_lung, graded, with_slices
 from NoduleRiskLib.grades import GRADES
-from NoduleRiskLib.model import Batch, NoduleViT, collate
+from NoduleRiskLib.model import NoduleViT, collate
 from NoduleRiskLib.mosaic import SliceStack, paste, sample
 from NoduleRiskLib.volume import Array
 
@@ -86,7 +85,7 @@ def block_curves(grader: NoduleViT, stack: SliceStack, rankings: Array, outline:
         filled = gone[variants[some], slices[some]].repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)
         at = slices[some]
         tokens[variants[some], at] = grader.embed(torch.where(filled[:, None], lung[at], seen[at]))
-    change = (_grades(grader, batch, tokens) - _grades(grader, batch, whole[None])).abs()
+    change = (graded(grader, batch, tokens) - graded(grader, batch, whole[None])).abs()
     return np.asarray(change.reshape(len(rankings), 2, len(AREAS), NINE))
 
 
@@ -94,16 +93,12 @@ def block_curves(grader: NoduleViT, stack: SliceStack, rankings: Array, outline:
 def slice_curves(grader: NoduleViT, stack: SliceStack, rankings: Array) -> Array:
     """As ``block_curves``, with whole slices masked out: rankings (R, N) -> (R, 2, len(SLICES), 9)."""
     batch = collate([stack])
-    places = batch.valid[0].nonzero()[:, 0]
     ranks = np.argsort(np.argsort(-rankings, 1, kind="stable"), 1)
-    n = len(places)
+    n = rankings.shape[1]
     first = np.stack([ranks < min(max(round(share * n), 1), n - 1) for share in SLICES], 1)
     kept = torch.from_numpy(np.stack([~first, first], 1).reshape(-1, n))
-    valid = batch.valid.repeat(len(kept), 1)
-    valid[:, places] = kept
-    tokens = grader.tokens(batch)
-    grades = grader.read(grader.raw(tokens.expand(len(valid), -1, -1), batch._replace(valid=valid))).grades
-    change = (grades - grader.read(grader.raw(tokens, batch)).grades).abs()
+    grades = with_slices(grader, batch, torch.cat([kept, kept.new_ones(1, n)]))
+    change = (grades[:-1] - grades[-1:]).abs()
     return np.asarray(change.reshape(len(rankings), 2, len(SLICES), NINE))
 
 
@@ -178,10 +173,3 @@ def own(curves: Array) -> Array:
 def _inside(stack: SliceStack) -> Array:
     """Where at least half of the readers drew the nodule, on valid slices, (N, h, w)."""
     return stack.outline[stack.valid] >= 0.49
-
-
-def _grades(grader: NoduleViT, batch: Batch, encoded: Tensor) -> Tensor:
-    """Grades (V, 9) of variants of one nodule's slice tokens, (V, N, dim)."""
-    count = len(encoded)
-    places = batch._replace(**{name: getattr(batch, name).repeat(count, 1) for name in ("offset_mm", "plane", "valid")})
-    return grader.read(grader.raw(grader.place(encoded.flatten(0, 1), places), places)).grades

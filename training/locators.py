@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from NoduleRiskLib.volume import Array
 
 from .crops import SAMPLE_PATIENT, WIDE
 from .precision import half_where_fast
+from .states import keep_state
 from .surroundings import Surrounded
 
 MARGIN = (WIDE.pixels - LAYOUT.pixels) // 2
@@ -101,7 +101,7 @@ def train_locator(
             optimizer.step()
             total += loss.item()
         console.print(f"locator {name}, epoch {epoch + 1}/{run.epochs}: loss {total / max(steps, 1):.4f}")
-        _save({"model": locator.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}, state_file)
+        keep_state({"model": locator.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}, state_file)
     return locator.eval()
 
 
@@ -229,9 +229,3 @@ def _batch(examples: list[Example], rng: np.random.Generator) -> tuple[Tensor, T
     step = torch.tensor([example.step_mm for example in examples])
     x = inputs(slices[:, :-1], distance, step)
     return x.to(memory_format=torch.channels_last), (slices[:, -1] > INSIDE).float()
-
-
-def _save(state: dict[str, object], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, path.with_suffix(".part"))
-    os.replace(path.with_suffix(".part"), path)

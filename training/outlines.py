@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from NoduleRiskLib.locate import REACH_MM
 from NoduleRiskLib.mosaic import Layout, SliceStack, cut, sample
 from NoduleRiskLib.volume import Array, Volume
 
-from .crops import WIDE, Nodule, read_nodule
+from .crops import WIDE, Nodule, read_nodule, write_stacks
 from .surroundings import extend
 
 #: From a volume and points (RAS mm) to the nodule under each point.
@@ -136,13 +135,7 @@ def _build(table: pd.DataFrame, data: Path, finder: Finder, folder: Path, cubes:
             _scores(consensus(nodule, volume), extents[0], points[0], float(stack.step_mm[0]))
             | {"dice_between": _dice(*(outline > 127 for outline in outlines[:2]))}
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, arrays in parts.items():
-        np.save(folder / f"{name}.npy", np.concatenate(arrays))
-    np.save(folder / "first.npy", np.cumsum([0] + [len(part) for part in parts["offset_mm"]]))
-    scored = table.assign(**pd.DataFrame(rows, index=table.index).to_dict("series"))
-    scored.to_csv(folder / "table.csv.part", index=False)
-    os.replace(folder / "table.csv.part", folder / "table.csv")
+    write_stacks(folder, table.assign(**pd.DataFrame(rows, index=table.index).to_dict("series")), parts)
 
 
 def _dice(one: Array, other: Array) -> float:

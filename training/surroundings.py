@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from scipy import ndimage
 from NoduleRiskLib.mosaic import cut
 from NoduleRiskLib.volume import Array, Volume
 
-from .crops import WIDE, Nodule, Stacks, read_nodule
+from .crops import WIDE, Nodule, Stacks, read_nodule, write_stacks
 
 DEPTH_MM = 12.0
 
@@ -61,13 +60,7 @@ def surrounded(table: pd.DataFrame, data: Path, folder: Path, cubic: bool, seed:
             parts["pixels"].append(np.round(stack.pixels[stack.valid]).astype(np.int16))
             parts["share"].append(np.round(stack.outline[stack.valid] * 255).astype(np.uint8))
             parts["offset_mm"].append(stack.offset_mm[stack.valid].astype(np.float32))
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, pieces in parts.items():
-            np.save(folder / f"{name}.npy", np.concatenate(pieces))
-        np.save(folder / "first.npy", np.cumsum([0] + [len(part) for part in parts["offset_mm"]]))
-        # Written last: a folder with a table is whole.
-        table.to_csv(folder / "table.csv.part", index=False)
-        os.replace(folder / "table.csv.part", folder / "table.csv")
+        write_stacks(folder, table, parts)
     # Mapped, not read: folds that train side by side share one copy in memory.
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("pixels", "share", "offset_mm")}
     ends = np.load(folder / "first.npy")

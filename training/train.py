@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from .batches import compose
 from .outlines import Located
 from .peers import TRUNKS
 from .precision import half_where_fast
+from .states import keep_state
 
 
 @dataclass(frozen=True)
@@ -201,9 +201,7 @@ def train_grader(
             for name, loss in zip(run.tasks, state["losses"][-1], strict=True):
                 log.add_scalar(f"loss/{name}", loss, epoch + 1)
             log.flush()
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.save(state | {name: one.state_dict() for name, one in kept.items()}, state_file.with_suffix(".part"))
-        os.replace(state_file.with_suffix(".part"), state_file)
+        keep_state(state | {name: one.state_dict() for name, one in kept.items()}, state_file)
     model.load_state_dict(state["best"][1] or average.module.state_dict())
     return model.eval()
 

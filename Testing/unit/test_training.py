@@ -17,7 +17,7 @@ from NoduleRiskLib.model import ModelConfig
 from NoduleRiskLib.mosaic import LAYOUTS, Layout, cut, sample
 from NoduleRiskLib.package import load
 from NoduleRiskLib.volume import Array
-from training import crops, crossval, evaluate
+from training import classical, crops, crossval, evaluate
 from training.answers import read_labels
 from training.batches import compose
 from training.evaluate import auc_interval, best_threshold, coverage, residual_interval
@@ -135,6 +135,14 @@ def test_the_whole_way_from_crops_to_a_package_that_verifies(
 def test_no_patient_is_scored_by_a_fold_that_trained_on_it(located: dict[int, crossval.Located]) -> None:
     patients = [set(part.table.patient_id) for part in located.values()]
     assert sum(map(len, patients)) == len(set.union(*patients)) == 8
+
+
+def test_morphology_finds_balls_in_empty_lung_from_the_same_points(study: crossval.Study) -> None:
+    found = crossval.joined(crossval.classical_outlines(study, cubes=True))
+    assert found.dice.median() > 0.8
+    assert (found.found_diameter - found.true_diameter).abs().median() < 1.5
+    beside = classical.locate(crops.read_nodule(study.data, "PATIENT-00_0", cube=True).volume, [np.full(3, 18.0)])
+    assert beside == [None]
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(
