@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 
 from NoduleRiskLib.grades import DISCLAIMER, GRADES
-from NoduleRiskLib.locate import Locator
-from NoduleRiskLib.model import NoduleViT
-from NoduleRiskLib.package import Calibration, ModelPackage, save
+from NoduleRiskLib.package import Calibration, ModelPackage, Networks, save
 
 from .evaluate import (
     auc_gaps,
@@ -93,15 +91,12 @@ def tables(crops: pd.DataFrame, cubes: pd.DataFrame) -> str:
 def export(
     path: Path,
     version: str,
-    graders: list[NoduleViT],
-    locators: list[Locator],
+    networks: Networks,
     crops: pd.DataFrame,
     cubes: pd.DataFrame,
 ) -> ModelPackage:
     """Write the package; its card holds ``tables``."""
-    return save(
-        path, path.name, version, graders, locators, calibrate(crops), TRAINED_ON, card(path.name, crops, cubes)
-    )
+    return save(path, path.name, version, networks, calibrate(crops), TRAINED_ON, card(path.name, crops, cubes))
 
 
 def card(name: str, crops: pd.DataFrame, cubes: pd.DataFrame) -> str:
