@@ -12,28 +12,10 @@ from NoduleRiskLib.locate import Locator
 from NoduleRiskLib.model import NoduleViT
 from NoduleRiskLib.package import Calibration, ModelPackage, save
 
-from .evaluate import (
-    auc_gaps,
-    brier,
-    coverage,
-    grade_table,
-    malignancy_table,
-    markdown,
-    outline_table,
-    residual_interval,
-    suspicion,
-)
+from .doubt import STRATA_MM, residual_interval, suspicion
+from .tables import chapters
 
 TRAINED_ON = "LIDC-IDRI (CC BY 3.0), LUNA16 reference nodules, five folds by patient; patient LIDC-IDRI-0001 in none"
-
-#: Scores of malignancy: what to call each, and its column in the out-of-fold table.
-SCORES = {
-    "NoduleRisk, extent found by the pipeline": "pipeline_malignancy",
-    "NoduleRisk, readers' extent (oracle)": "oracle_malignancy",
-    "diameter alone, readers' outlines": "diameter",
-    "diameter alone, the pipeline's outline": "found_diameter",
-    "slices x spacing of the crop": "count_mm",
-}
 
 
 def calibrate(table: pd.DataFrame) -> Calibration:
@@ -43,50 +25,7 @@ def calibrate(table: pd.DataFrame) -> Calibration:
         interval=residual_interval(table, "pipeline_"),
         reference={g.name: tuple(float(v) for v in np.percentile(table[g.name], levels).round(4)) for g in GRADES},
         suspicion=suspicion(table, "pipeline_"),
-    )
-
-
-def tables(crops: pd.DataFrame, cubes: pd.DataFrame) -> str:
-    """All tables of a cross-validation as Markdown.
-
-    Parameters
-    ----------
-    crops, cubes : DataFrame
-        As ``crossval.out_of_fold`` gives them.
-    """
-    ours, base = brier(crops, "pipeline_")
-    same = crops[crops.nodule_id.isin(cubes.nodule_id)]
-    on_cubes = pd.DataFrame(
-        {
-            "crop, readers' extent": grade_table(same, "oracle_").MAE,
-            "crop, pipeline": grade_table(same, "pipeline_").MAE,
-            "cube, readers' extent": grade_table(cubes, "oracle_").MAE,
-            "cube, pipeline": grade_table(cubes, "pipeline_").MAE,
-            "constant": grade_table(same, "pipeline_").constant,
-        }
-    )
-    return "\n".join(
-        [
-            f"### Grades of {len(crops)} nodules, out of fold, at the extent that the pipeline finds itself\n",
-            markdown(grade_table(crops, "pipeline_")),
-            "### The same at the readers' own extent (oracle)\n",
-            markdown(grade_table(crops, "oracle_")),
-            "### Malignancy as a question: readers' mean below 2.75 against above 3.25\n",
-            markdown(malignancy_table(crops, SCORES)),
-            "The first score's AUC minus each other's, 95 % interval on the same resampled patients:\n",
-            markdown(auc_gaps(crops, SCORES)),
-            "### The same, nodules of 6 to 10 mm\n",
-            markdown(malignancy_table(crops[crops.diameter.between(6, 10)], SCORES)),
-            "### Doubt\n",
-            f"Suspicion probability (at least half of the readers give 4 or 5): Brier score {ours:.3f}; the constant's "
-            f"{base:.3f}. Share of readers' means inside the 80 % intervals, fitted on the other folds:\n",
-            markdown(coverage(crops, "pipeline_").to_frame("coverage").rename_axis("grade")),
-            "### Outlines against the readers' consensus, each by the locator that never saw the patient\n",
-            markdown(outline_table({"crops with surroundings": crops, "cubes": cubes})),
-            f"### Mean absolute error on the {len(cubes)} cubes beside the same nodules' crops\n",
-            markdown(on_cubes),
-            markdown(malignancy_table(cubes, SCORES)),
-        ]
+        strata_mm=STRATA_MM,
     )
 
 
@@ -98,7 +37,7 @@ def export(
     crops: pd.DataFrame,
     cubes: pd.DataFrame,
 ) -> ModelPackage:
-    """Write the package; its card holds ``tables``."""
+    """Write the package; its card holds all ``tables.chapters``."""
     return save(
         path, path.name, version, graders, locators, calibrate(crops), TRAINED_ON, card(path.name, crops, cubes)
     )
@@ -106,6 +45,8 @@ def export(
 
 def card(name: str, crops: pd.DataFrame, cubes: pd.DataFrame) -> str:
     """The model card, Markdown."""
+    command = "python -m training all --data DATA"
+    scores = "\n".join(chapter.markdown(command) for chapter in chapters(crops, cubes))
     return f"""# {name}
 
 {DISCLAIMER}
@@ -128,7 +69,7 @@ one. Intervals and suspicion probability are fitted on the estimates of single f
 
 **Scores.** All out of fold: patients are never shared between the folds that train and the one that is scored; the
 epoch is chosen by a tenth of the training patients. The package averages five networks where each score below is
-of one. Command: `python -m training all --data DATA`.
+of one. Intervals are fitted for each stratum of the estimated diameter. The CSV files: `python -m training tables`.
 
-{tables(crops, cubes)}
+{scores}
 """

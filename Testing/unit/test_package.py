@@ -26,9 +26,10 @@ from NoduleRiskLib.mosaic import SliceStack
 from NoduleRiskLib.package import CARD, FORMAT, SETTINGS, WEIGHTS, Calibration, ModelPackage, load, save
 
 CALIBRATION = Calibration(
-    interval={name: (-0.5 - g / 10, 0.6 + g / 7) for g, name in enumerate(GRADE_NAMES)},
+    interval={name: ((-0.5 - g / 10, 0.6 + g / 7), (-0.2, 0.3 + g)) for g, name in enumerate(GRADE_NAMES)},
     reference={name: tuple(np.linspace(1, 5, 21)) for name in GRADE_NAMES},
     suspicion=(-9.87, 2.34),
+    strata_mm=(8.0,),
 )
 LIBRARY = Path(package.__file__).parent
 
@@ -106,6 +107,16 @@ def test_a_package_tells_people_what_it_is(kept: ModelPackage) -> None:
     assert kept.model_id == f"toy@{kept.digest[:12]}"
 
 
+def test_each_stratum_of_diameter_has_its_interval(kept: ModelPackage, copy: Path) -> None:
+    told = kept.calibration
+    assert [told.interval_at("subtlety", mm) for mm in (2.0, 7.99, 8.0, 50.0)] == [(-0.5, 0.6)] * 2 + [(-0.2, 0.3)] * 2
+    calibration = json.loads((copy / SETTINGS).read_text())["calibration"]
+    del calibration["strata_mm"]
+    # As it was before there were strata.
+    resettle(copy, calibration=calibration | {"interval": {name: [-1.0, 2.0] for name in GRADE_NAMES}})
+    assert load(copy).calibration.interval_at("margin", 30.0) == (-1, 2)
+
+
 def test_two_packages_never_share_an_identity(kept: ModelPackage, copy: Path) -> None:
     assert load(copy).model_id == kept.model_id
     (copy / CARD).write_text("# Another card\n", encoding="utf-8")
@@ -120,9 +131,11 @@ def test_an_incomplete_package_is_never_written(
     for some in (([], locators), (graders, [])):
         with pytest.raises(ValueError, match="at least one grader and one locator"):
             save(tmp_path, "toy", "1", *some, CALIBRATION, "", "")
-    without = replace(CALIBRATION, interval={"margin": (0, 0)})
+    without = replace(CALIBRATION, interval={"margin": ((0, 0),)})
     with pytest.raises(ValueError, match="every grade"):
         save(tmp_path, "toy", "1", graders, locators, without, "", "")
+    with pytest.raises(ValueError, match="every stratum"):
+        save(tmp_path, "toy", "1", graders, locators, replace(CALIBRATION, strata_mm=()), "", "")
     assert not list(tmp_path.iterdir())
 
 
@@ -145,7 +158,7 @@ def write_on_the_card(path: Path) -> None:
 
 def change_a_setting(path: Path) -> None:
     settings = json.loads((path / SETTINGS).read_text())
-    settings["calibration"]["interval"]["malignancy"][0] += 0.01
+    settings["calibration"]["interval"]["malignancy"][0][0] += 0.01
     (path / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
 
 
