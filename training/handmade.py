@@ -45,7 +45,8 @@ VERSIONS = {"crop": "handmade_", "surroundings": "handmade_wide_"}
 def out_of_fold(data: Path, out: Path) -> pd.DataFrame:
     """What gradient boosting says of the reference nodules of each fold, taught on those of the others.
 
-    The first call measures and teaches (a few minutes) and writes ``out / handmade.csv``; later ones read it.
+    The first call measures (ten minutes; kept in ``out / cache``), teaches and writes ``out / handmade.csv``; later
+    ones read it.
 
     Returns
     -------
@@ -60,14 +61,24 @@ def out_of_fold(data: Path, out: Path) -> pd.DataFrame:
     table = table[table.in_luna16_reference].reset_index(drop=True)
     result = table[["nodule_id"]].copy()
     for version, prefix in VERSIONS.items():
-        measured = measures(table, data, version)
+        measured = _kept(out / "cache" / f"measures-{version}.csv", table, data, version)
         for name, value in taught(table, measured).items():
             result[f"{prefix}{name}"] = value
-    unfinished = kept.with_suffix(".csv.part")
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    result.to_csv(unfinished, index=False)
-    os.replace(unfinished, kept)
+    _write(result, kept)
     return result
+
+
+def _kept(path: Path, table: pd.DataFrame, data: Path, version: str) -> pd.DataFrame:
+    if not path.is_file():
+        _write(measures(table, data, version), path)
+    return pd.read_csv(path)
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    unfinished = path.with_suffix(".csv.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(unfinished, index=False)
+    os.replace(unfinished, path)
 
 
 def measures(table: pd.DataFrame, data: Path, version: str) -> pd.DataFrame:

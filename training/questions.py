@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from NoduleRiskLib.grades import GRADES
+from NoduleRiskLib.volume import Array
 
 from .evaluate import (
     JUDGED,
@@ -126,9 +127,8 @@ def ternary(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
     for one in GRADES:
         known = table[table[f"{predicted}{one.name}"].notna()]
         score, kind = known[f"{predicted}{one.name}"].to_numpy(), thirds(one.name, known[one.name])
-        called = np.zeros(len(known), int)
-        for end in range(2):
-            called += call(known, score, kind, lambda s, k, end=end: third_thresholds(s, k)[end])
+        above_low, above_high = (call(known, score, kind, threshold) for threshold in (_low, _high))
+        called = above_low.astype(int) + above_high
         fold = known.fold.to_numpy()
         each = pd.Series([(called == kind)[fold == f].mean() for f in np.unique(fold)])
         counts = np.bincount(kind, minlength=3)
@@ -141,3 +141,11 @@ def ternary(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
             "kappa": kappa(kind, called),
         }
     return pd.DataFrame.from_dict(rows, "index").rename_axis("grade")
+
+
+def _low(score: Array, kind: Array) -> float:
+    return third_thresholds(score, kind)[0]
+
+
+def _high(score: Array, kind: Array) -> float:
+    return third_thresholds(score, kind)[1]

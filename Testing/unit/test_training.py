@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +227,20 @@ def test_missing_and_corrupt_data_are_named(data: Path, tmp_path: Path) -> None:
         crops.nodule_table(tmp_path)
     with pytest.raises(NoduleRiskError, match=r"NOBODY_0.nrrd is missing or corrupt"):
         crops.read_nodule(data, "NOBODY_0")
+
+
+def test_a_corrupt_crop_a_missing_mask_and_an_empty_fold_are_named(data: Path, tmp_path: Path) -> None:
+    spoilt = Path(shutil.copytree(data, tmp_path / "spoilt"))
+    (spoilt / "lidc" / "crops" / "PATIENT-03_0.nrrd").write_bytes(b"NRRD0004\nand no more")
+    with pytest.raises(NoduleRiskError, match=r"PATIENT-03_0.nrrd is missing or corrupt: fetch"):
+        crops.load(spoilt, tmp_path / "cache")
+    (spoilt / "lidc" / "masks" / "PATIENT-02_0.nrrd").unlink()
+    with pytest.raises(NoduleRiskError, match=r"masks/PATIENT-02_0.nrrd is missing or corrupt: fetch"):
+        crops.load(spoilt, tmp_path / "cache")
+    table = pd.read_csv(spoilt / "lidc" / "nodules.csv")
+    table[table.luna16_fold // 2 != 3].to_csv(spoilt / "lidc" / "nodules.csv", index=False)
+    with pytest.raises(NoduleRiskError, match=r"Fold 3 of .* has no reference nodule"):
+        crops.load(spoilt, tmp_path / "cache")
 
 
 def test_scores_are_what_their_definitions_say() -> None:
