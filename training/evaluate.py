@@ -63,12 +63,19 @@ def grade_table(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
         rows[one.name] = {
             "MAE": gap.mean(),
             "constant": np.abs(truth - constant)[ok].mean(),
-            "r": np.corrcoef(truth[ok], estimate[ok])[0, 1],
+            "r": correlation(truth[ok], estimate[ok]),
             "within 1": (gap <= 1).mean() if one in JUDGED else np.nan,
             "kappa": kappa(truth[ok], estimate[ok]) if one in JUDGED else np.nan,
             "nodules": int(ok.sum()),
         }
     return pd.DataFrame.from_dict(rows, "index").rename_axis("grade")
+
+
+def correlation(truth: Array, estimate: Array) -> float:
+    """Pearson r; NaN where one of the two does not vary."""
+    if len(truth) < 2 or min(np.ptp(truth), np.ptp(estimate)) == 0:
+        return float("nan")
+    return float(np.corrcoef(truth, estimate)[0, 1])
 
 
 def kappa(truth: Array, estimate: Array) -> float:
