@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .model import ModelConfig, NoduleViT
 
 #: Raised whenever an older NoduleRisk could not read what is written.
-FORMAT = 2
+FORMAT = 3
 WEIGHTS, SETTINGS, CARD = "weights.safetensors", "model.json", "README.md"
 SHIPPED = Path(__file__).parent / "Models" / "lidc-native"
 
@@ -252,7 +252,7 @@ def save(
 
 
 def _pairs(pairs: Any) -> tuple[tuple[float, float], ...]:
-    """Intervals by stratum; a package from before there were strata has one bare pair."""
+    """Intervals by stratum; up to format 2, before there were strata, a grade had one bare pair."""
     return tuple((pair[0], pair[1]) for pair in (pairs if isinstance(pairs[0], list) else [pairs]))
 
 

@@ -107,13 +107,15 @@ def test_a_package_tells_people_what_it_is(kept: ModelPackage) -> None:
     assert kept.model_id == f"toy@{kept.digest[:12]}"
 
 
-def test_each_stratum_of_diameter_has_its_interval(kept: ModelPackage, copy: Path) -> None:
+def test_each_stratum_of_diameter_has_its_interval(kept: ModelPackage) -> None:
     told = kept.calibration
     assert [told.interval_at("subtlety", mm) for mm in (2.0, 7.99, 8.0, 50.0)] == [(-0.5, 0.6)] * 2 + [(-0.2, 0.3)] * 2
+
+
+def test_packages_from_before_there_were_strata_are_read(copy: Path) -> None:
     calibration = json.loads((copy / SETTINGS).read_text())["calibration"]
     del calibration["strata_mm"]
-    # As it was before there were strata.
-    resettle(copy, calibration=calibration | {"interval": {name: [-1.0, 2.0] for name in GRADE_NAMES}})
+    resettle(copy, format=2, calibration=calibration | {"interval": {name: [-1.0, 2.0] for name in GRADE_NAMES}})
     assert load(copy).calibration.interval_at("margin", 30.0) == (-1, 2)
 
 
