@@ -55,8 +55,8 @@ def card(name: str, crops: pd.DataFrame, cubes: pd.DataFrame) -> str:
 intervals, and the chance that at least half of four LIDC readers would give malignancy 4 or 5. That is readers'
 suspicion; nothing here was compared with pathology.
 
-**How.** Five locators (2-D U-Nets, slice by slice) and five NoduleViTs (one token a slice, four transformer blocks,
-nine heads), one of each a fold; their outputs are averaged. Trained from scratch by `python -m training all`.
+**How.** One locator (2-D U-Net, slice by slice, that sees the slices around each one) and five NoduleViTs (one token a
+slice, four transformer blocks, nine heads), one a fold, whose outputs are averaged. Trained by `python -m training all`.
 
 **Data.** {TRAINED_ON}. Armato et al. 2011, The Cancer Imaging Archive, doi 10.7937/K9/TCIA.2015.LO9QL9SX, CC BY 3.0.
 Grades are means over the readers who marked the nodule (three or four). 218 of the 1,143 nodules have slices whose HU
@@ -68,8 +68,10 @@ Estimates of rare grades lean towards the mean. Calcification's pattern is the l
 one. Intervals and suspicion probability are fitted on the estimates of single folds; the package averages five.
 
 **Scores.** All out of fold: patients are never shared between the folds that train and the one that is scored; the
-epoch is chosen by a tenth of the training patients. The package averages five networks where each score below is
-of one. Intervals are fitted for each stratum of the estimated diameter. The CSV files: `python -m training tables`.
+epoch is chosen by a tenth of the training patients. Each nodule is outlined by a locator trained on the other folds by
+the same recipe; the one that ships learned from all of them but the sample's patient. The package averages five graders
+where each score below is of one. Intervals are fitted for each stratum of the estimated diameter, on the other folds.
 
+{scores}
 {scores}
 """
