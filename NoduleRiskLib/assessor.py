@@ -155,11 +155,12 @@ class Assessor:
         values = [float(value) for value in prediction.grades]
         pattern = int(prediction.pattern.argmax())
         intercept, slope = self._settings.suspicion
+        diameter_mm = values[GRADE_NAMES.index("diameter")]
         return Assessment(
             label=point.label,
             point_ras=point.ras,
             extent=extent,
-            estimates=tuple(self._estimate(grade, value) for grade, value in zip(GRADES, values, strict=True)),
+            estimates=tuple(self._estimate(*one, diameter_mm) for one in zip(GRADES, values, strict=True)),
             calcification=Calcification(
                 float(prediction.calcified), CALCIFICATION_PATTERNS[pattern], float(prediction.pattern[pattern])
             ),
@@ -170,9 +171,9 @@ class Assessor:
             model_id=self.package.model_id,
         )
 
-    def _estimate(self, grade: Grade, value: float) -> Estimate:
+    def _estimate(self, grade: Grade, value: float, diameter_mm: float) -> Estimate:
         value = grade.clip(value)
-        low, high = self._settings.interval[grade.name]
+        low, high = self._settings.interval_at(grade.name, diameter_mm)
         ends = (value * 2**low, value * 2**high) if grade.logarithmic else (value + low, value + high)
         levels = self._settings.reference[grade.name]
         # Many nodules share one grade: their middle stands for them.

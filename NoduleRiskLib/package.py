@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from .recognise import Recogniser
 
 #: Raised whenever an older NoduleRisk could not read what is written.
-FORMAT = 2
+FORMAT = 3
 WEIGHTS, SETTINGS, CARD = "weights.safetensors", "model.json", "README.md"
 SHIPPED = Path(__file__).parent / "Models" / "lidc-native"
 
@@ -31,18 +32,25 @@ class Calibration:
 
     Attributes
     ----------
-    interval : dict of str to (low, high)
-        By grade: what to add to the estimate for the ends of its 80 % interval, in grade units (diameter:
-        log2 mm).
+    interval : dict of str to tuple of (low, high)
+        By grade, for each stratum of the estimated diameter: what to add to the estimate for the ends of its 80 %
+        interval, in grade units (diameter: log2 mm).
     reference : dict of str to tuple of float
         By grade: the 0th, 1st, ... 100th percentile of the readers' means over LIDC's reference nodules.
     suspicion : (intercept, slope)
         Logistic regression of "at least half of the readers give malignancy 4 or 5" on the malignancy estimate.
+    strata_mm : tuple of float
+        Where one stratum of ``interval`` ends and the next begins, mm, rising; none: there is one.
     """
 
-    interval: dict[str, tuple[float, float]]
+    interval: dict[str, tuple[tuple[float, float], ...]]
     reference: dict[str, tuple[float, ...]]
     suspicion: tuple[float, float]
+    strata_mm: tuple[float, ...] = ()
+
+    def interval_at(self, grade_name: str, diameter_mm: float) -> tuple[float, float]:
+        """What to add to that grade's estimate for a nodule whose estimated diameter (mm) is this."""
+        return self.interval[grade_name][bisect_right(self.strata_mm, diameter_mm)]
 
 
 class Networks(NamedTuple):
@@ -92,9 +100,10 @@ class ModelPackage:
         """Intervals, reference percentiles and suspicion probability."""
         values = self.settings["calibration"]
         return Calibration(
-            {name: (pair[0], pair[1]) for name, pair in values["interval"].items()},
+            {name: _pairs(pairs) for name, pairs in values["interval"].items()},
             {name: tuple(levels) for name, levels in values["reference"].items()},
             (values["suspicion"][0], values["suspicion"][1]),
+            tuple(values.get("strata_mm", ())),
         )
 
     def networks(self, device: torch.device | str = "cpu") -> Networks:
@@ -220,6 +229,8 @@ def save(
     for values in (calibration.interval, calibration.reference):
         if set(values) != {grade.name for grade in GRADES}:
             raise ValueError("every grade needs its interval and its reference percentiles")
+    if any(len(pairs) != len(calibration.strata_mm) + 1 for pairs in calibration.interval.values()):
+        raise ValueError("every stratum of diameter needs its interval")
     path.mkdir(parents=True, exist_ok=True)
     weights = {}
     for kind, some in zip(("grader", "locator", "recogniser"), networks, strict=True):
@@ -242,6 +253,7 @@ def save(
             "interval": calibration.interval,
             "reference": calibration.reference,
             "suspicion": calibration.suspicion,
+            "strata_mm": calibration.strata_mm,
         },
         "sha256": {file: _file_hash(path / file) for file in (WEIGHTS, CARD)},
     }
@@ -250,6 +262,11 @@ def save(
     settings["sha256_of_settings"] = _settings_hash(settings)
     (path / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
     return load(path)
+
+
+def _pairs(pairs: Any) -> tuple[tuple[float, float], ...]:
+    """Intervals by stratum; up to format 2, before there were strata, a grade had one bare pair."""
+    return tuple((pair[0], pair[1]) for pair in (pairs if isinstance(pairs[0], list) else [pairs]))
 
 
 def _under(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

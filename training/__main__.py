@@ -18,14 +18,15 @@ from NoduleRiskLib.attention import DEFAULT, PIXEL_METHODS, SLICE_METHODS
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.package import SHIPPED, Networks, load
 
-from . import crossval, faithfulness, heatmap_tables, lidc
+from . import crossval, dicom_crops, faithfulness, handmade, heatmap_tables, lidc
 from . import study as labels
+from . import tables as scores
 from .compare import SOURCES
 from .compare import compare as compared
 from .crops import FOLDS, SAMPLE_PATIENT, nodule_table
 from .drawings import draw
 from .evaluate import markdown, outline_table
-from .export import export, tables
+from .export import export
 from .locators import LocatorRun
 from .recognisers import told_apart
 from .robustness import false_finds, moves
@@ -57,8 +58,7 @@ def study(
     ] = None,
 ) -> None:
     """What the labels say, without any image: similarity, grades to malignancy, agreement, baselines."""
-    luna16_mm = None if data is None else nodule_table(data).set_index("annotation_ids").luna16_diameter_mm
-    text = labels.study(lidc.readings(out), out, luna16_mm)
+    text = labels.study(lidc.readings(out), out, None if data is None else nodule_table(data))
     _write(out / "study.md", text, Console(stderr=True))
 
 
@@ -116,9 +116,9 @@ def everything(
     out.mkdir(parents=True, exist_ok=True)
     for name, table in (("crops", crops), ("cubes", cubes)):
         table.to_csv(out / f"out-of-fold-{name}.csv", index=False)
-    _write(out / "tables.md", tables(crops, cubes), study.console)
+    _write(out / "tables.md", scores.tables(out), study.console)
     shipped = Networks(list(trained.values()), [crossval.shipped_locator(study)], [crossval.shipped_recogniser(study)])
-    made = export(package, version, shipped, crops, cubes)
+    made = export(package, version, shipped, scores.beside(crops, out), cubes)
     study.console.print(f"{made.model_id} written to {made.path}")
 
 
@@ -143,6 +143,34 @@ def compare(
     command = f"python -m training compare {given}" + (f" --limit {limit}" if limit else "")
     text = compared(study, named(runs, epochs, pixels, batch), source, command)
     _write(out / f"compare-{source}.md", text, study.console)
+
+
+@app.command()
+def tables(out: Out = OUT) -> None:
+    """All tables of the out-of-fold estimates that `all` left in --out, beside those of `baselines` if it ran."""
+    _write(out / "tables.md", scores.tables(out), Console(stderr=True))
+
+
+@app.command()
+def baselines(data: Data, out: Out = OUT) -> None:
+    """What hand-made features of the crops say of each grade (gradient boosting, out of fold), without any network."""
+    handmade.out_of_fold(data, out)
+    _write(out / "baselines.md", scores.baselines(data, out), Console(stderr=True))
+
+
+@app.command()
+def crops(
+    dicom: Annotated[Path, typer.Argument(help="The folder of LIDC-IDRI's DICOM files, a series a folder.")],
+    data: Data,
+    out: Out = OUT,
+    jobs: Annotated[Optional[int], typer.Option(help="Scans read at a time; without it one a core.")] = None,  # noqa: UP045
+) -> None:
+    """LIDC-IDRI's DICOM files become the data set that all other commands read: DATA/lidc."""
+    console = Console(stderr=True)
+    nodules, left_out = dicom_crops.build(dicom, data, lidc.readings(out), jobs)
+    for row in left_out.itertuples():
+        console.print(f"left out: {row.nodule_id}: {row.reason}", markup=False)
+    console.print(f"{len(nodules):,} nodules of {nodules.series_uid.nunique():,} scans written to {data / 'lidc'}")
 
 
 @app.command()

@@ -27,9 +27,10 @@ from NoduleRiskLib.package import CARD, FORMAT, SETTINGS, WEIGHTS, Calibration, 
 from NoduleRiskLib.recognise import SIDE, Recogniser
 
 CALIBRATION = Calibration(
-    interval={name: (-0.5 - g / 10, 0.6 + g / 7) for g, name in enumerate(GRADE_NAMES)},
+    interval={name: ((-0.5 - g / 10, 0.6 + g / 7), (-0.2, 0.3 + g)) for g, name in enumerate(GRADE_NAMES)},
     reference={name: tuple(np.linspace(1, 5, 21)) for name in GRADE_NAMES},
     suspicion=(-9.87, 2.34),
+    strata_mm=(8.0,),
 )
 LIBRARY = Path(package.__file__).parent
 
@@ -114,6 +115,18 @@ def test_a_package_tells_people_what_it_is(kept: ModelPackage) -> None:
     assert kept.model_id == f"toy@{kept.digest[:12]}"
 
 
+def test_each_stratum_of_diameter_has_its_interval(kept: ModelPackage) -> None:
+    told = kept.calibration
+    assert [told.interval_at("subtlety", mm) for mm in (2.0, 7.99, 8.0, 50.0)] == [(-0.5, 0.6)] * 2 + [(-0.2, 0.3)] * 2
+
+
+def test_packages_from_before_there_were_strata_are_read(copy: Path) -> None:
+    calibration = json.loads((copy / SETTINGS).read_text())["calibration"]
+    del calibration["strata_mm"]
+    resettle(copy, format=2, calibration=calibration | {"interval": {name: [-1.0, 2.0] for name in GRADE_NAMES}})
+    assert load(copy).calibration.interval_at("margin", 30.0) == (-1, 2)
+
+
 def test_two_packages_never_share_an_identity(kept: ModelPackage, copy: Path) -> None:
     assert load(copy).model_id == kept.model_id
     (copy / CARD).write_text("# Another card\n", encoding="utf-8")
@@ -125,9 +138,11 @@ def test_an_incomplete_package_is_never_written(networks: Networks, tmp_path: Pa
     for some in (networks._replace(graders=[]), networks._replace(locators=[])):
         with pytest.raises(ValueError, match="at least one grader and one locator"):
             save(tmp_path, "toy", "1", some, CALIBRATION, "", "")
-    without = replace(CALIBRATION, interval={"margin": (0, 0)})
+    without = replace(CALIBRATION, interval={"margin": ((0, 0),)})
     with pytest.raises(ValueError, match="every grade"):
         save(tmp_path, "toy", "1", networks, without, "", "")
+    with pytest.raises(ValueError, match="every stratum"):
+        save(tmp_path, "toy", "1", networks, replace(CALIBRATION, strata_mm=()), "", "")
     assert not list(tmp_path.iterdir())
 
 
@@ -150,7 +165,7 @@ def write_on_the_card(path: Path) -> None:
 
 def change_a_setting(path: Path) -> None:
     settings = json.loads((path / SETTINGS).read_text())
-    settings["calibration"]["interval"]["malignancy"][0] += 0.01
+    settings["calibration"]["interval"]["malignancy"][0][0] += 0.01
     (path / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
 
 
