@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 
 from NoduleRiskLib.grades import DISCLAIMER, GRADES
-from NoduleRiskLib.locate import Locator
-from NoduleRiskLib.model import NoduleViT
-from NoduleRiskLib.package import Calibration, ModelPackage, save
+from NoduleRiskLib.package import Calibration, ModelPackage, Networks, save
 
 from .doubt import STRATA_MM, residual_interval, suspicion
 from .tables import chapters
@@ -32,15 +30,12 @@ def calibrate(table: pd.DataFrame) -> Calibration:
 def export(
     path: Path,
     version: str,
-    graders: list[NoduleViT],
-    locators: list[Locator],
+    networks: Networks,
     crops: pd.DataFrame,
     cubes: pd.DataFrame,
 ) -> ModelPackage:
     """Write the package; its card holds all ``tables.chapters``."""
-    return save(
-        path, path.name, version, graders, locators, calibrate(crops), TRAINED_ON, card(path.name, crops, cubes)
-    )
+    return save(path, path.name, version, networks, calibrate(crops), TRAINED_ON, card(path.name, crops, cubes))
 
 
 def card(name: str, crops: pd.DataFrame, cubes: pd.DataFrame) -> str:
@@ -55,8 +50,9 @@ def card(name: str, crops: pd.DataFrame, cubes: pd.DataFrame) -> str:
 intervals, and the chance that at least half of four LIDC readers would give malignancy 4 or 5. That is readers'
 suspicion; nothing here was compared with pathology.
 
-**How.** One locator (2-D U-Net, slice by slice, that sees the slices around each one) and five NoduleViTs (one token a
-slice, four transformer blocks, nine heads), one a fold, whose outputs are averaged. Trained by `python -m training all`.
+**How.** One locator (2-D U-Net, slice by slice, that sees the slices around each one), one recogniser (3-D CNN, whether
+what was outlined looks like a nodule) and five NoduleViTs (one token a slice, four transformer blocks, nine heads), one
+a fold, whose outputs are averaged. Trained by `python -m training all`.
 
 **Data.** {TRAINED_ON}. Armato et al. 2011, The Cancer Imaging Archive, doi 10.7937/K9/TCIA.2015.LO9QL9SX, CC BY 3.0.
 Grades are means over the readers who marked the nodule (three or four). 218 of the 1,143 nodules have slices whose HU
@@ -69,9 +65,8 @@ one. Intervals and suspicion probability are fitted on the estimates of single f
 
 **Scores.** All out of fold: patients are never shared between the folds that train and the one that is scored; the
 epoch is chosen by a tenth of the training patients. Each nodule is outlined by a locator trained on the other folds by
-the same recipe; the one that ships learned from all of them but the sample's patient. The package averages five graders
-where each score below is of one. Intervals are fitted for each stratum of the estimated diameter, on the other folds.
+the same recipe; the one that ships learned from all patients but the sample's. The package averages five graders where
+each score below is of one. Intervals are fitted for each stratum of the estimated diameter, on the other folds.
 
-{scores}
 {scores}
 """
