@@ -50,23 +50,24 @@ def card(name: str, crops: pd.DataFrame, cubes: pd.DataFrame) -> str:
 intervals, and the chance that at least half of four LIDC readers would give malignancy 4 or 5. That is readers'
 suspicion; nothing here was compared with pathology.
 
-**How.** One locator (2-D U-Net, slice by slice, that sees the slices around each one), one recogniser (3-D CNN, whether
-what was outlined looks like a nodule) and five NoduleViTs (one token a slice, four transformer blocks, nine heads), one
-a fold, whose outputs are averaged. Trained by `python -m training all`.
+**How.** A locator (2-D U-Net, slice by slice, that sees the slices around each one) outlines the nodule, a recogniser
+(3-D CNN, 32 mm around its middle) warns of vessels and chest wall, and five NoduleViTs (one token a slice, four
+transformer blocks, nine heads), one a fold, grade it; their outputs are averaged. Trained by `python -m training all`.
 
 **Data.** {TRAINED_ON}. Armato et al. 2011, The Cancer Imaging Archive, doi 10.7937/K9/TCIA.2015.LO9QL9SX, CC BY 3.0.
 Grades are means over the readers who marked the nodule (three or four). 218 of the 1,143 nodules have slices whose HU
 were recovered from 8-bit images.
 
 **Limits.** One collection, slices of up to 3 mm; nodules of 3 to 40 mm that at least three of four radiologists marked.
-A point that is on no nodule is not always told so, and vessels that run on from a nodule stretch its outline.
+A point that is on no nodule is not always told so or warned about, and some nodules are warned about; faint nodules are
+missed most, and of a few large ones only a part is outlined.
 Estimates of rare grades lean towards the mean. Calcification's pattern is the least certain answer: few nodules have
 one. Intervals and suspicion probability are fitted on the estimates of single folds; the package averages five.
 
 **Scores.** All out of fold: patients are never shared between the folds that train and the one that is scored; the
 epoch is chosen by a tenth of the training patients. Each nodule is outlined by a locator trained on the other folds by
-the same recipe; the one that ships learned from all patients but the sample's. The package averages five graders where
-each score below is of one. Intervals are fitted for each stratum of the estimated diameter, on the other folds.
+the same recipe; the one that ships learned from all patients but the sample's. The package averages five graders
+where each score below is of one. Intervals are fitted for each stratum of the estimated diameter, on the other folds.
 
 {scores}
 """

@@ -163,8 +163,8 @@ def test_training_goes_on_from_a_package_of_the_same_folds(
     parts, quiet = [part for fold, part in located.items() if fold], Console(quiet=True)
     before = train_grader(0, parts, study.grader, tmp_path / "before", "cpu", quiet)
     networks = Networks([before], [crossval.shipped_locator(study)], [])
-    levels = dict.fromkeys(GRADE_NAMES, (1.0, 5.0))
-    kept = save(tmp_path / "package", "toy", "1", networks, Calibration(levels, levels, (0, 1)), "", "")
+    calibration = Calibration(dict.fromkeys(GRADE_NAMES, ((-1, 1),)), dict.fromkeys(GRADE_NAMES, (1, 5)), (0, 1))
+    kept = save(tmp_path / "package", "toy", "1", networks, calibration, "", "")
     run = replace(going_on(kept.path), config=study.grader.config, batch=2, cycles=(1,), learning_rate=1e-9)
     after = train_grader(0, parts, run, tmp_path / "after", "cpu", quiet)
     for name, value in before.state_dict().items():
