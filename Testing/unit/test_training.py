@@ -132,6 +132,8 @@ def test_the_whole_way_from_crops_to_a_package_that_verifies(
     assert "not pathology" in made.card
     assert [len(networks) for networks in made.networks()] == [2, 1, 1]
     assert all(grade.name in made.card for grade in GRADES)
+    titles = [line for line in made.card.splitlines() if line.startswith("### ")]
+    assert len(titles) == len(set(titles)) > 10
 
 
 def test_no_patient_is_scored_by_a_fold_that_trained_on_it(located: dict[int, crossval.Located]) -> None:
