@@ -28,7 +28,7 @@ def parts() -> Iterator[Part]:
     ours = {}
     for slices in SLICES:
         volume, point = long_chest(slices)
-        (extent,) = locate(volume, np.array([point.ras]), package().networks()[1])
+        (extent,) = locate(volume, np.array([point.ras]), package().networks().locators)
         assert extent is not None, "the nodule that is cut was not found"
         contenders = ways(volume, extent)
         times = in_turns(contenders, seconds=6)

@@ -21,7 +21,7 @@ OURS = "nine heatmaps, as shipped"
 def parts() -> Iterator[Part]:
     """One nodule of middling size on every device."""
     for device in devices():
-        ways = _ways(package().networks(device)[0], stacks(7)[2])
+        ways = _ways(package().networks(device).graders, stacks(7)[2])
         yield Part(
             f"Heatmaps of one nodule of {int(stacks(7)[2].valid.sum())} slices, five graders, {device.upper()}",
             race(ways, in_turns(ways, seconds=15), OURS),

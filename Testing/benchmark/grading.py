@@ -30,7 +30,7 @@ Way = Callable[[peers.Inputs], Tensor]
 
 def parts() -> Iterator[Part]:
     """Backends for 1, 10 and 100 points, their agreement, the machine's ceiling, a stock ViT."""
-    ours = package().networks()[0]
+    ours = package().networks().graders
     makers = _makers(ours)
     built = {name: make() for name, make in makers.items()}
     for number in NUMBERS:

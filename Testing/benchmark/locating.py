@@ -18,7 +18,7 @@ def parts() -> Iterator[Part]:
     """One nodule and a hundred, on every device."""
     lines, figures = [], []
     for device in devices():
-        locators = package().networks(device)[1]
+        locators = package().networks(device).locators
         one = [seconds for point in chest()[1] for seconds in _times([point], locators, device, seconds=2)]
         hundred = _times(many_points(100), locators, device, seconds=0)
         lines.append([device.upper(), len(locators), milliseconds(median(one)), milliseconds(median(hundred))])

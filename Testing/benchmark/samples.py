@@ -53,7 +53,7 @@ def many_points(number: int) -> tuple[Point, ...]:
 def stacks(number: int) -> tuple[SliceStack, ...]:
     """So many slice stacks, cut at the nodules' own extents, each a little off the ones before."""
     volume, points = chest()
-    extents = locate(volume, np.array([point.ras for point in points]), package().networks()[1])
+    extents = locate(volume, np.array([point.ras for point in points]), package().networks().locators)
     rng = np.random.default_rng(0)
     found = [extent for extent in extents if extent is not None]
     return tuple(
