@@ -98,7 +98,7 @@ def axes_mm(outline: Array, pixel_mm: float) -> tuple[float, float]:
 
 
 def _span(inside: Array) -> float:
-    """Pixels from corner to corner of the box around a mask (h, w), and one beyond at each side; not of an empty one."""
+    """Pixels from corner to corner of the box around a mask (h, w) that is not empty, and one beyond at each side."""
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     return math.hypot(np.ptp(rows) + 2, np.ptp(columns) + 2)
 
