@@ -13,6 +13,8 @@ from NoduleRiskLib.points import Point
 from .samples import chest, many_points, package
 from .timing import Figure, Part, devices, in_turns, markdown, milliseconds
 
+MANY = 100
+
 
 def parts() -> Iterator[Part]:
     """One nodule and a hundred, on every device."""
@@ -20,11 +22,11 @@ def parts() -> Iterator[Part]:
     for device in devices():
         locators = package().networks(device).locators
         one = [seconds for point in chest()[1] for seconds in _times([point], locators, device, seconds=2)]
-        hundred = _times(many_points(100), locators, device, seconds=0)
+        hundred = _times(many_points(MANY), locators, device, seconds=0)
         lines.append([device.upper(), len(locators), milliseconds(median(one)), milliseconds(median(hundred))])
         if device == "cpu":
             figures.append(Figure("locate one nodule, CPU", 1e3 * median(one), 60, "ms"))
-    header = ["device", "locators", "one nodule (median over seven)", "100 points"]
+    header = ["device", "locators", "one nodule (median over seven)", f"{MANY} points"]
     yield Part("Locate", markdown(header, lines), tuple(figures))
 
 
