@@ -1,15 +1,15 @@
-# Two commands do everything: `make demo` and `make test`. Both create .venv themselves.
+# `make demo`, `make test` and `make bench` do everything. Each creates .venv itself.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 # What Qt and VTK need of Debian or Ubuntu to draw without a screen.
 OFFSCREEN := libegl1 libgl1 libosmesa6 libglib2.0-0 libdbus-1-3 libfontconfig1 libxkbcommon0
 CHECKED := NoduleRiskLib NoduleRisk training Testing
-# Small models and images only lose time in more threads than one.
-export OMP_NUM_THREADS ?= 1
+# The tests' toy networks only lose time in more threads than one; a real click gains (Testing/benchmark/RESULTS.md).
+test: export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test offscreen lint format types clean
+.PHONY: demo test bench offscreen lint format types clean
 
 ## make demo                              a synthetic chest CT, assessed
 ## make demo CT=path POINT="r a s"        your own scan: DICOM folder, NRRD, NIfTI or MHA; RAS millimetres
@@ -29,6 +29,10 @@ test: $(VENV)/test.ready $(VENV)/scene.ready lint types
 		echo "LEFT OUT: the scene and panel tests. They need Testing/scene/requirements.txt and, on Linux, the system's"; \
 		echo "libraries for drawing without a screen: apt-get install $(OFFSCREEN)"; \
 	fi
+
+## make bench                             what each step costs beside its rivals, as Markdown; ten minutes
+bench: $(VENV)/bench.ready
+	@$(RUN) -m Testing.benchmark $(SUBJECTS)
 
 lint: $(VENV)/test.ready
 	$(VENV)/bin/ruff check $(CHECKED)
@@ -53,6 +57,10 @@ $(VENV)/cli.ready: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/test.ready: pyproject.toml | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --editable ".[test]"
+	@touch $@
+
+$(VENV)/bench.ready: pyproject.toml | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --editable ".[bench]"
 	@touch $@
 
 # Slicer's own MRML and slice views; there is no wheel of them for every Python.

@@ -16,7 +16,7 @@ from .errors import NoduleRiskError
 from .extent import Extent
 from .grades import CALCIFICATION_PATTERNS, GRADE_NAMES, GRADES, Grade
 from .locate import locate
-from .model import Prediction, collate
+from .model import Prediction, average, collate
 from .mosaic import SliceStack, cut
 from .package import SHIPPED, ModelPackage, load
 from .points import Point
@@ -138,9 +138,8 @@ class Assessor:
     @torch.inference_mode()
     def _grade(self, stacks: list[SliceStack]) -> list[Prediction]:
         """Mean over the graders, one prediction a stack (CPU tensors without batch axis)."""
-        batch = collate(stacks).to(self._device)
-        each = [grader(batch) for grader in self._networks.graders]
-        mean = Prediction(*(torch.stack(values).mean(0).cpu() for values in zip(*each, strict=True)))
+        mean = average(self._networks.graders, collate(stacks).to(self._device))
+        mean = Prediction(*(values.cpu() for values in mean))
         return [Prediction(*(values[i] for values in mean)) for i in range(len(stacks))]
 
     def _assessment(

@@ -72,8 +72,8 @@ def widest(outline: Array, pixel_mm: float) -> tuple[float, float]:
     best = (0.0, 0.0)
     inside = outline > INSIDE
     # No axis is longer than the diagonal of the box around its outline: most slices need no measuring.
-    spans = [_span(one) * pixel_mm for one in inside]
-    for place in np.argsort(spans)[::-1]:
+    spans = {place: _span(inside[place]) * pixel_mm for place in np.flatnonzero(inside.any((1, 2)))}
+    for place in sorted(spans, key=spans.__getitem__, reverse=True):
         if 2 * spans[place] <= sum(best):
             break
         best = max(best, axes_mm(outline[place], pixel_mm), key=sum)
@@ -98,9 +98,9 @@ def axes_mm(outline: Array, pixel_mm: float) -> tuple[float, float]:
 
 
 def _span(inside: Array) -> float:
-    """Pixels from corner to corner of the box around a mask (h, w), and one beyond at each side; 0 if it is empty."""
+    """Pixels from corner to corner of the box around a mask (h, w) that is not empty, and one beyond at each side."""
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    return math.hypot(np.ptp(rows) + 2, np.ptp(columns) + 2) if len(rows) else 0.0
+    return math.hypot(np.ptp(rows) + 2, np.ptp(columns) + 2)
 
 
 def _crossings(outline: Array) -> Array:

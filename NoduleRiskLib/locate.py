@@ -193,13 +193,16 @@ def _under(stack: SliceStack, point: Array, probability: Array) -> Array:
     # The point may lie between two slices.
     if distance.min() > max(REACH_MM, float(stack.step_mm[0])):
         return np.zeros_like(probability)
-    nearest = tuple(np.argwhere(inside)[distance.argmin()])
-    (box,) = ndimage.find_objects(inside.astype(np.uint8))
+    places = np.argwhere(inside)
+    # Everything below happens in the box around the outline, with room for its soft edge.
+    first, last = np.maximum(places.min(0) - 1, 0), places.max(0) + 2
+    box = tuple(map(slice, first, last))
     parts, _ = ndimage.label(inside[box], ndimage.generate_binary_structure(3, 2))
-    ours = np.zeros_like(inside)
-    ours[box] = parts == parts[tuple(at - one.start for at, one in zip(nearest, box, strict=True))]
-    soft = ndimage.binary_dilation(ours, np.ones((1, 3, 3), bool)) & (ours | ~inside)
-    return np.where(soft, probability, 0).astype(np.float32)
+    ours = parts == parts[tuple(places[distance.argmin()] - first)]
+    soft = ndimage.binary_dilation(ours, np.ones((1, 3, 3), bool)) & (ours | ~inside[box])
+    outline = np.zeros_like(probability)
+    outline[box] = np.where(soft, probability[box], 0)
+    return outline
 
 
 def _convolution(before: int, after: int) -> nn.Sequential:

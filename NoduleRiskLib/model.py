@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -223,7 +224,7 @@ class NoduleViT(nn.Module):
         if self.config.position == "slot":
             prefix = self.vit.num_prefix_tokens
             return tokens + self.vit.pos_embed[:, prefix : prefix + tokens.shape[1]]
-        return tokens + self.offset(_waves(batch.offset_mm, tokens.shape[-1])) + self.plane(batch.plane)
+        return tokens + self.offset(waves(batch.offset_mm, tokens.shape[-1])) + self.plane(batch.plane)
 
     def embed(self, channels: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, dim): the patch embedding of one whole slice."""
@@ -244,11 +245,11 @@ class NoduleViT(nn.Module):
         """What all heads read: the class token after the blocks, (B, dim), from slice tokens (B, S, dim)."""
         filled = batch.valid.any(0)
         tokens, valid = tokens[:, filled], batch.valid[:, filled]
-        start = self.vit.cls_token.expand(len(tokens), -1, -1)
+        start = self.vit.cls_token.expand(tokens.shape[0], -1, -1)
         if self.config.position == "slot":
             start = start + self.vit.pos_embed[:, :1]
         x = torch.cat([start, tokens], 1)
-        seen = torch.cat([valid.new_ones(len(tokens), 1), valid], 1)
+        seen = torch.cat([valid.new_ones(tokens.shape[0], 1), valid], 1)
         for block in self.vit.blocks:
             x = block(x, attn_mask=seen[:, None, None, :])
         summary: Tensor = self.vit.norm(x)[:, 0]
@@ -261,6 +262,13 @@ class NoduleViT(nn.Module):
         logarithmic = torch.tensor([grade.logarithmic for grade in GRADES], device=raw.device)
         grades = torch.where(logarithmic, torch.exp2(values.clamp(max=10)), values)
         return Prediction(grades, raw[:, nine].sigmoid(), raw[:, nine + 1 :].softmax(-1))
+
+
+def average(graders: Sequence[NoduleViT], batch: Batch) -> Prediction:
+    """The mean of the graders' predictions; all read the same channels."""
+    channels = graders[0].channels(batch)
+    each = [grader.read(grader.raw(grader.place(grader.embed(channels), batch), batch)) for grader in graders]
+    return Prediction(*(torch.stack(values).mean(0) for values in zip(*each, strict=True)))
 
 
 def paper_config(layout: Layout = LAYOUTS["native"]) -> ModelConfig:
@@ -285,7 +293,7 @@ def _convolution(before: int, after: int, stride: int = 1) -> nn.Sequential:
     )
 
 
-def _waves(offset_mm: Tensor, dim: int) -> Tensor:
+def waves(offset_mm: Tensor, dim: int) -> Tensor:
     """Sines and cosines of an offset, wavelengths 4 to 200 mm in geometric steps: (B, S) -> (B, S, dim)."""
     wavelength = torch.logspace(math.log10(4.0), math.log10(200.0), dim // 2, device=offset_mm.device)
     angle = offset_mm[..., None] * (2 * math.pi / wavelength)

@@ -19,6 +19,9 @@ PLANES = {
     "sagittal": ((0, -1, 0), (0, 0, -1), (1, 0, 0)),
 }
 
+#: A grid along which another axis of the volume moves by less than this runs parallel to it.
+OBLIQUE_VOXELS = 1e-6
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -154,37 +157,38 @@ def cut(
     if not volume.contains(centre):
         place = ", ".join(f"{x:.1f}" for x in centre)
         raise NoduleRiskError(f"The point ({place}) mm RAS lies outside the CT: put it on a nodule inside the image.")
-    matrices, planes, offsets = [], [], []
+    count = layout.slices * len(layout.planes)
+    shape = (count, layout.pixels, layout.pixels)
+    pixels, outlined = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    ijk_to_ras = np.tile(np.eye(4), (count, 1, 1))
+    offset_mm, valid = np.zeros(count), np.zeros(count, bool)
+    half_mm = (layout.pixels - 1) / 2 * layout.pixel_mm
     for index, name in enumerate(layout.planes):
         column, row, normal = (np.array(axis, dtype=np.float64) for axis in PLANES[name])
         first, step = _lattice(volume, centre, normal, layout)
         offset = first + step * (np.arange(layout.slices) - layout.slices // 2)
-        half = (layout.pixels - 1) / 2 * layout.pixel_mm
-        matrix = np.tile(np.eye(4), (layout.slices, 1, 1))
+        middle = centre + offset[:, None] * normal
+        inside = volume.contains(middle)
+        if bounds_ras is not None:
+            low, high = np.asarray(bounds_ras) @ normal
+            along = middle @ normal
+            # The slices that hold the two ends belong to the nodule, however thick they are.
+            inside &= (along >= low - step / 2) & (along <= high + step / 2)
+
+        own = slice(index * layout.slices, (index + 1) * layout.slices)
+        matrix, offset_mm[own], valid[own] = ijk_to_ras[own], offset, inside
         matrix[:, :3, 0], matrix[:, :3, 1] = column * layout.pixel_mm, row * layout.pixel_mm
         matrix[:, :3, 2] = normal * step
-        matrix[:, :3, 3] = centre + offset[:, None] * normal - half * (column + row)
-        matrices.append(matrix)
-        planes.append(np.full(layout.slices, index))
-        offsets.append(offset)
-    ijk_to_ras, plane, offset_mm = map(np.concatenate, (matrices, planes, offsets))
-
-    normals = np.array([PLANES[name][2] for name in layout.planes], dtype=np.float64)[plane]
-    middle = centre + offset_mm[:, None] * normals
-    valid = volume.contains(middle)
-    if bounds_ras is not None:
-        low, high = (np.sum(normals * bound, axis=1) for bound in np.asarray(bounds_ras))
-        along = np.sum(normals * middle, axis=1)
-        # The slices that hold the two ends belong to the nodule, however thick they are.
-        half_step = np.linalg.norm(ijk_to_ras[:, :3, 2], axis=1) / 2
-        valid &= (along >= low - half_step) & (along <= high + half_step)
-
-    shape = (len(valid), layout.pixels, layout.pixels)
-    pixels, outlined = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    centres = _pixel_centres(ijk_to_ras[valid], layout.pixels)
-    pixels[valid] = sample(volume, centres)
-    if outline is not None:
-        outlined[valid] = sample(outline, centres, outside=0.0)
+        matrix[:, :3, 3] = middle - half_mm * (column + row)
+        here = np.flatnonzero(inside)
+        if here.size:
+            # Inside the volume and the bounds: the valid slices of a plane follow each other.
+            filled = slice(own.start + here[0], own.start + here[-1] + 1)
+            size = (len(here), *shape[1:])
+            pixels[filled] = sample_grid(volume, matrix[here[0]], size)
+            if outline is not None:
+                outlined[filled] = sample_grid(outline, matrix[here[0]], size, outside=0.0)
+    plane = np.arange(count) // layout.slices
     return SliceStack(pixels, outlined, ijk_to_ras, plane, offset_mm, valid, layout)
 
 
@@ -195,11 +199,68 @@ def sample(volume: Volume, points_ras: Array, outside: float | None = None) -> A
     """
     if points_ras.size == 0:
         return np.zeros(points_ras.shape[:-1], np.float32)
-    coordinates = np.moveaxis(volume.to_ijk(points_ras)[..., ::-1], -1, 0)
+    return _interpolated(volume.array, np.moveaxis(volume.to_ijk(points_ras)[..., ::-1], -1, 0), outside)
+
+
+def sample_grid(volume: Volume, grid_to_ras: Array, shape: tuple[int, int, int], outside: float | None = None) -> Array:
+    """What ``sample`` gives on a regular grid, but many times faster where its axes run along the volume's own.
+
+    Parameters
+    ----------
+    volume : Volume
+    grid_to_ras : array, shape (4, 4)
+        Takes ``(column, row, slice, 1)`` of the grid, 0-based, to RAS mm.
+    shape : (slices, rows, columns)
+    outside : float, optional
+        As in ``sample``.
+
+    Returns
+    -------
+    ndarray, float32, shape (slices, rows, columns)
+    """
+    grid_to_ijk = volume.ras_to_ijk @ grid_to_ras
+    # Row: i, j, k of the volume; column: column, row, slice of the grid.
+    steps, first = grid_to_ijk[:3, :3], grid_to_ijk[:3, 3]
+    moves = np.abs(steps) * shape[::-1] > OBLIQUE_VOXELS
+    if (moves.sum(0) != 1).any() or (moves.sum(1) != 1).any():
+        s, r, c = np.ogrid[tuple(map(slice, shape))]
+        kji = [x + a * c + b * r + d * s for x, (a, b, d) in zip(first[::-1], steps[::-1], strict=True)]
+        return _interpolated(volume.array, np.array(kji), outside)
+    # Trilinear interpolation goes along each axis in turn: three small matrices, in the order of the array.
+    axes = moves[::-1].argmax(1)
+    windows, (along_k, along_j, along_i) = zip(
+        *(
+            _weights(start + step[axis] * np.arange(shape[2 - axis]), size, outside)
+            for start, step, axis, size in zip(first[::-1], steps[::-1], axes, volume.array.shape, strict=True)
+        ),
+        strict=True,
+    )
+    block = volume.array[windows].astype(np.float32)
+    if outside:
+        block -= outside
+    values = along_j @ np.tensordot(along_k, block, 1) @ along_i.T
+    if outside:
+        values += outside
+    return np.ascontiguousarray(values.transpose(np.argsort(2 - axes)))
+
+
+def _weights(at: Array, size: int, outside: float | None) -> tuple[slice, Array]:
+    """Which voxels of an axis of that ``size`` matter at voxel indices ``at``, and by how much: (len(at), voxels)."""
+    # Rounding: see ``_interpolated``. Beyond the last voxel its value holds, or nothing is left of it a voxel further.
+    beyond = 0 if outside is None else 1
+    at = np.minimum(np.maximum(np.round(at, 7), -beyond), size - 1 + beyond)
+    low, high = sorted((math.floor(at[0]), math.floor(at[-1])))
+    window = slice(max(low, 0), min(high + 1, size - 1) + 1)
+    nearness = 1 - np.abs(at[:, None] - np.arange(window.start, window.stop))
+    return window, np.maximum(nearness, 0).astype(np.float32)
+
+
+def _interpolated(array: Array, kji: Array, outside: float | None) -> Array:
+    """Trilinear values at voxel indices ``kji``, shape (3, ...)."""
     # Rounding keeps points that are meant to lie on voxel centres from leaving the outermost one.
     values = map_coordinates(
-        volume.array,
-        np.round(coordinates, 7),
+        array,
+        np.round(kji, 7),
         output=np.float32,
         order=1,
         mode="nearest" if outside is None else "grid-constant",

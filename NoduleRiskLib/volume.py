@@ -57,7 +57,7 @@ class Volume:
         """Inverse of ``ijk_to_ras``, shape (4, 4)."""
         return np.linalg.inv(self.ijk_to_ras)
 
-    @property
+    @cached_property
     def spacing_mm(self) -> Array:
         """Distance in mm between neighbouring voxel centres along i, j and k, shape (3,)."""
         return np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)
