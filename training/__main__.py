@@ -13,9 +13,11 @@ from rich.console import Console
 
 from NoduleRiskLib import phantom, points, reading, verdicts
 from NoduleRiskLib.assessor import Assessor
-from NoduleRiskLib.attention import DEFAULT, PIXEL_METHODS, SLICE_METHODS
+from NoduleRiskLib.attention import DEFAULT
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.package import SHIPPED, load
+from NoduleRiskLib.which_pixels import PIXEL_METHODS
+from NoduleRiskLib.which_slices import SLICE_METHODS
 
 from . import crossval, faithfulness, heatmap_tables, lidc
 from . import study as labels

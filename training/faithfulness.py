@@ -14,21 +14,14 @@ from rich.console import Console
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
-from NoduleRiskLib.attention import (
-    DEFAULT,
-    PIXEL_METHODS,
-    SLICE_METHODS,
-    explain,
-    gradient,
-    head_relevance,
-    slice_weights,
-    withheld,
-)
+from NoduleRiskLib.attention import DEFAULT, explain, slice_weights
 from NoduleRiskLib.extent import Extent
 from NoduleRiskLib.model import NoduleViT, collate
 from NoduleRiskLib.mosaic import Layout, SliceStack, cut
 from NoduleRiskLib.package import ModelPackage
 from NoduleRiskLib.volume import Array
+from NoduleRiskLib.which_pixels import PIXEL_METHODS, gradient
+from NoduleRiskLib.which_slices import SLICE_METHODS, head_relevance, withheld
 
 from .crops import SAMPLE_PATIENT, Nodule, nodule_table, read_nodule
 from .heatmap_scores import (

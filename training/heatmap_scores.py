@@ -10,11 +10,12 @@ from scipy.ndimage import distance_transform_edt
 from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 
-from NoduleRiskLib.attention import as_lung, graded, with_slices
 from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.model import NoduleViT, collate
 from NoduleRiskLib.mosaic import SliceStack, paste, sample
 from NoduleRiskLib.volume import Array
+from NoduleRiskLib.which_pixels import as_lung, graded
+from NoduleRiskLib.which_slices import with_slices
 
 #: Side in pixels of the blocks that are filled with local lung, or kept while all else is.
 BLOCK = 4

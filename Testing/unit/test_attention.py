@@ -12,22 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from NoduleRiskLib.assessment import Assessment
-from NoduleRiskLib.attention import (
-    PIXEL_METHODS,
-    SLICE_METHODS,
-    as_lung,
-    blocks_occluded,
-    explain,
-    gradient,
-    integrated,
-    lung_hu,
-    secants,
-    withheld,
-)
+from NoduleRiskLib.attention import explain
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.model import Batch, ModelConfig, NoduleViT, Prediction, collate
 from NoduleRiskLib.mosaic import SliceStack, cut, part
 from NoduleRiskLib.volume import Array, Volume
+from NoduleRiskLib.which_pixels import PIXEL_METHODS, as_lung, blocks_occluded, gradient, integrated, lung_hu, secants
+from NoduleRiskLib.which_slices import SLICE_METHODS, withheld
 
 
 class OneReason(nn.Module):
