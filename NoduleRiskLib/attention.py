@@ -12,8 +12,8 @@ from torch import Tensor
 from .assessment import Heatmap
 from .grades import GRADES
 from .model import Batch, NoduleViT, collate
-from .mosaic import SliceStack
-from .volume import Array
+from .mosaic import SliceStack, paste, sample
+from .volume import Array, Volume
 from .which_pixels import PIXEL_METHODS
 from .which_slices import SLICE_METHODS
 
@@ -71,6 +71,43 @@ def slice_weights(graders: Sequence[NoduleViT], batch: Batch, method: str = DEFA
     if method != "alone":
         return told
     return told.max(1, keepdim=True).values - told if told.shape[1] > 1 else torch.ones_like(told)
+
+
+def crossed(stack: SliceStack, heatmap: Heatmap) -> Volume:
+    """Slice weights of several planes as one 3-D map: where weighty axial, coronal and sagittal slices cross.
+
+    A slice weight says nothing of where in its slice it lies; slices of other planes do. Each plane's weights are
+    first divided by its strongest, then a point gets the geometric mean over the planes of the weights at its place
+    along each plane's normal, so that it is shown only where every plane agrees. Of a layout with one plane it is no
+    more than that plane's slice weights.
+
+    Parameters
+    ----------
+    stack : SliceStack
+    heatmap : Heatmap
+        Of which only the slice weights are used, never the in-slice map.
+
+    Returns
+    -------
+    Volume
+        float32, 0 to 1, on the grid of the first plane that has a valid slice, RAS mm.
+
+    Raises
+    ------
+    ValueError
+        If no slice is valid.
+    """
+    weights = np.where(stack.valid, heatmap.slice_weights, 0)
+    planes = paste(stack, weights)
+    if not planes:
+        raise ValueError("a stack without valid slices has nothing to cross")
+    grid = next(iter(planes.values()))
+    k, j, i = np.indices(grid.array.shape)
+    places = grid.to_ras(np.stack([i, j, k], -1))
+    product = np.ones(grid.array.shape)
+    for plane in planes.values():
+        product *= sample(plane, places, outside=0.0) / max(float(plane.array.max()), TINY)
+    return Volume((product ** (1 / len(planes))).astype(np.float32), grid.ijk_to_ras, name="crossed")
 
 
 def strength(moves: Array, pixel_mm: float) -> Array:
