@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 
@@ -109,6 +109,12 @@ def gaussian(stack: SliceStack, diameter_mm: float) -> Array:
     square = stack.offset_mm[:, None, None] ** 2 + mm[:, None] ** 2 + mm**2
     # Half as high at the nodule's edge.
     return np.asarray(np.exp2(-square / (diameter_mm / 2) ** 2))
+
+
+def smooth_outline(stack: SliceStack, smooth_mm: float = 1.4) -> Array:
+    """The outline that the grader is given, fading towards its edge: blind to the grader and the grade, (S, h, w)."""
+    sigma = smooth_mm / stack.layout.pixel_mm
+    return np.asarray(gaussian_filter(stack.outline, (0, sigma, sigma)))
 
 
 def placed(stack: SliceStack, maps: Array) -> Array:

@@ -172,9 +172,9 @@ def verdict(measured: Measured, default: str, package: str, command: str) -> dic
 
 def on_card(card: str, line: str) -> str:
     """The model card (Markdown) with the heatmaps' line before its scores, in place of an older one."""
-    others = [part for part in card.split("\n\n") if not part.startswith("Heatmaps (")]
+    others = [part for part in card.rstrip().split("\n\n") if not part.startswith("Heatmaps (")]
     at = next((i for i, part in enumerate(others) if part.startswith("**Scores.**")), len(others))
-    return "\n\n".join([*others[:at], line, *others[at:]]).rstrip() + "\n"
+    return "\n\n".join([*others[:at], line, *others[at:]]) + "\n"
 
 
 def write_verdict(path: Path, told: dict[str, Any]) -> None:

@@ -159,6 +159,21 @@ def test_a_small_run_tells_all_tables_and_a_verdict(measured: dict[str, dict[str
     heatmap_tables.plot_heads(tmp_path / "heads.png", measured)
 
 
+def test_what_the_outline_alone_reaches_stands_beside_the_methods(measured: dict[str, dict[str, Array]]) -> None:
+    table = heatmap_tables.methods_table(measured, "blocks", {})
+    # On a ball of tissue the outline points at the nodule, without a grader.
+    assert table.loc[faithfulness.OUTLINE, "pointing"] == 1
+    assert table.loc[faithfulness.OUTLINE, "share inside"] > 0.7
+
+
+def test_the_outlines_map_asks_no_grader_and_no_pixel(whole: SliceStack) -> None:
+    blank = replace(whole, pixels=np.zeros_like(whole.pixels))
+    smooth = heatmap_scores.smooth_outline(whole)
+    assert np.array_equal(smooth, heatmap_scores.smooth_outline(blank))
+    assert (smooth[whole.outline.sum((1, 2)) == 0] == 0).all()
+    assert smooth.sum() == pytest.approx(whole.outline.sum(), rel=1e-3)
+
+
 def test_a_map_that_always_wins_beats_the_ball(measured: dict[str, dict[str, Array]]) -> None:
     rigged = {}
     for i in range(12):
