@@ -20,9 +20,11 @@ from .model import Prediction, collate
 from .mosaic import SliceStack, cut
 from .package import SHIPPED, ModelPackage, load
 from .points import Point
+from .recognise import LIKELY, nodule_probability
 from .volume import Volume
 
 BATCH = 16
+UNLIKELY = "What was found under {} looks more like a vessel or the chest wall than a nodule: make sure that it is one."
 
 
 class Assessor:
@@ -109,7 +111,7 @@ class Assessor:
         assessments: list[Assessment] = []
         for start in range(0, len(points), BATCH):
             some = points[start : start + BATCH]
-            extents = locate(volume, np.array([point.ras for point in some]), self._locators, self._device)
+            extents = locate(volume, np.array([point.ras for point in some]), self._networks.locators, self._device)
             stacks = [
                 cut(volume, extent.centre_ras, self._config.layout, extent.bounds_ras, extent.outline)
                 if extent
@@ -117,6 +119,8 @@ class Assessor:
                 for extent in extents
             ]
             found = [stack for stack in stacks if stack is not None]
+            centres = np.array([extent.centre_ras for extent in extents if extent]).reshape(-1, 3)
+            likely = iter(nodule_probability(volume, centres, self._networks.recognisers, self._device).tolist())
             predictions = iter(self._grade(found) if found else [])
             for point, extent, stack in zip(some, extents, stacks, strict=True):
                 warnings = general + cautions.of_place(volume, point)
@@ -124,6 +128,8 @@ class Assessor:
                     assessments.append(self._nothing(point, warnings))
                 else:
                     warnings += cautions.of_extent(volume, point, extent)
+                    if next(likely) < LIKELY:
+                        warnings += (UNLIKELY.format(point.label),)
                     assessments.append(self._assessment(point, extent, stack, next(predictions), heatmaps, warnings))
                 if progress:
                     progress(len(assessments), len(points))
@@ -133,7 +139,7 @@ class Assessor:
     def _grade(self, stacks: list[SliceStack]) -> list[Prediction]:
         """Mean over the graders, one prediction a stack (CPU tensors without batch axis)."""
         batch = collate(stacks).to(self._device)
-        each = [grader(batch) for grader in self._graders]
+        each = [grader(batch) for grader in self._networks.graders]
         mean = Prediction(*(torch.stack(values).mean(0).cpu() for values in zip(*each, strict=True)))
         return [Prediction(*(values[i] for values in mean)) for i in range(len(stacks))]
 
@@ -149,24 +155,25 @@ class Assessor:
         values = [float(value) for value in prediction.grades]
         pattern = int(prediction.pattern.argmax())
         intercept, slope = self._settings.suspicion
+        diameter_mm = values[GRADE_NAMES.index("diameter")]
         return Assessment(
             label=point.label,
             point_ras=point.ras,
             extent=extent,
-            estimates=tuple(self._estimate(grade, value) for grade, value in zip(GRADES, values, strict=True)),
+            estimates=tuple(self._estimate(*one, diameter_mm) for one in zip(GRADES, values, strict=True)),
             calcification=Calcification(
                 float(prediction.calcified), CALCIFICATION_PATTERNS[pattern], float(prediction.pattern[pattern])
             ),
             suspicion_probability=1 / (1 + math.exp(-intercept - slope * values[GRADE_NAMES.index("malignancy")])),
             stack=stack,
-            heatmaps=explain(self._graders, stack) if heatmaps else {},
+            heatmaps=explain(self._networks.graders, stack) if heatmaps else {},
             warnings=warnings,
             model_id=self.package.model_id,
         )
 
-    def _estimate(self, grade: Grade, value: float) -> Estimate:
+    def _estimate(self, grade: Grade, value: float, diameter_mm: float) -> Estimate:
         value = grade.clip(value)
-        low, high = self._settings.interval[grade.name]
+        low, high = self._settings.interval_at(grade.name, diameter_mm)
         ends = (value * 2**low, value * 2**high) if grade.logarithmic else (value + low, value + high)
         levels = self._settings.reference[grade.name]
         # Many nodules share one grade: their middle stands for them.
@@ -179,7 +186,7 @@ class Assessor:
 
     def _put_on(self, device: torch.device) -> None:
         self._device = device
-        self._graders, self._locators = self.package.networks(device)
+        self._networks = self.package.networks(device)
 
 
 def _device(name: str) -> torch.device:

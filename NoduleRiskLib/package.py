@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import NoduleRiskError
 from .grades import GRADES
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
     from .locate import Locator
     from .model import ModelConfig, NoduleViT
+    from .recognise import Recogniser
 
 #: Raised whenever an older NoduleRisk could not read what is written.
-FORMAT = 2
+FORMAT = 3
 WEIGHTS, SETTINGS, CARD = "weights.safetensors", "model.json", "README.md"
 SHIPPED = Path(__file__).parent / "Models" / "lidc-native"
 
@@ -30,18 +32,33 @@ class Calibration:
 
     Attributes
     ----------
-    interval : dict of str to (low, high)
-        By grade: what to add to the estimate for the ends of its 80 % interval, in grade units (diameter:
-        log2 mm).
+    interval : dict of str to tuple of (low, high)
+        By grade, for each stratum of the estimated diameter: what to add to the estimate for the ends of its 80 %
+        interval, in grade units (diameter: log2 mm).
     reference : dict of str to tuple of float
         By grade: the 0th, 1st, ... 100th percentile of the readers' means over LIDC's reference nodules.
     suspicion : (intercept, slope)
         Logistic regression of "at least half of the readers give malignancy 4 or 5" on the malignancy estimate.
+    strata_mm : tuple of float
+        Where one stratum of ``interval`` ends and the next begins, mm, rising; none: there is one.
     """
 
-    interval: dict[str, tuple[float, float]]
+    interval: dict[str, tuple[tuple[float, float], ...]]
     reference: dict[str, tuple[float, ...]]
     suspicion: tuple[float, float]
+    strata_mm: tuple[float, ...] = ()
+
+    def interval_at(self, grade_name: str, diameter_mm: float) -> tuple[float, float]:
+        """What to add to that grade's estimate for a nodule whose estimated diameter (mm) is this."""
+        return self.interval[grade_name][bisect_right(self.strata_mm, diameter_mm)]
+
+
+class Networks(NamedTuple):
+    """What a package holds: those of a kind are averaged. Packages made before there were recognisers have none."""
+
+    graders: Sequence[NoduleViT]
+    locators: Sequence[Locator]
+    recognisers: Sequence[Recogniser]
 
 
 @dataclass(frozen=True)
@@ -83,13 +100,14 @@ class ModelPackage:
         """Intervals, reference percentiles and suspicion probability."""
         values = self.settings["calibration"]
         return Calibration(
-            {name: (pair[0], pair[1]) for name, pair in values["interval"].items()},
+            {name: _pairs(pairs) for name, pairs in values["interval"].items()},
             {name: tuple(levels) for name, levels in values["reference"].items()},
             (values["suspicion"][0], values["suspicion"][1]),
+            tuple(values.get("strata_mm", ())),
         )
 
-    def networks(self, device: torch.device | str = "cpu") -> tuple[list[NoduleViT], list[Locator]]:
-        """Graders (one a fold) and locators, in evaluation mode and full precision on ``device``.
+    def networks(self, device: torch.device | str = "cpu") -> Networks:
+        """All networks, in evaluation mode and full precision on ``device``.
 
         Raises
         ------
@@ -101,6 +119,7 @@ class ModelPackage:
 
         from .locate import Locator
         from .model import NoduleViT
+        from .recognise import Recogniser
 
         try:
             weights = {
@@ -109,15 +128,17 @@ class ModelPackage:
             }
             graders = [NoduleViT(self.config) for _ in range(self.settings["folds"])]
             locators = [Locator() for _ in range(self.settings["locators"])]
-            for kind, networks in (("grader", graders), ("locator", locators)):
+            recognisers = [Recogniser() for _ in range(self.settings.get("recognisers", 0))]
+            for kind, networks in (("grader", graders), ("locator", locators), ("recogniser", recognisers)):
                 for fold, network in enumerate(networks):
                     network.load_state_dict(_under(weights, f"{kind}.{fold}."))
+                    network.to(device).eval().requires_grad_(False)
         except (SafetensorError, RuntimeError, TypeError, KeyError, ValueError) as error:
             raise NoduleRiskError(
                 f"The weights in {self.path} do not fit its {SETTINGS}: the package was made by another version; "
                 "take a matching one."
             ) from error
-        return [_ready(grader, device) for grader in graders], [_ready(locator, device) for locator in locators]
+        return Networks(graders, locators, recognisers)
 
     def describe(self) -> dict[str, str]:
         """What people ask of a package, as name -> text."""
@@ -129,7 +150,8 @@ class ModelPackage:
             "SHA-256": self.digest,
             "folder": str(self.path),
             "size": f"{size / 1e6:.1f} MB",
-            "networks": f"{self.settings['folds']} graders and {self.settings['locators']} locators, averaged",
+            "networks": f"graders: {self.settings['folds']}, locators: {self.settings['locators']}, "
+            f"recognisers: {self.settings.get('recognisers', 0)}; those of a kind are averaged",
             "layout": f"{layout['name']}: {layout['pixels']} x {layout['pixels']} pixels of {layout['pixel_mm']} mm",
             "trained on": str(self.settings["trained_on"]),
             "format": str(self.settings["format"]),
@@ -188,8 +210,7 @@ def save(
     path: Path,
     name: str,
     version: str,
-    graders: Sequence[NoduleViT],
-    locators: Sequence[Locator],
+    networks: Networks,
     calibration: Calibration,
     trained_on: str,
     card: str,
@@ -203,15 +224,17 @@ def save(
     """
     from safetensors.torch import save as serialized
 
-    if not graders or not locators:
+    if not networks.graders or not networks.locators:
         raise ValueError("a package holds at least one grader and one locator")
     for values in (calibration.interval, calibration.reference):
         if set(values) != {grade.name for grade in GRADES}:
             raise ValueError("every grade needs its interval and its reference percentiles")
+    if any(len(pairs) != len(calibration.strata_mm) + 1 for pairs in calibration.interval.values()):
+        raise ValueError("every stratum of diameter needs its interval")
     path.mkdir(parents=True, exist_ok=True)
     weights = {}
-    for kind, networks in (("grader", graders), ("locator", locators)):
-        for fold, network in enumerate(networks):
+    for kind, some in zip(("grader", "locator", "recogniser"), networks, strict=True):
+        for fold, network in enumerate(some):
             for key, value in network.state_dict().items():
                 value = value.detach().cpu().contiguous()
                 weights[f"{kind}.{fold}.{key}"] = value.half() if value.is_floating_point() else value
@@ -221,14 +244,16 @@ def save(
         "format": FORMAT,
         "name": name,
         "version": version,
-        "folds": len(graders),
-        "locators": len(locators),
+        "folds": len(networks.graders),
+        "locators": len(networks.locators),
+        "recognisers": len(networks.recognisers),
         "trained_on": trained_on,
-        "grader": graders[0].config.to_dict(),
+        "grader": networks.graders[0].config.to_dict(),
         "calibration": {
             "interval": calibration.interval,
             "reference": calibration.reference,
             "suspicion": calibration.suspicion,
+            "strata_mm": calibration.strata_mm,
         },
         "sha256": {file: _file_hash(path / file) for file in (WEIGHTS, CARD)},
     }
@@ -249,12 +274,13 @@ def _sealed(path: Path, settings: dict[str, Any]) -> ModelPackage:
     return load(path)
 
 
+def _pairs(pairs: Any) -> tuple[tuple[float, float], ...]:
+    """Intervals by stratum; up to format 2, before there were strata, a grade had one bare pair."""
+    return tuple((pair[0], pair[1]) for pair in (pairs if isinstance(pairs[0], list) else [pairs]))
+
+
 def _under(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-
-
-def _ready(network: Any, device: torch.device | str) -> Any:
-    return network.to(device).eval().requires_grad_(False)
 
 
 def _settings_hash(settings: dict[str, Any]) -> str:

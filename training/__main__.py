@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -15,22 +16,24 @@ from NoduleRiskLib import phantom, points, reading, verdicts
 from NoduleRiskLib.assessor import Assessor
 from NoduleRiskLib.attention import DEFAULT
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.package import SHIPPED, WEIGHTS, load, with_card
+from NoduleRiskLib.package import SHIPPED, WEIGHTS, Networks, load, with_card
 from NoduleRiskLib.which_pixels import PIXEL_METHODS
 from NoduleRiskLib.which_slices import SLICE_METHODS
 
-from . import crossval, faithfulness, heatmap_tables, lidc
+from . import crossval, dicom_crops, faithfulness, handmade, heatmap_tables, lidc
 from . import study as labels
+from . import tables as scores
 from .compare import SOURCES
 from .compare import compare as compared
 from .crops import FOLDS, SAMPLE_PATIENT, nodule_table
 from .drawings import draw
 from .evaluate import markdown, outline_table
-from .export import export, tables
+from .export import export
 from .locators import LocatorRun
+from .recognisers import told_apart
 from .robustness import false_finds, moves
 from .runs import named
-from .train import GraderRun
+from .train import GraderRun, going_on
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 Data = Annotated[Path, typer.Option(envvar="NODULERISK_DATA", help="The folder that holds lidc/.")]
@@ -39,6 +42,10 @@ Device = Annotated[Optional[str], typer.Option(help="A torch device; without it 
 Epochs = Annotated[Optional[int], typer.Option(help="Instead of the run's own number.")]  # noqa: UP045
 Limit = Annotated[Optional[int], typer.Option(help="Only so many nodules of each fold, to try things out.")]  # noqa: UP045
 Folds = Annotated[str, typer.Option(help="Which of the five folds, such as 0,2: to run several side by side.")]
+Start = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="A package of these five folds: graders go on from its own for 7 epochs instead of beginning."),
+]
 Package = Annotated[Path, typer.Option(help="The model package's folder.")]
 OUT = Path("out")
 ALL_FOLDS = ",".join(map(str, range(FOLDS)))
@@ -53,21 +60,23 @@ def study(
     ] = None,
 ) -> None:
     """What the labels say, without any image: similarity, grades to malignancy, agreement, baselines."""
-    luna16_mm = None if data is None else nodule_table(data).set_index("annotation_ids").luna16_diameter_mm
-    text = labels.study(lidc.readings(out), out, luna16_mm)
+    text = labels.study(lidc.readings(out), out, None if data is None else nodule_table(data))
     _write(out / "study.md", text, Console(stderr=True))
 
 
 @app.command()
 def extent(data: Data, out: Out = OUT, epochs: Epochs = None, limit: Limit = None, folds: Folds = ALL_FOLDS) -> None:
-    """Train the locators and score their outlines on crops and cubes that they never saw."""
+    """Train locators and recognisers and score them on crops and cubes of patients that they never saw."""
     study = _study(data, out, None, epochs, None, limit, folds)
-    found_by = crossval.locators(study)
-    parts = {}
+    found_by, told_by = crossval.locators(study), crossval.recognisers(study)
+    outlined, opinions = {}, []
     for name, cubes in (("crops with surroundings", False), ("cubes", True)):
-        parts[name] = crossval.joined(crossval.outlines(study, found_by, cubes))
-        parts[f"{name}, without learning"] = crossval.joined(crossval.classical_outlines(study, cubes))
-    _write(out / "extent.md", markdown(outline_table(parts)), study.console)
+        located = crossval.outlines(study, found_by, cubes)
+        outlined[name] = crossval.joined(located)
+        outlined[f"{name}, without learning"] = crossval.joined(crossval.classical_outlines(study, cubes))
+        opinions += [f"### Nodules or not: {name}\n", markdown(told_apart(crossval.opinions(located, told_by)))]
+    text = "\n".join(["### Outlines against the readers' consensus\n", markdown(outline_table(outlined)), *opinions])
+    _write(out / "extent.md", text, study.console)
 
 
 @app.command()
@@ -77,13 +86,14 @@ def grades(
     device: Device = None,
     locator_epochs: Epochs = None,
     epochs: Epochs = None,
+    start: Start = None,
     limit: Limit = None,
     folds: Folds = ALL_FOLDS,
 ) -> None:
     """Train the graders of some folds (all locators first, where they are not there yet)."""
-    study = _study(data, out, device, locator_epochs, epochs, limit, ALL_FOLDS)
+    study = _study(data, out, device, locator_epochs, epochs, limit, ALL_FOLDS, start)
     located = crossval.outlines(study, crossval.locators(study))
-    crossval.graders(_study(data, out, device, locator_epochs, epochs, limit, folds), located)
+    crossval.graders(replace(study, folds=_folds(folds)), located)
 
 
 @app.command("all")
@@ -95,10 +105,11 @@ def everything(
     device: Device = None,
     locator_epochs: Epochs = None,
     epochs: Epochs = None,
+    start: Start = None,
     limit: Limit = None,
 ) -> None:
     """From the data folder to the model package: locators, outlines, graders, tables, export."""
-    study = _study(data, out, device, locator_epochs, epochs, limit, ALL_FOLDS)
+    study = _study(data, out, device, locator_epochs, epochs, limit, ALL_FOLDS, start)
     found_by = crossval.locators(study)
     located = crossval.outlines(study, found_by)
     trained = crossval.graders(study, located)
@@ -107,8 +118,9 @@ def everything(
     out.mkdir(parents=True, exist_ok=True)
     for name, table in (("crops", crops), ("cubes", cubes)):
         table.to_csv(out / f"out-of-fold-{name}.csv", index=False)
-    _write(out / "tables.md", tables(crops, cubes), study.console)
-    made = export(package, version, list(trained.values()), [crossval.shipped_locator(study)], crops, cubes)
+    _write(out / "tables.md", scores.tables(out), study.console)
+    shipped = Networks(list(trained.values()), [crossval.shipped_locator(study)], [crossval.shipped_recogniser(study)])
+    made = export(package, version, shipped, scores.beside(crops, out), cubes)
     study.console.print(f"{made.model_id} written to {made.path}")
 
 
@@ -133,6 +145,34 @@ def compare(
     command = f"python -m training compare {given}" + (f" --limit {limit}" if limit else "")
     text = compared(study, named(runs, epochs, pixels, batch), source, command)
     _write(out / f"compare-{source}.md", text, study.console)
+
+
+@app.command()
+def tables(out: Out = OUT) -> None:
+    """All tables of the out-of-fold estimates that `all` left in --out, beside those of `baselines` if it ran."""
+    _write(out / "tables.md", scores.tables(out), Console(stderr=True))
+
+
+@app.command()
+def baselines(data: Data, out: Out = OUT) -> None:
+    """What hand-made features of the crops say of each grade (gradient boosting, out of fold), without any network."""
+    handmade.out_of_fold(data, out)
+    _write(out / "baselines.md", scores.baselines(data, out), Console(stderr=True))
+
+
+@app.command()
+def crops(
+    dicom: Annotated[Path, typer.Argument(help="The folder of LIDC-IDRI's DICOM files, a series a folder.")],
+    data: Data,
+    out: Out = OUT,
+    jobs: Annotated[Optional[int], typer.Option(help="Scans read at a time; without it one a core.")] = None,  # noqa: UP045
+) -> None:
+    """LIDC-IDRI's DICOM files become the data set that all other commands read: DATA/lidc."""
+    console = Console(stderr=True)
+    nodules, left_out = dicom_crops.build(dicom, data, lidc.readings(out), jobs)
+    for row in left_out.itertuples():
+        console.print(f"left out: {row.nodule_id}: {row.reason}", markup=False)
+    console.print(f"{len(nodules):,} nodules of {nodules.series_uid.nunique():,} scans written to {data / 'lidc'}")
 
 
 @app.command()
@@ -198,14 +238,16 @@ def _study(
     epochs: int | None,
     limit: int | None,
     folds: str,
+    start: Path | None = None,
 ) -> crossval.Study:
     # One thread a run: the networks are small, and folds run side by side.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    grader = going_on(start) if start else GraderRun()
     return crossval.Study(
         data=data,
         out=out,
         locator=LocatorRun(epochs=locator_epochs or LocatorRun.epochs),
-        grader=GraderRun(cycles=(epochs,)) if epochs else GraderRun(),
+        grader=replace(grader, cycles=(epochs,)) if epochs else grader,
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
         folds=_folds(folds),
         limit=limit,

@@ -183,6 +183,13 @@ def _build(data: Path, folder: Path, cubes: bool) -> None:
     table = nodule_table(data)
     if cubes:
         table = table[table.has_cube].reset_index(drop=True)
+    else:
+        empty = sorted(set(range(FOLDS)) - set(table[table.in_luna16_reference].fold))
+        if empty:
+            raise NoduleRiskError(
+                f"Fold {', '.join(map(str, empty))} of {data} has no reference nodule: the data set needs the scans of "
+                "more patients."
+            )
     table = labels(table, data)
     parts: dict[str, list[Array]] = {"pixels": [], "readers": [], "offset_mm": []}
     for pixels, readers, offset in track(_cut_all(table, data, cubes), "Cutting", len(table), transient=True):

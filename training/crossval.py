@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,13 +19,19 @@ from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.locate import Locator, locate
 from NoduleRiskLib.model import NoduleViT, collate
 from NoduleRiskLib.mosaic import SliceStack, cut
+from NoduleRiskLib.recognise import Recogniser
 
 from . import classical
 from .crops import FOLDS, SAMPLE_PATIENT, WIDE, load, nodule_table, read_nodule, slices_of
 from .locators import LocatorRun, train_locator, without
 from .outlines import Finder, Located, find, oracle_stack, pipeline_stack
+from .recognisers import RecogniserRun, second_opinions, train_recogniser
 from .surroundings import by_themselves, extend, surrounded
 from .train import GraderRun, train_grader
+
+#: No fold is held out: what ships.
+ALL = -1
+Network = TypeVar("Network", Locator, Recogniser)
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class Study:
     data: Path
     out: Path
     locator: LocatorRun = field(default_factory=LocatorRun)
+    recogniser: RecogniserRun = field(default_factory=RecogniserRun)
     grader: GraderRun = field(default_factory=GraderRun)
     device: str = "cpu"
     folds: tuple[int, ...] = tuple(range(FOLDS))
@@ -57,15 +65,26 @@ class Study:
 
 def locators(study: Study) -> dict[int, Locator]:
     """One locator a fold, trained on the patients of the others."""
-    return {fold: locator for fold, locator in _locators(study, study.folds).items() if fold is not None}
+    return _each_fold(study, study.folds, partial(train_locator, run=study.locator))
 
 
 def shipped_locator(study: Study) -> Locator:
     """The locator that ships: trained like the folds' own, on all of them but the sample's patient."""
-    return _locators(study, (None,))[None]
+    return _each_fold(study, (ALL,), partial(train_locator, run=study.locator))[ALL]
 
 
-def _locators(study: Study, folds: Sequence[int | None]) -> dict[int | None, Locator]:
+def recognisers(study: Study) -> dict[int, Recogniser]:
+    """One recogniser a fold, trained on the patients of the others."""
+    return _each_fold(study, study.folds, partial(train_recogniser, run=study.recogniser))
+
+
+def shipped_recogniser(study: Study) -> Recogniser:
+    """The recogniser that ships: trained like the folds' own, on all of them but the sample's patient."""
+    return _each_fold(study, (ALL,), partial(train_recogniser, run=study.recogniser))[ALL]
+
+
+def _each_fold(study: Study, folds: Sequence[int], train: Callable[..., Network]) -> dict[int, Network]:
+    """What ``train`` makes of the nodules of two readers or more, for each fold without its patients."""
     cache = study.out / "cache"
     table = nodule_table(study.data)
     # A nodule that one reader alone saw is more often no nodule, and its outline is one hand's.
@@ -76,13 +95,12 @@ def _locators(study: Study, folds: Sequence[int | None]) -> dict[int | None, Loc
     ]
     cubes = by_themselves(load(study.data, cache, cubes=True))
     return {
-        fold: train_locator(
-            "all" if fold is None else str(fold),
+        fold: train(
+            "all" if fold == ALL else str(fold),
             [without(one, fold) for one in crops],
             without(cubes, fold),
-            study.locator,
-            study.out / "extent",
-            study.console,
+            folder=study.out / "extent",
+            console=study.console,
         )
         for fold in folds
     }
@@ -111,6 +129,11 @@ def _found(study: Study, finders: Mapping[int, Finder], name: str, cubes: bool) 
         )
         for fold, finder in finders.items()
     }
+
+
+def opinions(located: dict[int, Located], told_by: dict[int, Recogniser]) -> pd.DataFrame:
+    """What each fold's recogniser says of that fold's nodules and of places beside them: ``second_opinions``."""
+    return pd.concat([second_opinions(located[fold], one) for fold, one in told_by.items()], ignore_index=True)
 
 
 def joined(located: dict[int, Located]) -> pd.DataFrame:

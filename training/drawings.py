@@ -120,7 +120,7 @@ def attention(package: ModelPackage, assessment: Assessment) -> Figure:
     """After the paper's figure 4: the mosaic, and what is attended to in it, slice by slice."""
     stack = assessment.stack
     assert stack is not None
-    graders, _ = package.networks()
+    graders = package.networks().graders
     batch = collate([stack])
     names = ("class attention", "rollout", "gradient-weighted attention", "alone")
     shown = np.flatnonzero(stack.valid)

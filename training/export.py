@@ -8,32 +8,12 @@ import numpy as np
 import pandas as pd
 
 from NoduleRiskLib.grades import DISCLAIMER, GRADES
-from NoduleRiskLib.locate import Locator
-from NoduleRiskLib.model import NoduleViT
-from NoduleRiskLib.package import Calibration, ModelPackage, save
+from NoduleRiskLib.package import Calibration, ModelPackage, Networks, save
 
-from .evaluate import (
-    auc_gaps,
-    brier,
-    coverage,
-    grade_table,
-    malignancy_table,
-    markdown,
-    outline_table,
-    residual_interval,
-    suspicion,
-)
+from .doubt import STRATA_MM, residual_interval, suspicion
+from .tables import chapters
 
 TRAINED_ON = "LIDC-IDRI (CC BY 3.0), LUNA16 reference nodules, five folds by patient; patient LIDC-IDRI-0001 in none"
-
-#: Scores of malignancy: what to call each, and its column in the out-of-fold table.
-SCORES = {
-    "NoduleRisk, extent found by the pipeline": "pipeline_malignancy",
-    "NoduleRisk, readers' extent (oracle)": "oracle_malignancy",
-    "diameter alone, readers' outlines": "diameter",
-    "diameter alone, the pipeline's outline": "found_diameter",
-    "slices x spacing of the crop": "count_mm",
-}
 
 
 def calibrate(table: pd.DataFrame) -> Calibration:
@@ -43,69 +23,25 @@ def calibrate(table: pd.DataFrame) -> Calibration:
         interval=residual_interval(table, "pipeline_"),
         reference={g.name: tuple(float(v) for v in np.percentile(table[g.name], levels).round(4)) for g in GRADES},
         suspicion=suspicion(table, "pipeline_"),
-    )
-
-
-def tables(crops: pd.DataFrame, cubes: pd.DataFrame) -> str:
-    """All tables of a cross-validation as Markdown.
-
-    Parameters
-    ----------
-    crops, cubes : DataFrame
-        As ``crossval.out_of_fold`` gives them.
-    """
-    ours, base = brier(crops, "pipeline_")
-    same = crops[crops.nodule_id.isin(cubes.nodule_id)]
-    on_cubes = pd.DataFrame(
-        {
-            "crop, readers' extent": grade_table(same, "oracle_").MAE,
-            "crop, pipeline": grade_table(same, "pipeline_").MAE,
-            "cube, readers' extent": grade_table(cubes, "oracle_").MAE,
-            "cube, pipeline": grade_table(cubes, "pipeline_").MAE,
-            "constant": grade_table(same, "pipeline_").constant,
-        }
-    )
-    return "\n".join(
-        [
-            f"### Grades of {len(crops)} nodules, out of fold, at the extent that the pipeline finds itself\n",
-            markdown(grade_table(crops, "pipeline_")),
-            "### The same at the readers' own extent (oracle)\n",
-            markdown(grade_table(crops, "oracle_")),
-            "### Malignancy as a question: readers' mean below 2.75 against above 3.25\n",
-            markdown(malignancy_table(crops, SCORES)),
-            "The first score's AUC minus each other's, 95 % interval on the same resampled patients:\n",
-            markdown(auc_gaps(crops, SCORES)),
-            "### The same, nodules of 6 to 10 mm\n",
-            markdown(malignancy_table(crops[crops.diameter.between(6, 10)], SCORES)),
-            "### Doubt\n",
-            f"Suspicion probability (at least half of the readers give 4 or 5): Brier score {ours:.3f}; the constant's "
-            f"{base:.3f}. Share of readers' means inside the 80 % intervals, fitted on the other folds:\n",
-            markdown(coverage(crops, "pipeline_").to_frame("coverage").rename_axis("grade")),
-            "### Outlines against the readers' consensus, each by the locator that never saw the patient\n",
-            markdown(outline_table({"crops with surroundings": crops, "cubes": cubes})),
-            f"### Mean absolute error on the {len(cubes)} cubes beside the same nodules' crops\n",
-            markdown(on_cubes),
-            markdown(malignancy_table(cubes, SCORES)),
-        ]
+        strata_mm=STRATA_MM,
     )
 
 
 def export(
     path: Path,
     version: str,
-    graders: list[NoduleViT],
-    locators: list[Locator],
+    networks: Networks,
     crops: pd.DataFrame,
     cubes: pd.DataFrame,
 ) -> ModelPackage:
-    """Write the package; its card holds ``tables``."""
-    return save(
-        path, path.name, version, graders, locators, calibrate(crops), TRAINED_ON, card(path.name, crops, cubes)
-    )
+    """Write the package; its card holds all ``tables.chapters``."""
+    return save(path, path.name, version, networks, calibrate(crops), TRAINED_ON, card(path.name, crops, cubes))
 
 
 def card(name: str, crops: pd.DataFrame, cubes: pd.DataFrame) -> str:
     """The model card, Markdown."""
+    command = "python -m training all --data DATA"
+    scores = "\n".join(chapter.markdown(command) for chapter in chapters(crops, cubes))
     return f"""# {name}
 
 {DISCLAIMER}
@@ -114,21 +50,24 @@ def card(name: str, crops: pd.DataFrame, cubes: pd.DataFrame) -> str:
 intervals, and the chance that at least half of four LIDC readers would give malignancy 4 or 5. That is readers'
 suspicion; nothing here was compared with pathology.
 
-**How.** Five locators (2-D U-Nets, slice by slice) and five NoduleViTs (one token a slice, four transformer blocks,
-nine heads), one of each a fold; their outputs are averaged. Trained from scratch by `python -m training all`.
+**How.** A locator (2-D U-Net, slice by slice, that sees the slices around each one) outlines the nodule, a recogniser
+(3-D CNN, 32 mm around its middle) warns of vessels and chest wall, and five NoduleViTs (one token a slice, four
+transformer blocks, nine heads), one a fold, grade it; their outputs are averaged. Trained by `python -m training all`.
 
 **Data.** {TRAINED_ON}. Armato et al. 2011, The Cancer Imaging Archive, doi 10.7937/K9/TCIA.2015.LO9QL9SX, CC BY 3.0.
 Grades are means over the readers who marked the nodule (three or four). 218 of the 1,143 nodules have slices whose HU
 were recovered from 8-bit images.
 
 **Limits.** One collection, slices of up to 3 mm; nodules of 3 to 40 mm that at least three of four radiologists marked.
-A point that is on no nodule is not always told so, and vessels that run on from a nodule stretch its outline.
+A point that is on no nodule is not always told so or warned about, and some nodules are warned about; faint nodules are
+missed most, and of a few large ones only a part is outlined.
 Estimates of rare grades lean towards the mean. Calcification's pattern is the least certain answer: few nodules have
 one. Intervals and suspicion probability are fitted on the estimates of single folds; the package averages five.
 
 **Scores.** All out of fold: patients are never shared between the folds that train and the one that is scored; the
-epoch is chosen by a tenth of the training patients. The package averages five networks where each score below is
-of one. Command: `python -m training all --data DATA`.
+epoch is chosen by a tenth of the training patients. Each nodule is outlined by a locator trained on the other folds by
+the same recipe; the one that ships learned from all patients but the sample's. The package averages five graders
+where each score below is of one. Intervals are fitted for each stratum of the estimated diameter, on the other folds.
 
-{tables(crops, cubes)}
+{scores}
 """

@@ -140,7 +140,7 @@ def collect(
     data: Path, folder: Path, package: ModelPackage, count: int, folds: Sequence[int], console: Console
 ) -> dict[str, dict[str, Array]]:
     """``measure`` of the first ``count`` nodules of each fold, by nodule; what ``folder`` holds is not done again."""
-    graders, _ = package.networks()
+    graders = package.networks().graders
     measured = {}
     for fold in folds:
         (folder / f"fold-{fold}").mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,7 @@ def collect(
 
 def cost(data: Path, package: ModelPackage, count: int = 5) -> dict[str, float]:
     """Processor time of all nine maps by each method of pixels, in forward passes of the same grader."""
-    graders, _ = package.networks()
+    graders = package.networks().graders
     times: dict[str, list[float]] = {way: [] for way in PIXEL_METHODS}
     for _, nodule, extent in nodules_of(data, 0, count):
         stack = stack_at(nodule, extent, package.config.layout)

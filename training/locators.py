@@ -105,7 +105,7 @@ def train_locator(
     return locator.eval()
 
 
-def without(nodules: Surrounded, fold: int | None) -> Surrounded:
+def without(nodules: Surrounded, fold: int) -> Surrounded:
     """The nodules that a fold's locator may learn from: no patient of that fold, never the sample's."""
     keep = (nodules.table.fold != fold) & (nodules.table.patient_id != SAMPLE_PATIENT)
     return replace(
@@ -187,14 +187,9 @@ def _elsewhere(nodule: _Nodule, count: int, rng: np.random.Generator) -> list[Ex
     inner = slice(WIDE.pixels // 2 - MARGIN, WIDE.pixels // 2 + MARGIN)
     for _ in range(count):
         p = int(rng.integers(len(nodule.offset)))
-        tissue = nodule.pixels[p] > -500
-        thick = ndimage.distance_transform_edt(tissue) > VESSEL_RADIUS_MM / LAYOUT.pixel_mm
-        from_thick = ndimage.distance_transform_edt(~thick) if thick.any() else np.full(tissue.shape, np.inf)
-        wall = tissue & (from_thick <= VESSEL_RADIUS_MM / LAYOUT.pixel_mm + 1)
         free = np.zeros_like(near)
         free[inner, inner] = ~near[inner, inner]
-        kinds = (tissue & ~wall & free, wall & free, ~tissue & free)
-        places = np.argwhere(kinds[int(rng.choice(3, p=[0.6, 0.2, 0.2]))])
+        places = np.argwhere(tissues(nodule.pixels[p])[int(rng.choice(3, p=[0.6, 0.2, 0.2]))] & free)
         if not len(places):
             continue
         shift = places[rng.integers(len(places))] - WIDE.pixels // 2
@@ -202,6 +197,15 @@ def _elsewhere(nodule: _Nodule, count: int, rng: np.random.Generator) -> list[Ex
         z = int(np.clip(p + round(rng.triangular(-reach, 0, reach)), 0, len(nodule.offset) - 1))
         examples.append(nodule.example(z, p, shift, False, rng))
     return examples
+
+
+def tissues(image: Array) -> tuple[Array, Array, Array]:
+    """Which pixels of a slice (HU, (h, w), as ``WIDE`` cuts it) are vessels, chest wall (or heart, liver) and lung."""
+    tissue = image > -500
+    thick = ndimage.distance_transform_edt(tissue) > VESSEL_RADIUS_MM / WIDE.pixel_mm
+    from_thick = ndimage.distance_transform_edt(~thick) if thick.any() else np.full(tissue.shape, np.inf)
+    wall = tissue & (from_thick <= VESSEL_RADIUS_MM / WIDE.pixel_mm + 1)
+    return tissue & ~wall, wall, ~tissue
 
 
 def _window(images: Array, shift: Array) -> Array:

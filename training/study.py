@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.linear_model import QuantileRegressor
-from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -18,38 +16,18 @@ from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import BENIGN_BELOW, GRADES, MALIGNANT_ABOVE, Grade
 from NoduleRiskLib.volume import Array
 
+from .chapters import Chapter, write
 from .crops import FOLDS
-from .evaluate import grade_table, markdown
-from .lidc import SIZES, nodule_table
+from .evaluate import CALCIFIED_BELOW, JUDGED, auc, grade_table, kappa, question
+from .lidc import LUNA16_DIFFERS, SIZES, nodule_table
 from .two_stages import OTHERS, REPEATS, from_grades, noise, plot_noise
 
 COMMAND = "python -m training study"
 #: Nodules of LUNA16's protocol, their scans and patients, and the nodules of all 1,018 scans: what pylidc's rule gives.
 GOLDEN = (1186, 602, 601, 2651)
-#: The mean code of calcification below which at least one reader of two saw some.
-CALCIFIED_BELOW = 5.5
-#: The grades that readers give in steps.
-JUDGED = tuple(grade for grade in GRADES if grade.words)
 
 
-@dataclass(frozen=True)
-class Part:
-    """One table of the study with what it says and on how many nodules."""
-
-    name: str
-    title: str
-    nodules: int
-    text: str
-    table: pd.DataFrame
-
-    def markdown(self) -> str:
-        """Title, text, table and where it comes from."""
-        source = f"*n = {self.nodules:,} nodules; `{COMMAND}`; {self.name}.csv*"
-        filled = self.table.astype(object).where(self.table.notna(), "-")
-        return f"## {self.title}\n\n{self.text}\n\n{markdown(filled)}\n{source}\n"
-
-
-def study(readings: pd.DataFrame, out: Path, luna16_mm: pd.Series | None = None) -> str:
+def study(readings: pd.DataFrame, out: Path, images: pd.DataFrame | None = None) -> str:
     """Write all tables (CSV) and plots (PNG) under ``out`` / study; all of it as Markdown is returned.
 
     Parameters
@@ -57,8 +35,8 @@ def study(readings: pd.DataFrame, out: Path, luna16_mm: pd.Series | None = None)
     readings : DataFrame
         As ``lidc.readings`` gives them.
     out : Path
-    luna16_mm : Series, optional
-        LUNA16's own diameters (mm) by ``annotation_ids``.
+    images : DataFrame, optional
+        As ``crops.nodule_table`` gives it: which nodules have images, and LUNA16's own diameters.
 
     Raises
     ------
@@ -71,23 +49,22 @@ def study(readings: pd.DataFrame, out: Path, luna16_mm: pd.Series | None = None)
     if counts != GOLDEN:
         raise NoduleRiskError(f"The annotations give {counts} nodules, scans, patients and clusters, not {GOLDEN}.")
     table["fold"] = folds(table)
-    folder = out / "study"
-    folder.mkdir(parents=True, exist_ok=True)
     head = "{:,} nodules with at least three readers in {} scans of {} patients; {:,} nodules in all scans".format
-    chapters = ["# What the labels say\n", head(*counts) + f" ({COMMAND}).\n"]
-    for part in parts(table, readings[readings.nodule.isin(table.index)], luna16_mm):
-        part.table.to_csv(folder / f"{part.name}.csv")
-        chapters.append(part.markdown())
-        if part.name in PLOTS:
-            figure = PLOTS[part.name](part.table)
-            figure.savefig(folder / f"{part.name}.png", dpi=150, bbox_inches="tight")
-            chapters.append(f"![{part.title}](study/{part.name}.png)\n")
-    return "\n".join(chapters)
+    told = write(chapters(table, readings, images), out / "study", COMMAND)
+    return f"# What the labels say\n\n{head(*counts)} (`{COMMAND}`).\n\n{told}"
 
 
-def parts(table: pd.DataFrame, readings: pd.DataFrame, luna16_mm: pd.Series | None = None) -> Iterator[Part]:
+def chapters(table: pd.DataFrame, everything: pd.DataFrame, images: pd.DataFrame | None = None) -> Iterator[Chapter]:
     """The study's tables, one after the other."""
     n, asked = len(table), table[question("malignancy", table.malignancy).notna()]
+    readings = everything[everything.nodule.isin(table.index)]
+
+    text = (
+        "Where pylidc's rule and LUNA16's own list differ: as many nodules in all, but not in four scans. In the first "
+        "and the last one reader's large outline joins two places, so that three readers come together; in the other "
+        "two the annotations of several nodules touch and cannot be split. All other scans have as many in both."
+    )
+    yield Chapter("luna16", "Nodules that LUNA16 counts otherwise", n, text, luna16_differences(table))
 
     similar = cosines(table)
     inner = similar.loc["internal structure"]
@@ -100,7 +77,7 @@ def parts(table: pd.DataFrame, readings: pd.DataFrame, luna16_mm: pd.Series | No
         "less than the others: that it is left out cannot follow from these cosines. What speaks for it is that it "
         f"hardly varies (mean other than 1 in {varied} of {n:,} nodules) and that its r is {inner['Pearson r']:.2f}."
     )
-    yield Part("cosines", "Characteristics and malignancy", n, text, similar)
+    yield Chapter("cosines", "Characteristics and malignancy", n, text, similar, plot_cosines(similar))
 
     scored = from_grades(asked)
     text = (
@@ -108,7 +85,7 @@ def parts(table: pd.DataFrame, readings: pd.DataFrame, luna16_mm: pd.Series | No
         f"other grades, out of fold ({FOLDS} folds by patient), without any image; the paper has .93. AUC with 95 % "
         "interval (patients resampled); accuracy at the threshold that is best on the other folds."
     )
-    yield Part("from_grades", "Grades to malignancy", len(asked), text, scored)
+    yield Chapter("from_grades", "Grades to malignancy", len(asked), text, scored)
 
     noisy = noise(asked)
     line = noisy["spread, logistic regression, taught clean"]
@@ -122,22 +99,27 @@ def parts(table: pd.DataFrame, readings: pd.DataFrame, luna16_mm: pd.Series | No
         f"{noisy.attrs['constant']:.3f}. In the same unit one reader is off the mean of the others by "
         f"{reader_noise(readings):.0%} (root mean square over the judged grades but malignancy)."
     )
-    yield Part("noise", "Noise on the grades", len(asked), text, noisy)
+    yield Chapter("noise", "Noise on the grades", len(asked), text, noisy, plot_noise(noisy))
 
     middle = thresholds(table, readings)
     row = middle.loc["malignancy"]
+    if images is not None:
+        shown = with_images(everything, images)
+        middle.loc[f"malignancy, {shown.nodule.nunique():,} nodules with images"] = thresholds(
+            shown.groupby("nodule").mean(numeric_only=True), shown
+        ).loc["malignancy"]
     text = (
         f"What lies on either side of the thresholds. The ternary middle is not *readers unsure*: of the {row['= 3']} "
         f"nodules with mean malignancy 3, all readers said 3 in {row['all said 3']} ({row['all four said 3']} of them "
         "with four readers or more); in the rest they disagree."
     )
-    yield Part("thresholds", "Behind the thresholds", n, text, middle)
+    yield Chapter("thresholds", "Behind the thresholds", n, text, middle)
 
     text = (
         "Calcification is a code (1 to 5 patterns, 6 absent). Read like the other grades it has next to no negatives; "
         f"read as absent or present (mean under {CALCIFIED_BELOW}) it is a question."
     )
-    yield Part("calcification", "Calcification as a question", n, text, calcification(table, readings))
+    yield Chapter("calcification", "Calcification as a question", n, text, calcification(table, readings))
 
     text = (
         "Every reader against the mean of the nodule's other readers: AUC for the others' question (< 2.75 against "
@@ -145,17 +127,18 @@ def parts(table: pd.DataFrame, readings: pd.DataFrame, luna16_mm: pd.Series | No
         "with the others' mean rounded, mean absolute error. "
         "Calcification's kappa and error treat codes as a scale and say little."
     )
-    yield Part("readers", "One reader against the others", n, text, reader_agreement(readings))
+    yield Chapter("readers", "One reader against the others", n, text, reader_agreement(readings))
 
     text = (
         "What a score has to beat. Constant: the median of the other folds (AUC .5). Diameter alone: mean absolute "
         "error of a median regression on log2 diameter, out of fold; AUC of the diameter itself at each grade's "
         "question, small or large being the positive as fits better. Diameter is that of the readers' outlines."
     )
-    yield Part("baselines", "Constant guess and diameter alone", n, text, baselines(table))
+    yield Chapter("baselines", "Constant guess and diameter alone", n, text, baselines(table))
 
     text = "Sizes from the readers' outlines, averaged over readers; r and bias against LUNA16's own where it has one."
-    yield Part("sizes", "Diameters", n, text, sizes(table, luna16_mm))
+    luna16_mm = None if images is None else images.set_index("annotation_ids").luna16_diameter_mm
+    yield Chapter("sizes", "Diameters", n, text, sizes(table, luna16_mm))
 
 
 def folds(table: pd.DataFrame) -> Array:
@@ -168,11 +151,20 @@ def folds(table: pd.DataFrame) -> Array:
     return fold
 
 
-def question(name: str, mean: pd.Series) -> pd.Series:
-    """A grade's means as a question: 1 above, 0 below the middle, NaN within; for calcification 1 where present."""
-    if name == "calcification":
-        return (mean < CALCIFIED_BELOW).astype(float).where(mean.notna())
-    return (mean > MALIGNANT_ABOVE).astype(float).where((mean > MALIGNANT_ABOVE) | (mean < BENIGN_BELOW))
+def luna16_differences(table: pd.DataFrame) -> pd.DataFrame:
+    """The scans in which LUNA16 counts other nodules than ``table`` holds, by patient."""
+    rows = {
+        patient: {"nodules here": int((table.patient_id == patient).sum()), "in LUNA16's list": theirs}
+        for patient, theirs in LUNA16_DIFFERS.items()
+    }
+    return pd.DataFrame.from_dict(rows, "index").rename_axis("scan of")
+
+
+def with_images(readings: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """The readings of the reference nodules that have images; ``nodule`` numbers them as the data set joins them."""
+    rows = images[images.in_luna16_reference].annotation_ids.str.split(";")
+    ids = rows.explode().astype(int)
+    return readings.loc[ids].assign(nodule=ids.index)
 
 
 def cosines(table: pd.DataFrame) -> pd.DataFrame:
@@ -205,18 +197,16 @@ def others(readings: pd.DataFrame, name: str) -> pd.Series:
 def reader_agreement(readings: pd.DataFrame) -> pd.DataFrame:
     """One row a grade: AUC, quadratic weighted kappa and MAE of one reader against the others' mean."""
     rows = {}
-    for name in [*(grade.name for grade in GRADES), "calcified"]:
+    for name in [name for name in (*(grade.name for grade in GRADES), "calcified") if name in readings]:
         pair = pd.DataFrame({"own": readings[name], "rest": others(readings, name)})
         pair = pair.dropna()
         row: dict[str, float] = {"readings": len(pair)}
-        stepped = name != "diameter"
-        if stepped:
+        if name != "diameter":
             asks = (pair.rest > 0.5).astype(float) if name == "calcified" else question(name, pair.rest)
             answered = pair[asks.notna()]
             score = -answered.own if name == "calcification" else answered.own
-            row["AUC"] = roc_auc_score(asks.dropna(), score)
-            rounded = np.floor(pair.rest + 0.5).astype(int)
-            row["weighted kappa"] = cohen_kappa_score(pair.own.astype(int), rounded, weights="quadratic")
+            row["AUC"] = auc((asks.dropna() == 1).to_numpy(), score.to_numpy())
+            row["weighted kappa"] = kappa(pair.rest, pair.own)
         row["MAE"] = (pair.own - pair.rest).abs().mean()
         rows["calcification seen" if name == "calcified" else name] = row
     return pd.DataFrame.from_dict(rows, "index").rename_axis("grade")
@@ -281,7 +271,7 @@ def baselines(table: pd.DataFrame) -> pd.DataFrame:
 def diameter_area(table: pd.DataFrame, grade: Grade) -> dict[str, float]:
     """AUC of diameter at a grade's question, the small nodules as positives where that fits better."""
     asks = question(grade.name, table[grade.name]).dropna()
-    area = roc_auc_score(asks, table.diameter[asks.index])
+    area = auc((asks == 1).to_numpy(), table.diameter[asks.index].to_numpy())
     return {"AUC": max(area, 1 - area), "positive": int((asks == 1).sum()), "negative": int((asks == 0).sum())}
 
 
@@ -307,6 +297,3 @@ def plot_cosines(table: pd.DataFrame) -> Figure:
     axes.set(xlabel="similarity with malignancy", ylabel="")
     axes.legend(loc="lower left", bbox_to_anchor=(1, 0))
     return figure
-
-
-PLOTS = {"cosines": plot_cosines, "noise": plot_noise}

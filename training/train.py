@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.model import Batch, ModelConfig, NoduleViT
+from NoduleRiskLib.package import load
 from NoduleRiskLib.volume import Array
 
 from .answers import GRADE, TASKS, Labels, fit_heads, losses, read, read_labels
@@ -56,6 +57,8 @@ class GraderRun:
         Share of the training patients that choose the epoch instead of training.
     calcification_weight : float
         Of the losses of presence and pattern beside the grades' own.
+    start : str
+        Folder of a model package whose graders, one a fold of these five, training goes on from; "" begins anew.
     """
 
     config: ModelConfig = field(default_factory=ModelConfig)
@@ -71,11 +74,17 @@ class GraderRun:
     inner_share: float = 0.1
     calcification_weight: float = 0.25
     seed: int = 0
+    start: str = ""
 
     @property
     def epochs(self) -> int:
         """Of all cycles."""
         return sum(self.cycles)
+
+
+def going_on(start: Path) -> GraderRun:
+    """A short run with small steps from a package's graders, which must be of the same folds: for new outlines."""
+    return GraderRun(start=str(start), cycles=(7,), learning_rate=3e-4)
 
 
 def build(run: GraderRun) -> NoduleViT:
@@ -131,7 +140,17 @@ def train_grader(
     mean, std = labels.grades[trained].mean(0), labels.grades[trained].std(0).clamp(min=1e-3)
     labels = labels.standardised(mean, std)
     torch.manual_seed(run.seed * 100 + fold)
-    model = build(run).to(device)
+    model = build(run)
+    if run.start:
+        package = load(run.start)
+        graders = package.networks().graders
+        if package.config != run.config or fold >= len(graders):
+            raise NoduleRiskError(
+                f"{run.start} has {len(graders)} graders, maybe of another kind: give a package of these five folds."
+            )
+        # The same folds: what this fold's grader never saw, the one it goes on from never saw either.
+        model.load_state_dict(graders[fold].state_dict())
+    model = model.to(device)
     model.target_mean.copy_(mean[: len(GRADES)])
     model.target_std.copy_(std[: len(GRADES)])
     balance = BALANCES[run.balance](len(run.tasks), model.vit.norm.weight).to(device)

@@ -23,26 +23,39 @@ from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.locate import CHANNELS, Locator
 from NoduleRiskLib.model import ModelConfig, NoduleViT, collate
 from NoduleRiskLib.mosaic import SliceStack
-from NoduleRiskLib.package import CARD, FORMAT, SETTINGS, WEIGHTS, Calibration, ModelPackage, load, save, with_card
+from NoduleRiskLib.package import (
+    CARD,
+    FORMAT,
+    SETTINGS,
+    WEIGHTS,
+    Calibration,
+    ModelPackage,
+    Networks,
+    load,
+    save,
+    with_card,
+)
+from NoduleRiskLib.recognise import SIDE, Recogniser
 
 CALIBRATION = Calibration(
-    interval={name: (-0.5 - g / 10, 0.6 + g / 7) for g, name in enumerate(GRADE_NAMES)},
+    interval={name: ((-0.5 - g / 10, 0.6 + g / 7), (-0.2, 0.3 + g)) for g, name in enumerate(GRADE_NAMES)},
     reference={name: tuple(np.linspace(1, 5, 21)) for name in GRADE_NAMES},
     suspicion=(-9.87, 2.34),
+    strata_mm=(8.0,),
 )
 LIBRARY = Path(package.__file__).parent
 
 
 @pytest.fixture(scope="module")
-def networks(tiny: ModelConfig, trained: Callable[..., NoduleViT]) -> tuple[list[NoduleViT], list[Locator]]:
+def networks(tiny: ModelConfig, trained: Callable[..., NoduleViT]) -> Networks:
     torch.manual_seed(0)
-    return [trained(tiny, seed) for seed in (1, 2)], [Locator().eval()]
+    return Networks([trained(tiny, seed) for seed in (1, 2)], [Locator().eval()], [Recogniser().eval()])
 
 
 @pytest.fixture(scope="module")
-def kept(networks: tuple[list[NoduleViT], list[Locator]], tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
+def kept(networks: Networks, tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
     path = tmp_path_factory.mktemp("package") / "toy"
-    return save(path, "toy", "1.2", *networks, CALIBRATION, "nothing at all", "# Toy\n\nµ for research.\n")
+    return save(path, "toy", "1.2", networks, CALIBRATION, "nothing at all", "# Toy\n\nµ for research.\n")
 
 
 @pytest.fixture
@@ -63,20 +76,27 @@ def resettle(path: Path, **changes: Any) -> None:
 
 
 @torch.no_grad()
-def test_a_package_grades_as_the_networks_did(
-    kept: ModelPackage, networks: tuple[list[NoduleViT], list[Locator]], stack: SliceStack
-) -> None:
-    graders, locators = load(kept.path).networks()
-    assert (len(graders), len(locators)) == (2, 1)
-    batch, slices = collate([stack]), torch.rand(2, CHANNELS, 32, 32)
-    for mine, theirs in zip(graders, networks[0], strict=True):
-        assert not mine.training
-        assert all(p.dtype == torch.float32 and not p.requires_grad for p in mine.parameters())
+def test_a_package_grades_as_the_networks_did(kept: ModelPackage, networks: Networks, stack: SliceStack) -> None:
+    graders, locators, recognisers = again = load(kept.path).networks()
+    assert [len(some) for some in again] == [2, 1, 1]
+    for network in (*graders, *locators, *recognisers):
+        assert not network.training
+        assert all(p.dtype == torch.float32 and not p.requires_grad for p in network.parameters())
+    batch, slices, cubes = collate([stack]), torch.rand(2, CHANNELS, 32, 32), torch.rand(2, SIDE, SIDE, SIDE) * 400
+    for mine, theirs in zip(graders, networks.graders, strict=True):
         assert torch.allclose(mine(batch).grades, theirs(batch).grades, atol=1e-2)
         assert torch.allclose(mine(batch).pattern, theirs(batch).pattern, atol=1e-2)
     assert not torch.allclose(graders[0](batch).grades, graders[1](batch).grades, atol=5e-2)
-    for mine, theirs in zip(locators, networks[1], strict=True):
-        assert torch.allclose(mine(slices), theirs(slices), atol=1e-2)
+    assert torch.allclose(locators[0](slices), networks.locators[0](slices), atol=1e-2)
+    assert torch.allclose(recognisers[0](cubes), networks.recognisers[0](cubes), atol=1e-2)
+
+
+def test_a_package_from_before_recognisers_is_read(copy: Path) -> None:
+    settings = json.loads((copy / SETTINGS).read_text())
+    del settings["recognisers"]
+    (copy / SETTINGS).write_text(json.dumps(settings))
+    resettle(copy)
+    assert [len(some) for some in load(copy).networks()] == [2, 1, 0]
 
 
 def test_weights_are_stored_in_half_precision(kept: ModelPackage) -> None:
@@ -98,7 +118,7 @@ def test_a_package_tells_people_what_it_is(kept: ModelPackage) -> None:
     assert told["name"] == "toy"
     assert told["version"] == "1.2"
     assert told["trained on"] == "nothing at all"
-    assert told["networks"] == "2 graders and 1 locators, averaged"
+    assert told["networks"] == "graders: 2, locators: 1, recognisers: 1; those of a kind are averaged"
     assert told["layout"] == "tiny: 16 x 16 pixels of 0.7 mm"
     assert told["SHA-256"] == kept.digest
     assert float(told["size"].removesuffix(" MB")) == pytest.approx((kept.path / WEIGHTS).stat().st_size / 1e6, abs=0.1)
@@ -114,6 +134,18 @@ def test_another_card_is_another_package_that_verifies(kept: ModelPackage, copy:
     assert made.settings["sha256"][WEIGHTS] == kept.settings["sha256"][WEIGHTS]
 
 
+def test_each_stratum_of_diameter_has_its_interval(kept: ModelPackage) -> None:
+    told = kept.calibration
+    assert [told.interval_at("subtlety", mm) for mm in (2.0, 7.99, 8.0, 50.0)] == [(-0.5, 0.6)] * 2 + [(-0.2, 0.3)] * 2
+
+
+def test_packages_from_before_there_were_strata_are_read(copy: Path) -> None:
+    calibration = json.loads((copy / SETTINGS).read_text())["calibration"]
+    del calibration["strata_mm"]
+    resettle(copy, format=2, calibration=calibration | {"interval": {name: [-1.0, 2.0] for name in GRADE_NAMES}})
+    assert load(copy).calibration.interval_at("margin", 30.0) == (-1, 2)
+
+
 def test_two_packages_never_share_an_identity(kept: ModelPackage, copy: Path) -> None:
     assert load(copy).model_id == kept.model_id
     (copy / CARD).write_text("# Another card\n", encoding="utf-8")
@@ -121,16 +153,15 @@ def test_two_packages_never_share_an_identity(kept: ModelPackage, copy: Path) ->
     assert load(copy).model_id != kept.model_id
 
 
-def test_an_incomplete_package_is_never_written(
-    networks: tuple[list[NoduleViT], list[Locator]], tmp_path: Path
-) -> None:
-    graders, locators = networks
-    for some in (([], locators), (graders, [])):
+def test_an_incomplete_package_is_never_written(networks: Networks, tmp_path: Path) -> None:
+    for some in (networks._replace(graders=[]), networks._replace(locators=[])):
         with pytest.raises(ValueError, match="at least one grader and one locator"):
-            save(tmp_path, "toy", "1", *some, CALIBRATION, "", "")
-    without = replace(CALIBRATION, interval={"margin": (0, 0)})
+            save(tmp_path, "toy", "1", some, CALIBRATION, "", "")
+    without = replace(CALIBRATION, interval={"margin": ((0, 0),)})
     with pytest.raises(ValueError, match="every grade"):
-        save(tmp_path, "toy", "1", graders, locators, without, "", "")
+        save(tmp_path, "toy", "1", networks, without, "", "")
+    with pytest.raises(ValueError, match="every stratum"):
+        save(tmp_path, "toy", "1", networks, replace(CALIBRATION, strata_mm=()), "", "")
     assert not list(tmp_path.iterdir())
 
 
@@ -153,7 +184,7 @@ def write_on_the_card(path: Path) -> None:
 
 def change_a_setting(path: Path) -> None:
     settings = json.loads((path / SETTINGS).read_text())
-    settings["calibration"]["interval"]["malignancy"][0] += 0.01
+    settings["calibration"]["interval"]["malignancy"][0][0] += 0.01
     (path / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
 
 
