@@ -928,7 +928,6 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         shown = self._assessment and self._assessment.heatmaps
         faithful = verdicts.told(self._assessment.model_id, name) if shown else ""
         self.ui.stripTextLabel.setText("\n".join(filter(None, (*lines, faithful))))
-        self.ui.heatmapButton.setToolTip(faithful)
         self.ui.heatmapCheckBox.setToolTip(faithful)
 
     def _drawOverlay(self, ct, table, chosen):
