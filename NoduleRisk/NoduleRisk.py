@@ -925,9 +925,11 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         told = _("Slice weights, lowest to highest; brighter: alone nearer to {name}, by {most:.2g} at most.")
         most = max((slice_.weight for slice_ in self._slices), default=0)
         lines = [told.format(name=name, most=most)] if self._slices else []
-        if self._assessment and self._assessment.heatmaps:
-            lines.append(verdicts.told(self._assessment.model_id, name))
-        self.ui.stripTextLabel.setText("\n".join(lines))
+        shown = self._assessment and self._assessment.heatmaps
+        faithful = verdicts.told(self._assessment.model_id, name) if shown else ""
+        self.ui.stripTextLabel.setText("\n".join(filter(None, (*lines, faithful))))
+        self.ui.heatmapButton.setToolTip(faithful)
+        self.ui.heatmapCheckBox.setToolTip(faithful)
 
     def _drawOverlay(self, ct, table, chosen):
         p = self._parameters

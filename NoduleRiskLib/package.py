@@ -258,7 +258,17 @@ def save(
         "sha256": {file: _file_hash(path / file) for file in (WEIGHTS, CARD)},
     }
     # As JSON reads it back: tuples become lists.
-    settings = json.loads(json.dumps(settings))
+    return _sealed(path, json.loads(json.dumps(settings)))
+
+
+def with_card(package: ModelPackage, card: str) -> ModelPackage:
+    """The package with another model card, written in its place: a package of its own, so with another identity."""
+    (package.path / CARD).write_text(card, encoding="utf-8")
+    hashes = package.settings["sha256"] | {CARD: _file_hash(package.path / CARD)}
+    return _sealed(package.path, package.settings | {"sha256": hashes})
+
+
+def _sealed(path: Path, settings: dict[str, Any]) -> ModelPackage:
     settings["sha256_of_settings"] = _settings_hash(settings)
     (path / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
     return load(path)

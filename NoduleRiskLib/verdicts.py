@@ -41,10 +41,11 @@ class Verdict:
 
 def verdict(model_id: str, name: str) -> Verdict | None:
     """What was measured of a grade's heatmaps by the package ``model_id`` (name@hash); ``None`` if nothing was."""
-    told = _measured()
-    if model_id.split("@")[0] != told.get("package"):
+    measured = _measured()
+    # Another training under the same name is another package.
+    if model_id != measured["package"]:
         return None
-    return Verdict(nodules=told["nodules"], **told["grades"][name])
+    return Verdict(nodules=measured["nodules"], **measured["grades"][name])
 
 
 def trusted(model_id: str, name: str) -> bool:
@@ -57,7 +58,7 @@ def told(model_id: str, name: str) -> str:
     """The same for people, one sentence or two."""
     found = verdict(model_id, name)
     if found is None:
-        return "How faithful the heatmaps of this package are was never measured."
+        return "Not measured: how faithful the heatmaps of this package are."
     on = f"{found.nodules} nodules that the grader had not seen"
     where = f"a nodule beside the point it hits {100 * found.pointing:.0f} times of 100, the ball seldom"
     if not found.beats_gaussian:
@@ -68,6 +69,18 @@ def told(model_id: str, name: str) -> str:
     return (
         f"Filling what this heatmap shows moves {name} {found.deletion:.2g} times as far as filling a ball around the "
         f"point does; {where} ({on})."
+    )
+
+
+def summary(measured: dict[str, Any]) -> str:
+    """One line for the model card from what ``heatmaps.json`` holds."""
+    grades, overall = measured["grades"].values(), measured["overall"]
+    return (
+        f"Heatmaps ({measured['pixels']}), {measured['nodules']} nodules out of fold (`{measured['command']}`): better "
+        f"than a centred ball by deletion and insertion in {sum(one['beats_gaussian'] for one in grades)} of "
+        f"{len(grades)} grades; off centre they hit the nodule {100 * overall['pointing']:.0f} of 100 times; shuffled "
+        f"weights SSIM {overall['shuffled']:.2f} against {overall['pairs']:.2f} of random pairs; retest at 1 mm "
+        f"{overall['retest']:.2f}."
     )
 
 

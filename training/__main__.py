@@ -14,9 +14,11 @@ from rich.console import Console
 
 from NoduleRiskLib import phantom, points, reading, verdicts
 from NoduleRiskLib.assessor import Assessor
-from NoduleRiskLib.attention import DEFAULT, PIXEL_METHODS, SLICE_METHODS
+from NoduleRiskLib.attention import DEFAULT
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.package import SHIPPED, Networks, load
+from NoduleRiskLib.package import SHIPPED, WEIGHTS, Networks, load, with_card
+from NoduleRiskLib.which_pixels import PIXEL_METHODS
+from NoduleRiskLib.which_slices import SLICE_METHODS
 
 from . import crossval, dicom_crops, faithfulness, handmade, heatmap_tables, lidc
 from . import study as labels
@@ -204,7 +206,9 @@ def heatmaps(
     console = Console(stderr=True)
     loaded = load(package)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    measured = faithfulness.collect(data, out / "faithfulness", loaded, nodules, _folds(folds), console)
+    # Of other weights nothing is taken over.
+    kept = out / "faithfulness" / loaded.settings["sha256"][WEIGHTS][:12]
+    measured = faithfulness.collect(data, kept, loaded, nodules, _folds(folds), console)
     for kind, methods in (("blocks", list(PIXEL_METHODS)), ("slices", list(SLICE_METHODS))):
         heatmap_tables.plot_curves(out / f"faithfulness-{kind}.png", measured, kind, methods)
     heatmap_tables.plot_heads(out / "faithfulness-heads.png", measured)
@@ -212,7 +216,9 @@ def heatmaps(
     _write(out / "faithfulness.md", text, console)
     if keep:
         command = f"python -m training faithfulness --nodules {nodules}"
-        heatmap_tables.write_verdict(verdicts.MEASURED, heatmap_tables.verdict(measured, DEFAULT, loaded.name, command))
+        told = heatmap_tables.verdict(measured, DEFAULT, loaded.model_id, command)
+        told["package"] = with_card(loaded, heatmap_tables.on_card(loaded.card, verdicts.summary(told))).model_id
+        heatmap_tables.write_verdict(verdicts.MEASURED, told)
 
 
 @app.command()

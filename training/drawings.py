@@ -15,7 +15,7 @@ from matplotlib.patches import FancyBboxPatch
 from NoduleRiskLib import phantom, verdicts
 from NoduleRiskLib.assessment import Assessment
 from NoduleRiskLib.assessor import Assessor
-from NoduleRiskLib.attention import SLICE_METHODS, slice_weights
+from NoduleRiskLib.attention import slice_weights
 from NoduleRiskLib.extent import INSIDE
 from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.model import collate
@@ -23,6 +23,7 @@ from NoduleRiskLib.mosaic import mosaic
 from NoduleRiskLib.package import ModelPackage
 from NoduleRiskLib.picture import WINDOW_HU
 from NoduleRiskLib.volume import Array
+from NoduleRiskLib.which_slices import SLICE_METHODS
 
 #: Nodules of the synthetic CT, and the grades whose maps are drawn.
 NODULES, SHOWN = ("spiculated", "calcified", "ground glass"), ("spiculation", "calcification", "texture", "malignancy")

@@ -66,7 +66,7 @@ one. Intervals and suspicion probability are fitted on the estimates of single f
 
 **Scores.** All out of fold: patients are never shared between the folds that train and the one that is scored; the
 epoch is chosen by a tenth of the training patients. Each nodule is outlined by a locator trained on the other folds by
-the same recipe; the one that ships learned from all of them but the sample's patient. The package averages five graders
+the same recipe; the one that ships learned from all patients but the sample's. The package averages five graders
 where each score below is of one. Intervals are fitted for each stratum of the estimated diameter, on the other folds.
 
 {scores}

@@ -14,21 +14,14 @@ from rich.console import Console
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
-from NoduleRiskLib.attention import (
-    DEFAULT,
-    PIXEL_METHODS,
-    SLICE_METHODS,
-    explain,
-    gradient,
-    head_relevance,
-    slice_weights,
-    withheld,
-)
+from NoduleRiskLib.attention import DEFAULT, explain, slice_weights
 from NoduleRiskLib.extent import Extent
 from NoduleRiskLib.model import NoduleViT, collate
 from NoduleRiskLib.mosaic import Layout, SliceStack, cut
 from NoduleRiskLib.package import ModelPackage
 from NoduleRiskLib.volume import Array
+from NoduleRiskLib.which_pixels import PIXEL_METHODS, gradient
+from NoduleRiskLib.which_slices import SLICE_METHODS, head_relevance, withheld
 
 from .crops import SAMPLE_PATIENT, Nodule, nodule_table, read_nodule
 from .heatmap_scores import (
@@ -44,6 +37,7 @@ from .heatmap_scores import (
     shuffled,
     similarity,
     slice_curves,
+    smooth_outline,
 )
 from .outlines import consensus
 
@@ -51,6 +45,8 @@ from .outlines import consensus
 JITTER_MM = 1.0
 #: The heatmap of the release before this was measured, and the default without the outline's part in it.
 FIRST, IMAGE = "0.1.0", "secants, image alone"
+#: What a map reaches that asks the outline and never the grader: no map that follows the outline may be praised for it.
+OUTLINE = "outline alone"
 
 
 def nodules_of(data: Path, fold: int, count: int) -> Iterator[tuple[str, Nodule, Extent]]:
@@ -100,7 +96,13 @@ def measure(
     maps = {way: maps_of([grader], stack, way) for way in methods} | {FIRST: first_version(grader, stack)}
     noise = rng.random(ball[valid].shape)
     attention = weights["class attention"][0][:, None, None] + 1e-9 * noise
-    for way, map_ in (("centred Gaussian", ball[valid]), ("random", noise), ("class attention", attention)):
+    controls = {
+        "centred Gaussian": ball[valid],
+        "random": noise,
+        "class attention": attention,
+        OUTLINE: smooth_outline(stack)[valid],
+    }
+    for way, map_ in controls.items():
         for kind, outline in (("blocks", True), ("image", False)):
             curves = block_curves(grader, stack, blocks_of(map_)[None], outline)[0]
             told[f"{kind}/{way}"] = np.moveaxis(curves, -1, 0)
@@ -116,6 +118,7 @@ def measure(
         for way in methods:
             told[f"placed/{way}"] = placed(moved, maps_of([grader], moved, way))
         told[f"placed/{FIRST}"] = placed(moved, first_version(grader, moved))
+        told[f"placed/{OUTLINE}"] = np.tile(placed(moved, smooth_outline(moved)[None]), (NINE, 1))
         told["placed/centred Gaussian"] = placed(moved, gaussian(moved, extent.diameter_mm)[None])[0]
 
     jitter = rng.normal(size=3)

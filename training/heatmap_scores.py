@@ -6,15 +6,16 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 
-from NoduleRiskLib.attention import as_lung, graded, with_slices
 from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.model import NoduleViT, collate
 from NoduleRiskLib.mosaic import SliceStack, paste, sample
 from NoduleRiskLib.volume import Array
+from NoduleRiskLib.which_pixels import as_lung, graded
+from NoduleRiskLib.which_slices import with_slices
 
 #: Side in pixels of the blocks that are filled with local lung, or kept while all else is.
 BLOCK = 4
@@ -108,6 +109,12 @@ def gaussian(stack: SliceStack, diameter_mm: float) -> Array:
     square = stack.offset_mm[:, None, None] ** 2 + mm[:, None] ** 2 + mm**2
     # Half as high at the nodule's edge.
     return np.asarray(np.exp2(-square / (diameter_mm / 2) ** 2))
+
+
+def smooth_outline(stack: SliceStack, smooth_mm: float = 1.4) -> Array:
+    """The outline that the grader is given, fading towards its edge: blind to the grader and the grade, (S, h, w)."""
+    sigma = smooth_mm / stack.layout.pixel_mm
+    return np.asarray(gaussian_filter(stack.outline, (0, sigma, sigma)))
 
 
 def placed(stack: SliceStack, maps: Array) -> Array:

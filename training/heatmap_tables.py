@@ -138,7 +138,10 @@ def heads_table(measured: Measured, seed: int = 0) -> pd.DataFrame:
 
 
 def verdict(measured: Measured, default: str, package: str, command: str) -> dict[str, Any]:
-    """What the panel reads: by grade, whether the map beats the centred Gaussian, and by how much."""
+    """What the panel reads: by grade, whether the map beats the centred Gaussian, and by how much; means over grades.
+
+    ``package`` is the ``model_id`` of what was measured: the verdict holds for no other.
+    """
     table = curve_table(measured, "blocks", default)
     pointing = _stacked(measured, f"placed/{default}")[:, :, 0].mean(0)
     grades = {
@@ -150,7 +153,28 @@ def verdict(measured: Measured, default: str, package: str, command: str) -> dic
         }
         for g, (name, row) in enumerate(table.iterrows())
     }
-    return {"package": package, "command": command, "nodules": len(measured), "grades": grades}
+    sanity = sanity_table(measured, default).loc["mean"]
+    overall = {
+        "pointing": pointing.mean(),
+        "shuffled": sanity[f"SSIM shuffled down to {CASCADE[-1]}"],
+        "pairs": sanity["SSIM of random pairs"],
+        "retest": sanity["retest, 1 mm"],
+    }
+    return {
+        "package": package,
+        "command": command,
+        "pixels": default,
+        "nodules": len(measured),
+        "overall": {name: round(float(value), 3) for name, value in overall.items()},
+        "grades": grades,
+    }
+
+
+def on_card(card: str, line: str) -> str:
+    """The model card (Markdown) with the heatmaps' line before its scores, in place of an older one."""
+    others = [part for part in card.rstrip().split("\n\n") if not part.startswith("Heatmaps (")]
+    at = next((i for i, part in enumerate(others) if part.startswith("**Scores.**")), len(others))
+    return "\n\n".join([*others[:at], line, *others[at:]]) + "\n"
 
 
 def write_verdict(path: Path, told: dict[str, Any]) -> None:

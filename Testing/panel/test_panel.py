@@ -18,7 +18,7 @@ import slicer.util
 import vtk
 
 import NoduleRisk
-from NoduleRiskLib import scene
+from NoduleRiskLib import scene, verdicts
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.points import Point
@@ -219,6 +219,15 @@ class PanelTest(unittest.TestCase):
         red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed").GetSliceToRAS()
         self.assertAlmostEqual(red.GetElement(2, 3), lowest, places=2)
         self.assertLess(abs(lowest - fakes.PLACES[0][2]), fakes.RADIUS_MM + 2)
+
+    def test_the_heatmaps_controls_say_how_far_it_may_be_believed(self):
+        self.assertEqual(read(self.ui.heatmapCheckBox, "toolTip"), "")
+        self.assess()
+        told = verdicts.told(self.panel._assessment.model_id, self.panel._parameters.grade)
+        self.assertTrue(told)
+        for control in (self.ui.heatmapCheckBox, self.ui.heatmapButton):
+            self.assertEqual(read(control, "toolTip"), told)
+        self.assertIn(told, read(self.ui.stripTextLabel, "text"))
 
     def test_opacity_and_threshold_reach_the_views(self):
         self.assess()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,12 @@ import torch
 from test_attention import OneReason
 
 from NoduleRiskLib import verdicts
+from NoduleRiskLib.attention import DEFAULT
 from NoduleRiskLib.extent import Extent, measure
 from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.model import ModelConfig, NoduleViT
 from NoduleRiskLib.mosaic import Layout, SliceStack, cut
+from NoduleRiskLib.package import load
 from NoduleRiskLib.volume import Array, Volume
 from training import faithfulness, heatmap_scores, heatmap_tables
 from training.crops import Nodule
@@ -156,6 +159,21 @@ def test_a_small_run_tells_all_tables_and_a_verdict(measured: dict[str, dict[str
     heatmap_tables.plot_heads(tmp_path / "heads.png", measured)
 
 
+def test_what_the_outline_alone_reaches_stands_beside_the_methods(measured: dict[str, dict[str, Array]]) -> None:
+    table = heatmap_tables.methods_table(measured, "blocks", {})
+    # On a ball of tissue the outline points at the nodule, without a grader.
+    assert table.loc[faithfulness.OUTLINE, "pointing"] == 1
+    assert table.loc[faithfulness.OUTLINE, "share inside"] > 0.7
+
+
+def test_the_outlines_map_asks_no_grader_and_no_pixel(whole: SliceStack) -> None:
+    blank = replace(whole, pixels=np.zeros_like(whole.pixels))
+    smooth = heatmap_scores.smooth_outline(whole)
+    assert np.array_equal(smooth, heatmap_scores.smooth_outline(blank))
+    assert (smooth[whole.outline.sum((1, 2)) == 0] == 0).all()
+    assert smooth.sum() == pytest.approx(whole.outline.sum(), rel=1e-3)
+
+
 def test_a_map_that_always_wins_beats_the_ball(measured: dict[str, dict[str, Array]]) -> None:
     rigged = {}
     for i in range(12):
@@ -178,12 +196,38 @@ def test_heads_that_serve_a_grade_each_are_told_from_heads_that_do_not(measured:
 
 
 def test_the_shipped_verdict_is_told_in_words() -> None:
+    shipped = load()
     for name in GRADE_NAMES:
-        found = verdicts.verdict("lidc-native@0123456789ab", name)
+        found = verdicts.verdict(shipped.model_id, name)
         assert found is not None and found.nodules > 0
-        words = verdicts.told("lidc-native@0123456789ab", name)
+        words = verdicts.told(shipped.model_id, name)
         assert ("no more than a ball" in words) == (not found.beats_gaussian)
         assert name in words
-    assert verdicts.verdict("other@0123456789ab", "margin") is None
-    assert "never measured" in verdicts.told("other@0123456789ab", "margin")
-    assert verdicts.trusted("other@0123456789ab", "margin")
+
+
+def test_what_was_measured_is_the_default() -> None:
+    assert json.loads(verdicts.MEASURED.read_text(encoding="utf-8"))["pixels"] == DEFAULT
+
+
+@pytest.mark.parametrize("other", ["other@{digest}", "{name}@0123456789ab", "{name}"])
+def test_another_package_has_no_verdict_whatever_it_is_called(other: str) -> None:
+    name, digest = load().model_id.split("@")
+    other = other.format(name=name, digest=digest)
+    assert verdicts.verdict(other, "margin") is None
+    assert verdicts.told(other, "margin").startswith("Not measured")
+    assert verdicts.trusted(other, "margin")
+
+
+def test_the_model_card_says_it_once_and_before_the_scores(measured: dict[str, dict[str, Array]]) -> None:
+    told = heatmap_tables.verdict(measured, DEFAULT, "tiny@0", "a test")
+    line = verdicts.summary(told)
+    assert "2 nodules out of fold (`a test`)" in line and "in 0 of 9 grades" in line
+    assert f"retest at 1 mm {told['overall']['retest']:.2f}" in line
+    assert f"hit the nodule {100 * told['overall']['pointing']:.0f} of 100 times" in line
+    card = "# tiny\n\n**How.** So.\n\n**Scores.** These.\n\n| a |\n"
+    once = heatmap_tables.on_card(card, line)
+    assert once == f"# tiny\n\n**How.** So.\n\n{line}\n\n**Scores.** These.\n\n| a |\n"
+    told["overall"]["retest"] = 0.111
+    again = heatmap_tables.on_card(once, verdicts.summary(told))
+    assert again == once.replace(line, verdicts.summary(told)) != once
+    assert heatmap_tables.on_card("# bare\n", line) == f"# bare\n\n{line}\n"

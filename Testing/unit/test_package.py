@@ -23,7 +23,18 @@ from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.locate import CHANNELS, Locator
 from NoduleRiskLib.model import ModelConfig, NoduleViT, collate
 from NoduleRiskLib.mosaic import SliceStack
-from NoduleRiskLib.package import CARD, FORMAT, SETTINGS, WEIGHTS, Calibration, ModelPackage, Networks, load, save
+from NoduleRiskLib.package import (
+    CARD,
+    FORMAT,
+    SETTINGS,
+    WEIGHTS,
+    Calibration,
+    ModelPackage,
+    Networks,
+    load,
+    save,
+    with_card,
+)
 from NoduleRiskLib.recognise import SIDE, Recogniser
 
 CALIBRATION = Calibration(
@@ -113,6 +124,14 @@ def test_a_package_tells_people_what_it_is(kept: ModelPackage) -> None:
     assert float(told["size"].removesuffix(" MB")) == pytest.approx((kept.path / WEIGHTS).stat().st_size / 1e6, abs=0.1)
     assert all(isinstance(text, str) and text for text in told.values())
     assert kept.model_id == f"toy@{kept.digest[:12]}"
+
+
+def test_another_card_is_another_package_that_verifies(kept: ModelPackage, copy: Path) -> None:
+    made = with_card(load(copy), "# Toy\n\nMeasured.\n")
+    assert load(copy) == made
+    assert made.card == "# Toy\n\nMeasured.\n"
+    assert made.model_id != kept.model_id
+    assert made.settings["sha256"][WEIGHTS] == kept.settings["sha256"][WEIGHTS]
 
 
 def test_each_stratum_of_diameter_has_its_interval(kept: ModelPackage) -> None:

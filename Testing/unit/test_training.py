@@ -132,6 +132,8 @@ def test_the_whole_way_from_crops_to_a_package_that_verifies(
     assert "not pathology" in made.card
     assert [len(networks) for networks in made.networks()] == [2, 1, 1]
     assert all(grade.name in made.card for grade in GRADES)
+    titles = [line for line in made.card.splitlines() if line.startswith("### ")]
+    assert len(titles) == len(set(titles)) > 10
 
 
 def test_no_patient_is_scored_by_a_fold_that_trained_on_it(located: dict[int, crossval.Located]) -> None:
@@ -165,8 +167,8 @@ def test_training_goes_on_from_a_package_of_the_same_folds(
     kept = save(tmp_path / "package", "toy", "1", networks, calibration, "", "")
     run = replace(going_on(kept.path), config=study.grader.config, batch=2, cycles=(1,), learning_rate=1e-9)
     after = train_grader(0, parts, run, tmp_path / "after", "cpu", quiet)
-    for name, value in before.state_dict().items():
-        assert torch.allclose(after.state_dict()[name], value, rtol=1e-2, atol=1e-3), name
+    for (name, value), now in zip(before.named_parameters(), after.parameters(), strict=True):
+        assert torch.allclose(now, value, rtol=1e-2, atol=1e-3), name
     with pytest.raises(NoduleRiskError, match=r"has 1 graders, .* five folds"):
         train_grader(1, parts, run, tmp_path / "other", "cpu", quiet)
 
