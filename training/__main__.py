@@ -120,7 +120,8 @@ def everything(
         table.to_csv(out / f"out-of-fold-{name}.csv", index=False)
     _write(out / "tables.md", scores.tables(out), study.console)
     shipped = Networks(list(trained.values()), [crossval.shipped_locator(study)], [crossval.shipped_recogniser(study)])
-    made = export(package, version, shipped, scores.beside(crops, out), cubes)
+    command = "python -m training all --data DATA" + (" --start PACKAGE" if start else "")
+    made = export(package, version, shipped, scores.beside(crops, out), cubes, command)
     study.console.print(f"{made.model_id} written to {made.path}")
 
 

@@ -45,18 +45,19 @@ def draw(folder: Path, package: ModelPackage) -> list[Path]:
 
 
 def flow() -> Figure:
-    """From a point to an assessment, in four steps."""
+    """From a point to an assessment, in five steps."""
     steps = (
         ("CT and point", "HU, RAS mm"),
         ("locate", "a U-Net reads slices\noutwards from the point"),
+        ("recognise", "a 3-D CNN warns of\nvessels and chest wall"),
         ("cut", "the nodule's own slices,\n0.7 mm a pixel"),
         ("grade", "five NoduleViTs,\naveraged"),
         ("explain", "which slices,\nwhich pixels"),
         ("assessment", "nine grades with intervals,\noutline, heatmaps in RAS"),
     )
-    figure, axes = _canvas(12.6, 1.1)
+    figure, axes = _canvas(14.7, 1.1)
     for i, (title, text) in enumerate(steps):
-        _box(axes, 0.1 + 2.1 * i, 0.1, 1.8, 0.9, title, text, ACCENT if 0 < i < 5 else PALE)
+        _box(axes, 0.1 + 2.1 * i, 0.1, 1.8, 0.9, title, text, ACCENT if 0 < i < len(steps) - 1 else PALE)
         if i:
             _arrow(axes, 2.1 * i - 0.2, 0.55, 2.1 * i + 0.1, 0.55)
     return figure

@@ -33,16 +33,16 @@ def parts() -> Iterator[Part]:
         contenders = ways(volume, extent)
         times = in_turns(contenders, seconds=6)
         ours[slices] = median(times[OURS])
-        figures: tuple[Figure, ...] = ()
-        if slices == 300:
-            against = {name: ratio(times[name], times[OURS]) for name in (REGION, WHOLE)}
-            figures = (
-                Figure("cut, against SimpleITK on the same grid", against[REGION], 3, "times", more=True),
-                Figure("cut, against the whole CT resampled", against[WHOLE], 100, "times", more=True),
-            )
+        figures = []
+        if slices == SLICES[1]:
+            figures += [
+                Figure(f"cut, against {name}", ratio(times[name], times[OURS]), reach, "times", more=True)
+                for name, reach in ((REGION, 3), (WHOLE, 100))
+            ]
         if slices == SLICES[-1]:
-            figures = (Figure("cut, 900 slices against 100", ours[900] / ours[100], 1.25, "times"),)
-        yield Part(f"Cut one nodule from a CT of {slices} slices", race(contenders, times, OURS), figures)
+            growth = ours[slices] / ours[SLICES[0]]
+            figures.append(Figure(f"cut, {slices} slices against {SLICES[0]}", growth, 1.25, "times"))
+        yield Part(f"Cut one nodule from a CT of {slices} slices", race(contenders, times, OURS), tuple(figures))
 
 
 def ways(volume: Volume, extent: Extent) -> dict[str, Any]:

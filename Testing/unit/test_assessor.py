@@ -19,7 +19,7 @@ from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.phantom import PhantomNodule
 from NoduleRiskLib.points import Point
 from NoduleRiskLib.volume import Volume
-from training.robustness import CHANGES, around, grades, moves
+from training.robustness import CHANGES, around, false_finds, grades, moves
 
 DATA = Path(os.environ.get("NODULERISK_DATA", "../shared/data"))
 SAMPLE = DATA / "ct" / "LIDC-IDRI-0001"
@@ -134,6 +134,15 @@ def test_other_places_of_the_sample_are_no_nodules_of_that_kind(
     mirrored = Point("mirrored", (-point.ras[0], *point.ras[1:]))
     there, elsewhere = assessor.assess(volume, [point, mirrored], heatmaps=False)
     assert elsewhere.extent is None or np.abs(grades(elsewhere) - grades(there)).max() > 0.5
+
+
+def test_vessels_and_chest_wall_of_the_sample_are_told_from_nodules(
+    assessor: Assessor, sample: tuple[Volume, Point, dict[str, str]]
+) -> None:
+    volume, point, _ = sample
+    (one,) = assessor.assess(volume, [point], heatmaps=False)
+    assert not any("vessel or the chest wall" in warning for warning in one.warnings)
+    assert false_finds(assessor, volume, [point], count=12).warned.mean() > 0.85
 
 
 def test_the_sample_on_another_grid_keeps_its_grades(

@@ -23,8 +23,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cutting, "SLICES", (40, 60))
     monkeypatch.setattr(loading, "SLICES", 6)
     monkeypatch.setattr(locating, "MANY", 2)
-    for name, value in (("NUMBERS", (1, 2)), ("BATCH", 2), ("CEILING", 64), ("find_spec", lambda name: None)):
+    for name, value in (("NUMBERS", (1,)), ("BATCH", 2), ("CEILING", 64), ("find_spec", lambda name: None)):
         monkeypatch.setattr(grading, name, value)
+    monkeypatch.setattr(peers, "CALIBRATION", 2)
     monkeypatch.setattr(peers, "compiled", lambda graders: lambda x: torch.stack([peers.raw(g, x) for g in graders]))
 
 

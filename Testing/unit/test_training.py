@@ -127,7 +127,7 @@ def test_the_whole_way_from_crops_to_a_package_that_verifies(
     assert on_crops.dice.median() > 0.8
     assert on_cubes.found_diameter.notna().mean() > 0.8
     shipped = Networks(list(trained.values()), [crossval.shipped_locator(study)], [crossval.shipped_recogniser(study)])
-    made = export(tmp_path / "package", "9", shipped, on_crops, on_cubes)
+    made = export(tmp_path / "package", "9", shipped, on_crops, on_cubes, "python -m training all")
     assert load(made.path).digest == made.digest
     assert "not pathology" in made.card
     assert [len(networks) for networks in made.networks()] == [2, 1, 1]
