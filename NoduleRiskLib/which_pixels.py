@@ -19,10 +19,8 @@ from .model import Batch, NoduleViT
 
 #: Plain lung (HU) where a nodule's own surroundings tell nothing, and the HU that may be lung at all.
 LUNG_HU, LUNG_RANGE_HU = -850.0, (-1000.0, -600.0)
-#: Where the transformer is asked for its slope: shares of the way from lung to nodule, each with the slices moved by
-#: so many mm along their normals. Places are told to it in waves as short as 4 mm: a hand that misses by one would turn
-#: the map round, so slopes are averaged over what a hand may miss.
-STEPS = ((0.5, -1.0), (0.5, 0.0), (0.5, 1.0))
+#: Points on the way from lung to nodule at which the transformer is asked for its slope.
+STEPS = 2
 
 
 def gradient(grader: NoduleViT, batch: Batch, outline: bool = True) -> Tensor:
@@ -60,14 +58,12 @@ def blocks_occluded(grader: NoduleViT, batch: Batch, outline: bool = True, block
     return pixels[:, :, :h, :w] / block**2
 
 
-def secants(
-    grader: NoduleViT, batch: Batch, outline: bool = True, steps: Sequence[tuple[float, float]] = STEPS
-) -> Tensor:
+def secants(grader: NoduleViT, batch: Batch, outline: bool = True) -> Tensor:
     """What integrated gradients estimate with many steps, in one pass: every ReLU passes on its mean slope.
 
     Between a pixel and local lung a ReLU may bend; its tangent at the pixel, which the plain gradient takes, says
     nothing of the bend, the secant between both does (DeepLIFT's rescale rule, Shrikumar, Greenside and Kundaje
-    2017). The transformer's slopes are averaged over ``steps``, as ``STEPS``.
+    2017). The transformer's slopes are averaged on the straight way from lung's tokens to the nodule's.
     """
     seen, lung = grader.channels(batch), as_lung(grader, batch, outline)
     with torch.enable_grad(), _mean_slopes(grader) as remember:
@@ -75,22 +71,20 @@ def secants(
             start = grader.embed(lung)
         leaf = seen.detach().requires_grad_(True)
         end = grader.embed(leaf)
-        pulls = _token_pulls(grader, batch, start, end.detach(), steps)
+        pulls = _token_pulls(grader, batch, start, end.detach())
         (moves,) = torch.autograd.grad(end, leaf, pulls, is_grads_batched=True)
     return (moves * (seen - lung)).sum(2)
 
 
-def _token_pulls(
-    grader: NoduleViT, batch: Batch, start: Tensor, end: Tensor, steps: Sequence[tuple[float, float]]
-) -> Tensor:
+def _token_pulls(grader: NoduleViT, batch: Batch, start: Tensor, end: Tensor, steps: int = STEPS) -> Tensor:
     """Mean slope of each grade in each slice token on the way from ``start`` to ``end`` (N, dim): (9, N, dim)."""
-    share, off_mm = torch.tensor(steps, device=end.device, dtype=end.dtype).T
+    share = (torch.arange(steps, device=end.device, dtype=end.dtype) + 0.5) / steps
     way = start + share[:, None, None] * (end - start)
     leaf = way.repeat(len(GRADES), 1, 1).requires_grad_(True)
-    grades = graded(grader, batch, leaf, off_mm.repeat(len(GRADES)))
-    own = grades.unflatten(0, (len(GRADES), len(steps))).diagonal(dim1=0, dim2=2)
+    grades = graded(grader, batch, leaf)
+    own = grades.unflatten(0, (len(GRADES), steps)).diagonal(dim1=0, dim2=2)
     (pulls,) = torch.autograd.grad(own.sum(), leaf)
-    return pulls.unflatten(0, (len(GRADES), len(steps))).mean(1)
+    return pulls.unflatten(0, (len(GRADES), steps)).mean(1)
 
 
 def _along(grader: NoduleViT, batch: Batch, shares: Sequence[float], outline: bool) -> Tensor:
@@ -101,7 +95,7 @@ def _along(grader: NoduleViT, batch: Batch, shares: Sequence[float], outline: bo
         with torch.enable_grad():
             leaf = (lung + share * (seen - lung)).detach().requires_grad_(True)
             encoded = grader.embed(leaf)
-            pulls = _token_pulls(grader, batch, encoded.detach(), encoded.detach(), steps=((1.0, 0.0),))
+            pulls = _token_pulls(grader, batch, encoded.detach(), encoded.detach(), steps=1)
             total += torch.autograd.grad(encoded, leaf, pulls, is_grads_batched=True)[0]
     return (total / len(shares) * (seen - lung)).sum(2)
 
@@ -179,15 +173,10 @@ def as_lung(grader: NoduleViT, batch: Batch, outline: bool = True) -> Tensor:
     return grader.channels(batch._replace(pixels=hu))
 
 
-def graded(grader: NoduleViT, batch: Batch, encoded: Tensor, off_mm: Tensor | None = None) -> Tensor:
-    """Grades (V, 9) of variants of one nodule: what ``grader.embed`` made of its N valid slices, (V, N, dim).
-
-    With ``off_mm`` (V) each variant's slices lie that much further along their normals.
-    """
+def graded(grader: NoduleViT, batch: Batch, encoded: Tensor) -> Tensor:
+    """Grades (V, 9) of variants of one nodule: what ``grader.embed`` made of its N valid slices, (V, N, dim)."""
     count = len(encoded)
     places = batch._replace(**{name: getattr(batch, name).repeat(count, 1) for name in ("offset_mm", "plane", "valid")})
-    if off_mm is not None:
-        places = places._replace(offset_mm=places.offset_mm + off_mm[:, None])
     return grader.read(grader.raw(grader.place(encoded.flatten(0, 1), places), places)).grades
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 
@@ -18,17 +18,7 @@ from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.model import Batch, ModelConfig, NoduleViT, Prediction, collate
 from NoduleRiskLib.mosaic import Layout, SliceStack, cut, part
 from NoduleRiskLib.volume import Array, Volume
-from NoduleRiskLib.which_pixels import (
-    PIXEL_METHODS,
-    STEPS,
-    as_lung,
-    blocks_occluded,
-    graded,
-    gradient,
-    integrated,
-    lung_hu,
-    secants,
-)
+from NoduleRiskLib.which_pixels import PIXEL_METHODS, as_lung, blocks_occluded, gradient, integrated, lung_hu, secants
 from NoduleRiskLib.which_slices import SLICE_METHODS, withheld
 
 
@@ -336,36 +326,6 @@ def test_secants_account_for_all_of_the_way_where_the_gradient_does_not(stack: S
     assert way.min() > 1e-3
     assert torch.allclose(secants(grader, batch).sum((1, 2, 3)), way, rtol=1e-3)
     assert not torch.allclose(gradient(grader, batch).sum((1, 2, 3)), way, rtol=0.05)
-
-
-def test_where_the_slices_are_told_to_lie_is_where_the_grade_is_asked(
-    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack
-) -> None:
-    grader, batch = trained(tiny), collate([stack])
-    with torch.no_grad():
-        encoded = grader.embed(grader.channels(batch))
-        asked = graded(grader, batch, encoded.repeat(2, 1, 1), torch.tensor([0.0, 1.5]))
-        assert torch.allclose(asked[0], grader(batch).grades[0], atol=1e-5)
-        moved = batch._replace(offset_mm=batch.offset_mm + 1.5)
-        assert torch.allclose(asked[1], grader(moved).grades[0], atol=1e-5)
-    assert (asked[1] - asked[0]).abs().max() > 1e-3
-
-
-def test_a_map_turns_less_when_the_point_misses_by_a_millimetre(
-    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack
-) -> None:
-    batch = collate([stack])
-    missed = batch._replace(offset_mm=batch.offset_mm + 1.0)
-
-    graders = [trained(tiny, seed) for seed in range(4)]
-
-    def agreement(steps: Sequence[tuple[float, float]]) -> float:
-        pairs = [
-            (secants(one, batch, steps=steps).ravel(), secants(one, missed, steps=steps).ravel()) for one in graders
-        ]
-        return float(np.mean([np.corrcoef(pair)[0, 1] for pair in pairs]))
-
-    assert agreement(STEPS) > agreement([(share, 0.0) for share, _ in STEPS]) + 0.01
 
 
 def test_integrated_gradients_account_for_all_of_the_way(
