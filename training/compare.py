@@ -19,6 +19,7 @@ from NoduleRiskLib.volume import Array
 from .answers import ANSWERS
 from .crops import FOLDS, Stacks, load, slices_of
 from .crossval import Study, locators, outlines, without_sample
+from .devices import on
 from .evaluate import BOOTSTRAPS, auc_difference, best_threshold, grade_table, malignancy_table, markdown
 from .outlines import TRIES, Located
 from .train import GraderRun, grade, history, train_grader
@@ -89,7 +90,8 @@ def compare(study: Study, runs: Mapping[str, GraderRun], source: str, command: s
     command : str
         How this was called, for the tables' head.
     """
-    nodules = SOURCES[source](study)
+    with on(study.device).rank_zero_first():
+        nodules = SOURCES[source](study)
     # Fold by fold: whoever stops early can compare all runs on the folds that are done.
     parts = {
         (name, fold): out_of_fold(study, nodules, run, fold, place(study, source, run) / name)
@@ -124,14 +126,15 @@ def out_of_fold(
     study.console.print(f"{folder.name}: training fold {fold}", highlight=False)
     model = train_grader(fold, training, run, folder, study.device, study.console, weak)
     part = nodules.reference[fold]
-    values = grade(model, part, run, study.device)
+    values = grade(model, part, run, str(model.target_mean.device))
     if "found_diameter" in part.table:
         # What the locator took for no nodule has no grades.
         values[part.table.found_diameter.isna()] = np.nan
     table = pd.DataFrame(values, columns=list(GRADE_NAMES)).assign(nodule_id=part.table.nodule_id)
-    table.to_csv(estimates, index=False)
     kept = history(folder, fold) | {"parameters": sum(one.numel() for one in model.parameters())}
-    log.write_text(json.dumps({"run": repr(run), **kept}, indent=1), encoding="utf-8")
+    if on(study.device).is_global_zero:
+        table.to_csv(estimates, index=False)
+        log.write_text(json.dumps({"run": repr(run), **kept}, indent=1), encoding="utf-8")
     return table, kept
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,6 +188,56 @@ def test_a_killed_run_goes_on_to_the_same_weights(name: str, stacks: Stacks, tmp
     again = train_grader(0, parts, run, tmp_path / "half", "cpu", QUIET, weak)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[key]), key
+
+
+#: What each process of ``fabric run`` does: train as the pickled arguments say, and keep what it ends with.
+ON_EACH_DEVICE = """
+import pickle, sys
+from pathlib import Path
+import torch
+from rich.console import Console
+from training.devices import on
+from training.train import NoduleRiskError, train_grader
+
+torch.set_num_threads(1)
+here = Path(sys.argv[0]).parent
+refused, fold, parts, run = pickle.loads((here / "arguments").read_bytes())
+rank = on("cpu").global_rank
+try:
+    train_grader(fold, parts, refused, here / "refused", "cpu", Console(quiet=True))
+except NoduleRiskError as error:
+    (here / f"error-{rank}").write_text(str(error))
+model = train_grader(fold, parts, run, here, "cpu", Console(quiet=True))
+torch.save(model.state_dict(), here / f"rank-{rank}.pt")
+"""
+
+
+def test_two_devices_end_with_the_same_network_and_nearly_the_loss_of_one(stacks: Stacks, tmp_path: Path) -> None:
+    run = replace(small(RUNS["uncertainty"]), cycles=(4,))
+    parts = [compare.at_readers_outlines(stacks, np.flatnonzero(stacks.table.fold > 0))]
+    (tmp_path / "arguments").write_bytes(pickle.dumps((small(RUNS["gradnorm"]), 0, parts, run)))
+    script = tmp_path / "on_each_device.py"
+    script.write_text(ON_EACH_DEVICE)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    fabric = [str(Path(sys.executable).with_name("fabric")), "run", "--accelerator", "cpu", "--devices", "2"]
+    paths = {"PYTHONPATH": str(Path(compare.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [*fabric, "--main-port", str(port), str(script)], env={**os.environ, **paths}, capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr
+    assert "GradNorm needs" in (tmp_path / "error-1").read_text()
+    one, other = (torch.load(tmp_path / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1))
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+    alone = train_grader(0, parts, run, tmp_path / "alone", "cpu", QUIET)
+    assert not torch.equal(alone.state_dict()["vit.cls_token"], one["vit.cls_token"])
+    losses = [
+        np.mean(torch.load(where / "grader-0.pt", weights_only=True)["losses"], 1)
+        for where in (tmp_path, tmp_path / "alone")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=0.25)
 
 
 def test_what_cannot_run_is_named(stacks: Stacks, tmp_path: Path) -> None:
