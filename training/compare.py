@@ -22,6 +22,7 @@ from .crossval import Study, locators, outlines, without_sample
 from .devices import on
 from .evaluate import BOOTSTRAPS, auc_difference, best_threshold, grade_table, malignancy_table, markdown
 from .outlines import TRIES, Located
+from .pretrain import MASKED
 from .train import GraderRun, grade, history, train_grader
 from .two_stages import CLASSIFIERS, OTHERS, features
 
@@ -122,7 +123,8 @@ def out_of_fold(
             return pd.read_csv(estimates), kept
     others = [other for other in range(FOLDS) if other != fold]
     training = [without_sample(nodules.reference[other]) for other in others if other in nodules.reference]
-    weak = [without_sample(nodules.weak[other]) for other in others if other in nodules.weak] if run.weak_share else []
+    reads_weak = run.weak_share or run.start == MASKED
+    weak = [without_sample(nodules.weak[other]) for other in others if other in nodules.weak] if reads_weak else []
     study.console.print(f"{folder.name}: training fold {fold}", highlight=False)
     model = train_grader(fold, training, run, folder, study.device, study.console, weak)
     part = nodules.reference[fold]

@@ -29,6 +29,7 @@ from .devices import even_out, on
 from .outlines import Located
 from .peers import TRUNKS
 from .precision import half_where_fast
+from .pretrain import MASKED, fill_in_slices
 from .states import keep_state
 
 
@@ -59,7 +60,8 @@ class GraderRun:
     calcification_weight : float
         Of the losses of presence and pattern beside the grades' own.
     start : str
-        Folder of a model package whose graders, one a fold of these five, training goes on from; "" begins anew.
+        Folder of a model package whose graders, one a fold of these five, training goes on from; ``pretrain.MASKED``:
+        a trunk that first learns to fill in slices; "" begins anew.
     """
 
     config: ModelConfig = field(default_factory=ModelConfig)
@@ -116,7 +118,7 @@ def train_grader(
         Names the run; its patients must be neither in ``training`` nor in ``weak``.
     training : sequence of Located
     weak : sequence of Located
-        Nodules of one or two readers, for runs with a ``weak_share``.
+        Nodules of one or two readers, for runs with a ``weak_share`` or a pretrained trunk.
 
     Raises
     ------
@@ -153,7 +155,7 @@ def train_grader(
     labels = labels.standardised(mean, std)
     torch.manual_seed(run.seed * 100 + fold)
     model = build(run)
-    if run.start:
+    if run.start and run.start != MASKED:
         package = load(run.start)
         graders = package.networks().graders
         if package.config != run.config or fold >= len(graders):
@@ -163,6 +165,9 @@ def train_grader(
         # The same folds: what this fold's grader never saw, the one it goes on from never saw either.
         model.load_state_dict(graders[fold].state_dict())
     model = model.to(device)
+    if run.start == MASKED:
+        unlabelled = [nodules[i] for i in (*trained, *weak_rows)]
+        fill_in_slices(model, parts, unlabelled, run, fold, folder, fabric, console)
     model.target_mean.copy_(mean[: len(GRADES)])
     model.target_std.copy_(std[: len(GRADES)])
     balance = BALANCES[run.balance](len(run.tasks), model.vit.norm.weight).to(device)

@@ -19,8 +19,8 @@ from torch import nn
 
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
-from NoduleRiskLib.model import Batch, paper_config
-from training import compare, evaluate
+from NoduleRiskLib.model import Batch, NoduleViT, paper_config
+from training import compare, evaluate, train
 from training.answers import read_labels
 from training.balance import BALANCES, GradNorm, recall
 from training.batches import compose
@@ -28,6 +28,7 @@ from training.crops import WIDE, Stacks
 from training.crossval import Study
 from training.lidc import reader_grades
 from training.peers import Cnn3d, between
+from training.pretrain import FillIn, half_of
 from training.runs import MULTITASK, RUNS, at_schedule, named
 from training.train import GraderRun, build, grade, train_grader
 
@@ -170,7 +171,7 @@ def test_no_patient_of_the_scored_fold_trains_its_grader(study: Study, monkeypat
         assert not own & seen[-1] and len(own | seen[-1]) == PEOPLE
 
 
-@pytest.mark.parametrize("name", ["gradnorm", "dtp", "uncertainty", "weak"])
+@pytest.mark.parametrize("name", ["gradnorm", "dtp", "uncertainty", "weak", "pretrained"])
 def test_a_killed_run_goes_on_to_the_same_weights(name: str, stacks: Stacks, tmp_path: Path) -> None:
     run = replace(small(RUNS[name]), cycles=(3,))
     reference = stacks.table.in_luna16_reference
@@ -188,6 +189,47 @@ def test_a_killed_run_goes_on_to_the_same_weights(name: str, stacks: Stacks, tmp
     again = train_grader(0, parts, run, tmp_path / "half", "cpu", QUIET, weak)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[key]), key
+
+
+def test_hidden_slices_are_filled_in_better_and_better_and_the_grader_goes_on_from_there(
+    stacks: Stacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(small(RUNS["pretrained"]), cycles=(12,))
+    begins: list[dict[str, torch.Tensor]] = []
+
+    def first_step(model: NoduleViT, *rest: object) -> None:
+        begins.append(model.state_dict())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "losses_of", first_step)
+    with pytest.raises(KeyboardInterrupt):
+        train_grader(0, [compare.at_readers_outlines(stacks, np.arange(4, 20))], run, tmp_path, "cpu", QUIET)
+    state = torch.load(tmp_path / "masked-0.pt", weights_only=True)
+    assert np.mean(state["losses"][-3:]) < 0.5 * state["losses"][0]
+    torch.manual_seed(0)
+    for name, value in build(run).state_dict().items():
+        if name.startswith("vit.blocks") and name.endswith("weight"):
+            assert torch.equal(begins[0][name], state["task"][f"model.{name}"])
+            assert not torch.equal(begins[0][name], value)
+
+
+def test_what_is_hidden_is_told_from_the_other_slices_alone(stacks: Stacks) -> None:
+    part = compare.at_readers_outlines(stacks, np.array([0, 1, 3]))
+    run = small(RUNS["pretrained"])
+    batch, _ = compose([part], [(0, n) for n in range(3)], np.random.default_rng(0), False, run.config.layout)
+    hidden = half_of(batch.valid, np.random.default_rng(0))
+    assert hidden.sum(1).tolist() == (batch.valid.sum(1) // 2).tolist()
+    assert not (hidden & ~batch.valid).any()
+    task = FillIn(build(run)).eval()
+    for value in task.parameters():
+        # As after training: timm's fresh blocks hardly mix tokens.
+        value.data += torch.randn_like(value) * value[0].numel() ** -0.5
+    tokens: list[torch.Tensor] = []
+    task.decoder.register_forward_hook(lambda module, given, made: tokens.append(given[0]))
+    for shown in (hidden, hidden, ~hidden & batch.valid):
+        pixels = torch.where(shown[..., None, None], 500.0, batch.pixels) if tokens else batch.pixels
+        task(batch._replace(pixels=pixels), hidden)
+    assert torch.equal(tokens[0], tokens[1]) and not torch.allclose(tokens[0], tokens[2], atol=1e-3)
 
 
 #: What each process of ``fabric run`` does: train as the pickled arguments say, and keep what it ends with.
