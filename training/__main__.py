@@ -33,7 +33,8 @@ from .export import export
 from .locators import LocatorRun
 from .recognisers import told_apart
 from .robustness import false_finds, moves
-from .runs import named
+from .runs import MULTITASK, RUNS, at_schedule, named
+from .speed import speed as measured_speed
 from .train import GraderRun, going_on
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -149,6 +150,14 @@ def compare(
     text = compared(study, named(runs, epochs, pixels, batch), source, command)
     if on(study.device).is_global_zero:
         _write(out / f"compare-{source}.md", text, study.console)
+
+
+@app.command()
+def speed(data: Data, out: Out = OUT, device: Device = None) -> None:
+    """How fast a grader trains, in nodules and multiply-adds a second, beside timm's smallest vision transformer."""
+    study = _study(data, out, device, None, None, None, ALL_FOLDS)
+    runs = {"compared": at_schedule(RUNS[MULTITASK], 1, 32, 16), "shipped": GraderRun()}
+    _write(out / "speed.md", measured_speed(study, runs), study.console)
 
 
 @app.command()

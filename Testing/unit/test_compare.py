@@ -20,7 +20,7 @@ from torch import nn
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.model import Batch, NoduleViT, paper_config
-from training import compare, evaluate, train
+from training import compare, evaluate, speed, train
 from training.answers import read_labels
 from training.balance import BALANCES, GradNorm, recall
 from training.batches import compose
@@ -280,6 +280,16 @@ def test_two_devices_end_with_the_same_network_and_nearly_the_loss_of_one(stacks
         for where in (tmp_path, tmp_path / "alone")
     ]
     assert losses[0] == pytest.approx(losses[1], rel=0.25)
+
+
+def test_speed_is_told_beside_the_published_one(study: Study) -> None:
+    lines = speed.speed(study, {"toy": small(RUNS[MULTITASK])}, images=1).splitlines()[-3:]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert [row[0].split(",")[0] for row in cells] == ["toy", *[f"timm's {speed.PEER}"] * 2]
+    # What timm itself says of it: 5.7 million parameters, 1.1 thousand million multiply-adds.
+    assert cells[2][1:3] == ["5.7", "1074.9"] and cells[2][4] == "2299.6"
+    for row in cells:
+        assert float(row[5]) == pytest.approx(float(row[2]) * float(row[4]) / 1000, rel=0.05, abs=0.06)
 
 
 def test_what_cannot_run_is_named(stacks: Stacks, tmp_path: Path) -> None:
