@@ -26,13 +26,15 @@ from . import tables as scores
 from .compare import SOURCES
 from .compare import compare as compared
 from .crops import FOLDS, SAMPLE_PATIENT, nodule_table
+from .devices import on
 from .drawings import draw
 from .evaluate import markdown, outline_table
 from .export import export
 from .locators import LocatorRun
 from .recognisers import told_apart
 from .robustness import false_finds, moves
-from .runs import named
+from .runs import MULTITASK, RUNS, at_schedule, named
+from .speed import speed as measured_speed
 from .train import GraderRun, going_on
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -92,7 +94,8 @@ def grades(
 ) -> None:
     """Train the graders of some folds (all locators first, where they are not there yet)."""
     study = _study(data, out, device, locator_epochs, epochs, limit, ALL_FOLDS, start)
-    located = crossval.outlines(study, crossval.locators(study))
+    with on(study.device).rank_zero_first():
+        located = crossval.outlines(study, crossval.locators(study))
     crossval.graders(replace(study, folds=_folds(folds)), located)
 
 
@@ -145,7 +148,16 @@ def compare(
     given = f"--runs {runs} --source {source} --folds {folds} --epochs {epochs} --batch {batch} --pixels {pixels}"
     command = f"python -m training compare {given}" + (f" --limit {limit}" if limit else "")
     text = compared(study, named(runs, epochs, pixels, batch), source, command)
-    _write(out / f"compare-{source}.md", text, study.console)
+    if on(study.device).is_global_zero:
+        _write(out / f"compare-{source}.md", text, study.console)
+
+
+@app.command()
+def speed(data: Data, out: Out = OUT, device: Device = None) -> None:
+    """How fast a grader trains, in nodules and multiply-adds a second, beside timm's smallest vision transformer."""
+    study = _study(data, out, device, None, None, None, ALL_FOLDS)
+    runs = {"compared": at_schedule(RUNS[MULTITASK], 1, 32, 16), "shipped": GraderRun()}
+    _write(out / "speed.md", measured_speed(study, runs), study.console)
 
 
 @app.command()
@@ -244,15 +256,16 @@ def _study(
     # One thread a run: the networks are small, and folds run side by side.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     grader = going_on(start) if start else GraderRun()
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return crossval.Study(
         data=data,
         out=out,
         locator=LocatorRun(epochs=locator_epochs or LocatorRun.epochs),
         grader=replace(grader, cycles=(epochs,)) if epochs else grader,
-        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        device=device,
         folds=_folds(folds),
         limit=limit,
-        console=Console(stderr=True),
+        console=Console(stderr=True, quiet=not on(device).is_global_zero),
     )
 
 

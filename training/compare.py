@@ -19,8 +19,10 @@ from NoduleRiskLib.volume import Array
 from .answers import ANSWERS
 from .crops import FOLDS, Stacks, load, slices_of
 from .crossval import Study, locators, outlines, without_sample
+from .devices import on
 from .evaluate import BOOTSTRAPS, auc_difference, best_threshold, grade_table, malignancy_table, markdown
 from .outlines import TRIES, Located
+from .pretrain import MASKED
 from .train import GraderRun, grade, history, train_grader
 from .two_stages import CLASSIFIERS, OTHERS, features
 
@@ -89,7 +91,8 @@ def compare(study: Study, runs: Mapping[str, GraderRun], source: str, command: s
     command : str
         How this was called, for the tables' head.
     """
-    nodules = SOURCES[source](study)
+    with on(study.device).rank_zero_first():
+        nodules = SOURCES[source](study)
     # Fold by fold: whoever stops early can compare all runs on the folds that are done.
     parts = {
         (name, fold): out_of_fold(study, nodules, run, fold, place(study, source, run) / name)
@@ -120,18 +123,20 @@ def out_of_fold(
             return pd.read_csv(estimates), kept
     others = [other for other in range(FOLDS) if other != fold]
     training = [without_sample(nodules.reference[other]) for other in others if other in nodules.reference]
-    weak = [without_sample(nodules.weak[other]) for other in others if other in nodules.weak] if run.weak_share else []
+    reads_weak = run.weak_share or run.start == MASKED
+    weak = [without_sample(nodules.weak[other]) for other in others if other in nodules.weak] if reads_weak else []
     study.console.print(f"{folder.name}: training fold {fold}", highlight=False)
     model = train_grader(fold, training, run, folder, study.device, study.console, weak)
     part = nodules.reference[fold]
-    values = grade(model, part, run, study.device)
+    values = grade(model, part, run, str(model.target_mean.device))
     if "found_diameter" in part.table:
         # What the locator took for no nodule has no grades.
         values[part.table.found_diameter.isna()] = np.nan
     table = pd.DataFrame(values, columns=list(GRADE_NAMES)).assign(nodule_id=part.table.nodule_id)
-    table.to_csv(estimates, index=False)
     kept = history(folder, fold) | {"parameters": sum(one.numel() for one in model.parameters())}
-    log.write_text(json.dumps({"run": repr(run), **kept}, indent=1), encoding="utf-8")
+    if on(study.device).is_global_zero:
+        table.to_csv(estimates, index=False)
+        log.write_text(json.dumps({"run": repr(run), **kept}, indent=1), encoding="utf-8")
     return table, kept
 
 

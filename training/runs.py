@@ -9,6 +9,7 @@ from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.model import ModelConfig, paper_config
 
 from .answers import TASKS
+from .pretrain import MASKED
 from .train import GraderRun
 
 MULTITASK = "multitask"
@@ -35,6 +36,8 @@ RUNS: dict[str, GraderRun] = {
     "votes": GraderRun(answers="votes"),
     "ten-heads": GraderRun(tasks=TASKS),
     "weak": GraderRun(weak_share=1 / 3),
+    # Slices are filled in first, without labels, and for as many epochs again.
+    "pretrained": GraderRun(start=MASKED),
     # One grade alone (malignancy's is the direct way, the others are a first stage), and all but one.
     **{f"{name}-alone": GraderRun(tasks=(name,)) for name in GRADE_NAMES},
     **{f"without-{name}": GraderRun(tasks=tuple(one for one in GRADE_NAMES if one != name)) for name in GRADE_NAMES},

@@ -25,9 +25,11 @@ from NoduleRiskLib.volume import Array
 from .answers import GRADE, TASKS, Labels, fit_heads, losses, read, read_labels
 from .balance import BALANCES, recall
 from .batches import compose
+from .devices import even_out, on
 from .outlines import Located
 from .peers import TRUNKS
 from .precision import half_where_fast
+from .pretrain import MASKED, fill_in_slices
 from .states import keep_state
 
 
@@ -58,7 +60,8 @@ class GraderRun:
     calcification_weight : float
         Of the losses of presence and pattern beside the grades' own.
     start : str
-        Folder of a model package whose graders, one a fold of these five, training goes on from; "" begins anew.
+        Folder of a model package whose graders, one a fold of these five, training goes on from; ``pretrain.MASKED``:
+        a trunk that first learns to fill in slices; "" begins anew.
     """
 
     config: ModelConfig = field(default_factory=ModelConfig)
@@ -106,19 +109,30 @@ def train_grader(
 ) -> NoduleViT:
     """Train on the other folds' nodules; resumes from ``folder`` after a kill, losing no more than an epoch.
 
+    Under ``fabric run`` each device takes its share of every batch, and all of them return the same network. Batch
+    normalisation goes by each device's own slices.
+
     Parameters
     ----------
     fold : int
         Names the run; its patients must be neither in ``training`` nor in ``weak``.
     training : sequence of Located
     weak : sequence of Located
-        Nodules of one or two readers, for runs with a ``weak_share``.
+        Nodules of one or two readers, for runs with a ``weak_share`` or a pretrained trunk.
 
     Raises
     ------
     NoduleRiskError
-        If there is nothing to train on, or ``folder`` holds the state of another run.
+        If there is nothing to train on, ``folder`` holds the state of another run, or several devices cannot share it.
     """
+    fabric = on(device)
+    device = str(fabric.device)
+    if fabric.world_size > 1 and run.balance == "gradnorm":
+        raise NoduleRiskError("GradNorm needs each grade's own gradients on one device: run it without `fabric run`.")
+    if run.batch % fabric.world_size:
+        raise NoduleRiskError(
+            f"{fabric.world_size} devices cannot share a batch of {run.batch} evenly: choose another --batch."
+        )
     state_file = folder / f"grader-{fold}.pt"
     parts = [*training, *weak]
     nodules = [(part, index) for part, located in enumerate(parts) for index in range(len(located.table))]
@@ -141,7 +155,7 @@ def train_grader(
     labels = labels.standardised(mean, std)
     torch.manual_seed(run.seed * 100 + fold)
     model = build(run)
-    if run.start:
+    if run.start and run.start != MASKED:
         package = load(run.start)
         graders = package.networks().graders
         if package.config != run.config or fold >= len(graders):
@@ -151,6 +165,9 @@ def train_grader(
         # The same folds: what this fold's grader never saw, the one it goes on from never saw either.
         model.load_state_dict(graders[fold].state_dict())
     model = model.to(device)
+    if run.start == MASKED:
+        unlabelled = [nodules[i] for i in (*trained, *weak_rows)]
+        fill_in_slices(model, parts, unlabelled, run, fold, folder, fabric, console)
     model.target_mean.copy_(mean[: len(GRADES)])
     model.target_std.copy_(std[: len(GRADES)])
     balance = BALANCES[run.balance](len(run.tasks), model.vit.norm.weight).to(device)
@@ -175,7 +192,7 @@ def train_grader(
             raise NoduleRiskError(f"{state_file} is of a run with other settings: remove it or choose another --out.")
         for name, one in kept.items():
             one.load_state_dict(state[name])
-    log = _tensorboard(folder, fold)
+    log = _tensorboard(folder, fold) if fabric.is_global_zero else None
     for epoch in range(state["epoch"], run.epochs):
         began = time.monotonic()
         # Dropout, too, goes on as it would have.
@@ -186,27 +203,34 @@ def train_grader(
         if run.weak_share:
             swapped = rng.random(len(order)) < run.weak_share
             order[swapped] = rng.choice(weak_rows, swapped.sum())
+        # The order is everyone's, what is done to the nodules each device's own.
+        rng = [rng, *rng.spawn(fabric.world_size - 1)][fabric.global_rank]
         steps = len(order) // run.batch
         summed = np.zeros(len(run.tasks))
         model.train()
         for step in range(steps):
             _schedule(optimizer, run, epoch + step / steps)
-            rows = order[step * run.batch : (step + 1) * run.batch]
+            rows = order[step * run.batch : (step + 1) * run.batch][fabric.global_rank :: fabric.world_size]
             batch, zoom = compose(parts, [nodules[i] for i in rows], rng, True, run.config.layout)
             wanted = _zoomed(labels[rows], zoom, std)
             tasks, calcification = losses_of(model, batch.to(device), wanted.to(device), run)
             loss = balance(tasks) + run.calcification_weight * calcification
             optimizer.zero_grad()
-            loss.backward()
+            fabric.backward(loss)
+            even_out(fabric, [one.grad for group in learned for one in group["params"] if one.grad is not None])
+            even_out(fabric, [one for name, one in model.named_buffers() if "running" in name])
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimizer.step()
             average.update(model)
             summed += tasks.detach().cpu().numpy()
         rate = steps * run.batch / (time.monotonic() - began)
+        even_out(fabric, [torch.from_numpy(summed)])
         state["losses"].append((summed / steps).tolist())
         held_loss = math.inf
         if epoch >= run.cycles[0] // 2 and len(held):
             held_loss = _held_out(average.module, parts, [nodules[i] for i in held], labels[held], run, device)
+            # Rounding differs between GPUs; which epoch is best must not.
+            held_loss = fabric.broadcast(held_loss)
             if held_loss < state["best"][0]:
                 state["best"] = [held_loss, {n: value.clone() for n, value in average.module.state_dict().items()}]
         state["epoch"] = epoch + 1
@@ -220,7 +244,10 @@ def train_grader(
             for name, loss in zip(run.tasks, state["losses"][-1], strict=True):
                 log.add_scalar(f"loss/{name}", loss, epoch + 1)
             log.flush()
-        keep_state(state | {name: one.state_dict() for name, one in kept.items()}, state_file)
+        if fabric.is_global_zero:
+            keep_state(state | {name: one.state_dict() for name, one in kept.items()}, state_file)
+        # Whoever reads the state next finds it written.
+        fabric.barrier()
     model.load_state_dict(state["best"][1] or average.module.state_dict())
     return model.eval()
 

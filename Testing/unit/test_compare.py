@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +19,8 @@ from torch import nn
 
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
-from NoduleRiskLib.model import Batch, paper_config
-from training import compare, evaluate
+from NoduleRiskLib.model import Batch, NoduleViT, paper_config
+from training import compare, evaluate, speed, train
 from training.answers import read_labels
 from training.balance import BALANCES, GradNorm, recall
 from training.batches import compose
@@ -23,6 +28,7 @@ from training.crops import WIDE, Stacks
 from training.crossval import Study
 from training.lidc import reader_grades
 from training.peers import Cnn3d, between
+from training.pretrain import FillIn, half_of
 from training.runs import MULTITASK, RUNS, at_schedule, named
 from training.train import GraderRun, build, grade, train_grader
 
@@ -165,7 +171,7 @@ def test_no_patient_of_the_scored_fold_trains_its_grader(study: Study, monkeypat
         assert not own & seen[-1] and len(own | seen[-1]) == PEOPLE
 
 
-@pytest.mark.parametrize("name", ["gradnorm", "dtp", "uncertainty", "weak"])
+@pytest.mark.parametrize("name", ["gradnorm", "dtp", "uncertainty", "weak", "pretrained"])
 def test_a_killed_run_goes_on_to_the_same_weights(name: str, stacks: Stacks, tmp_path: Path) -> None:
     run = replace(small(RUNS[name]), cycles=(3,))
     reference = stacks.table.in_luna16_reference
@@ -183,6 +189,107 @@ def test_a_killed_run_goes_on_to_the_same_weights(name: str, stacks: Stacks, tmp
     again = train_grader(0, parts, run, tmp_path / "half", "cpu", QUIET, weak)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[key]), key
+
+
+def test_hidden_slices_are_filled_in_better_and_better_and_the_grader_goes_on_from_there(
+    stacks: Stacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(small(RUNS["pretrained"]), cycles=(12,))
+    begins: list[dict[str, torch.Tensor]] = []
+
+    def first_step(model: NoduleViT, *rest: object) -> None:
+        begins.append(model.state_dict())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "losses_of", first_step)
+    with pytest.raises(KeyboardInterrupt):
+        train_grader(0, [compare.at_readers_outlines(stacks, np.arange(4, 20))], run, tmp_path, "cpu", QUIET)
+    state = torch.load(tmp_path / "masked-0.pt", weights_only=True)
+    assert np.mean(state["losses"][-3:]) < 0.5 * state["losses"][0]
+    torch.manual_seed(0)
+    for name, value in build(run).state_dict().items():
+        if name.startswith("vit.blocks") and name.endswith("weight"):
+            assert torch.equal(begins[0][name], state["task"][f"model.{name}"])
+            assert not torch.equal(begins[0][name], value)
+
+
+def test_what_is_hidden_is_told_from_the_other_slices_alone(stacks: Stacks) -> None:
+    part = compare.at_readers_outlines(stacks, np.array([0, 1, 3]))
+    run = small(RUNS["pretrained"])
+    batch, _ = compose([part], [(0, n) for n in range(3)], np.random.default_rng(0), False, run.config.layout)
+    hidden = half_of(batch.valid, np.random.default_rng(0))
+    assert hidden.sum(1).tolist() == (batch.valid.sum(1) // 2).tolist()
+    assert not (hidden & ~batch.valid).any()
+    task = FillIn(build(run)).eval()
+    for value in task.parameters():
+        # As after training: timm's fresh blocks hardly mix tokens.
+        value.data += torch.randn_like(value) * value[0].numel() ** -0.5
+    tokens: list[torch.Tensor] = []
+    task.decoder.register_forward_hook(lambda module, given, made: tokens.append(given[0]))
+    for shown in (hidden, hidden, ~hidden & batch.valid):
+        pixels = torch.where(shown[..., None, None], 500.0, batch.pixels) if tokens else batch.pixels
+        task(batch._replace(pixels=pixels), hidden)
+    assert torch.equal(tokens[0], tokens[1]) and not torch.allclose(tokens[0], tokens[2], atol=1e-3)
+
+
+#: What each process of ``fabric run`` does: train as the pickled arguments say, and keep what it ends with.
+ON_EACH_DEVICE = """
+import pickle, sys
+from pathlib import Path
+import torch
+from rich.console import Console
+from training.devices import on
+from training.train import NoduleRiskError, train_grader
+
+torch.set_num_threads(1)
+here = Path(sys.argv[0]).parent
+refused, fold, parts, run = pickle.loads((here / "arguments").read_bytes())
+rank = on("cpu").global_rank
+try:
+    train_grader(fold, parts, refused, here / "refused", "cpu", Console(quiet=True))
+except NoduleRiskError as error:
+    (here / f"error-{rank}").write_text(str(error))
+model = train_grader(fold, parts, run, here, "cpu", Console(quiet=True))
+torch.save(model.state_dict(), here / f"rank-{rank}.pt")
+"""
+
+
+def test_two_devices_end_with_the_same_network_and_nearly_the_loss_of_one(stacks: Stacks, tmp_path: Path) -> None:
+    run = replace(small(RUNS["uncertainty"]), cycles=(4,))
+    parts = [compare.at_readers_outlines(stacks, np.flatnonzero(stacks.table.fold > 0))]
+    (tmp_path / "arguments").write_bytes(pickle.dumps((small(RUNS["gradnorm"]), 0, parts, run)))
+    script = tmp_path / "on_each_device.py"
+    script.write_text(ON_EACH_DEVICE)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    fabric = [str(Path(sys.executable).with_name("fabric")), "run", "--accelerator", "cpu", "--devices", "2"]
+    paths = {"PYTHONPATH": str(Path(compare.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [*fabric, "--main-port", str(port), str(script)], env={**os.environ, **paths}, capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr
+    assert "GradNorm needs" in (tmp_path / "error-1").read_text()
+    one, other = (torch.load(tmp_path / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1))
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+    alone = train_grader(0, parts, run, tmp_path / "alone", "cpu", QUIET)
+    assert not torch.equal(alone.state_dict()["vit.cls_token"], one["vit.cls_token"])
+    losses = [
+        np.mean(torch.load(where / "grader-0.pt", weights_only=True)["losses"], 1)
+        for where in (tmp_path, tmp_path / "alone")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=0.25)
+
+
+def test_speed_is_told_beside_the_published_one(study: Study) -> None:
+    lines = speed.speed(study, {"toy": small(RUNS[MULTITASK])}, images=1).splitlines()[-3:]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert [row[0].split(",")[0] for row in cells] == ["toy", *[f"timm's {speed.PEER}"] * 2]
+    # What timm itself says of it: 5.7 million parameters, 1.1 thousand million multiply-adds.
+    assert cells[2][1:3] == ["5.7", "1074.9"] and cells[2][4] == "2299.6"
+    for row in cells:
+        assert float(row[5]) == pytest.approx(float(row[2]) * float(row[4]) / 1000, rel=0.05, abs=0.06)
 
 
 def test_what_cannot_run_is_named(stacks: Stacks, tmp_path: Path) -> None:
