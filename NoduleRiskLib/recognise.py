@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .mosaic import sample
+from .mosaic import sample_grid
 from .volume import Array, Volume
 
 #: Side of the cube that is looked at, voxels of 1 mm.
@@ -67,11 +67,18 @@ def nodule_probability(
     float32 array, shape (N,)
         0 to 1.
     """
-    if not recognisers:
+    if not recognisers or not len(centres_ras):
         return np.ones(len(centres_ras), np.float32)
-    cubes = sample(volume, np.asarray(centres_ras, np.float64)[:, None, None, None] + GRID_MM)
+    cubes = np.stack([_cube(volume, centre) for centre in np.asarray(centres_ras, np.float64)])
     x = torch.as_tensor(cubes, dtype=torch.float32, device=device)
     return np.asarray(torch.stack([recogniser(x).sigmoid() for recogniser in recognisers]).mean(0).cpu())
+
+
+def _cube(volume: Volume, centre_ras: Array) -> Array:
+    """HU about a place, shape (32, 32, 32), along R, A and S: what lies at ``centre_ras + GRID_MM``."""
+    grid_to_ras = np.eye(4)[[2, 1, 0, 3]]
+    grid_to_ras[:3, 3] = centre_ras + GRID_MM[0, 0, 0]
+    return sample_grid(volume, grid_to_ras, (SIDE, SIDE, SIDE))
 
 
 def _convolution(before: int, after: int, size: int, stride: int) -> tuple[nn.Module, nn.Module, nn.Module]:
