@@ -97,7 +97,7 @@ def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> crossval.Stud
     return crossval.Study(
         data=data,
         out=tmp_path_factory.mktemp("out"),
-        locator=LocatorRun(epochs=8, batch=32, cube_slices=(4, 2)),
+        locator=LocatorRun(epochs=12, batch=32, cube_slices=(4, 2)),
         recogniser=RecogniserRun(epochs=8, batch=8, crop_places=(2, 2), cube_places=(4, 4)),
         grader=GraderRun(config=config, cycles=(1, 1), batch=2),
         folds=(0, 1),
