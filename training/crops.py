@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from NoduleRiskLib.mosaic import Layout, cut
 from NoduleRiskLib.volume import Array, Volume, itk_ijk_to_ras
 
 from .lidc import READER_GRADES, READERS, reader_grades
+from .states import keep_table
 
 FOLDS = 5
 #: Wider than what the models read, so that shifts and turns still find image there.
@@ -169,9 +169,7 @@ def write_stacks(folder: Path, table: pd.DataFrame, parts: Mapping[str, Sequence
         np.save(folder / f"{name}.npy", np.concatenate(arrays))
     np.save(folder / "first.npy", np.cumsum([0] + [len(part) for part in parts["offset_mm"]]))
     # Written last: a folder with a table is whole.
-    unfinished = folder / "table.csv.part"
-    table.to_csv(unfinished, index=False)
-    os.replace(unfinished, folder / "table.csv")
+    keep_table(table, folder / "table.csv")
 
 
 def slices_of(first: Array, rows: Array) -> Array:

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @cache
@@ -39,6 +40,19 @@ def even_out(fabric: Fabric, tensors: Sequence[Tensor]) -> None:
         assert isinstance(mean, Tensor)
         for one, part in zip(tensors, mean.split([one.numel() for one in tensors]), strict=True):
             one.copy_(part.view(one.shape))
+
+
+def backward(fabric: Fabric, loss: Tensor, *networks: nn.Module) -> None:
+    """The loss's gradients, and the networks' running means, the same on all devices."""
+    fabric.backward(loss)
+    if fabric.world_size > 1:
+        even_out(fabric, [one.grad for network in networks for one in network.parameters() if one.grad is not None])
+        even_out(fabric, [one for network in networks for name, one in network.named_buffers() if "running" in name])
+
+
+def own_part(fabric: Fabric, rng: np.random.Generator) -> np.random.Generator:
+    """A device's own part of the chance that all share; on one device it is all of it."""
+    return [rng, *rng.spawn(fabric.world_size - 1)][fabric.global_rank]
 
 
 if __name__ == "__main__":

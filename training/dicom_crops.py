@@ -21,6 +21,7 @@ from NoduleRiskLib.reading import read
 from NoduleRiskLib.volume import LPS_TO_RAS, Array, Volume, write_nrrd
 
 from . import lidc
+from .states import keep_table
 
 #: A crop is this wide and high, in pixels of the scan.
 PIXELS = 96
@@ -95,7 +96,7 @@ def build(
     kept = kept.drop(columns="reason").astype({"slices": int})
     left_out = left_out[["nodule_id", "series_uid", "reason"]]
     left_out.to_csv(root / "left-out.csv", index=False)
-    _write(kept, root / "nodules.csv")
+    keep_table(kept, root / "nodules.csv")
     return kept, left_out
 
 
@@ -155,7 +156,7 @@ def _one_scan(folder: Path, uid: str, nodules: pd.DataFrame, drawings: pd.DataFr
             except NoduleRiskError as error:
                 told = {"reason": str(error)}
             rows.append(row._asdict() | told)
-    _write(pd.DataFrame(rows, columns=[*COLUMNS, "reason"]), root / "parts" / f"{uid}.csv")
+    keep_table(pd.DataFrame(rows, columns=[*COLUMNS, "reason"]), root / "parts" / f"{uid}.csv")
 
 
 def _one_nodule(volume: Volume, row: object, drawings: pd.DataFrame, root: Path) -> dict[str, object]:
@@ -254,9 +255,3 @@ def cube(volume: Volume, centre_ras: Array, name: str = "") -> Volume:
 
 def _ids(joined: Iterable[str]) -> list[int]:
     return [int(one) for ids in joined for one in ids.split(";")]
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    unfinished = path.with_suffix(".csv.part")
-    table.to_csv(unfinished, index=False)
-    os.replace(unfinished, path)

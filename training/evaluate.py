@@ -102,7 +102,7 @@ def malignancy_table(table: pd.DataFrame, scores: Mapping[str, str]) -> pd.DataF
         One row a score: AUC with its 95 % interval (patients resampled), accuracy, sensitivity and specificity
         at the threshold that is best on the other folds. AUC is NaN where all nodules are of one kind.
     """
-    asked, positive = _asked(table)
+    asked, positive = suspected(table)
     if positive.all() or not positive.any():
         return pd.DataFrame({"score": list(scores)}).set_index("score").assign(AUC=np.nan)
     rows = {}
@@ -119,7 +119,7 @@ def auc_gaps(table: pd.DataFrame, scores: Mapping[str, str]) -> pd.DataFrame:
 
     ``p`` is two-sided: twice the smaller share of samples in which the gap has the one or the other sign.
     """
-    asked, positive = _asked(table)
+    asked, positive = suspected(table)
     if positive.all() or not positive.any():
         return pd.DataFrame({"score": list(scores)[1:]}).set_index("score").assign(difference=np.nan)
     (_, first), *others = scores.items()
@@ -135,7 +135,7 @@ def auc_gaps(table: pd.DataFrame, scores: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, "index").rename_axis("score")
 
 
-def _asked(table: pd.DataFrame) -> tuple[pd.DataFrame, Array]:
+def suspected(table: pd.DataFrame) -> tuple[pd.DataFrame, Array]:
     """The nodules outside the middle that the question leaves out, and which of them are the suspicious ones."""
     answer = question("malignancy", table.malignancy)
     return table[answer.notna()], (answer.dropna() == 1).to_numpy()

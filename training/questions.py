@@ -20,6 +20,7 @@ from .evaluate import (
     kappa,
     question,
     rates,
+    suspected,
     third_thresholds,
     thirds,
 )
@@ -43,8 +44,7 @@ PAPER_ACCURACY = {"malignancy": 0.873}
 
 def operating_points(table: pd.DataFrame, column: str = "pipeline_malignancy") -> pd.DataFrame:
     """Accuracy, sensitivity and specificity of malignancy by how the threshold is set, and what others report."""
-    answer = question("malignancy", table.malignancy).dropna()
-    asked, positive = table.loc[answer.index], (answer == 1).to_numpy()
+    asked, positive = suspected(table)
     score = filled(asked, column)
     rows = {
         "3.0": rates(score > 3, positive),
@@ -61,12 +61,10 @@ def by_size(table: pd.DataFrame, scores: dict[str, str]) -> pd.DataFrame:
     rows = {}
     for name, (low, high) in STRATA.items():
         part = table[(table.diameter >= low) & (table.diameter < high)]
-        answer = question("malignancy", part.malignancy).dropna()
-        positive = (answer == 1).to_numpy()
-        both = 0 < positive.sum() < len(answer)
-        rows[name] = {"asked": len(answer), "suspicious": int(positive.sum())} | {
-            score: auc(positive, filled(part.loc[answer.index], column)) if both else np.nan
-            for score, column in scores.items()
+        asked, positive = suspected(part)
+        both = 0 < positive.sum() < len(asked)
+        rows[name] = {"asked": len(asked), "suspicious": int(positive.sum())} | {
+            score: auc(positive, filled(asked, column)) if both else np.nan for score, column in scores.items()
         }
     return pd.DataFrame.from_dict(rows, "index").rename_axis("diameter")
 

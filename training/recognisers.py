@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from rich.console import Console
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from sklearn.metrics import roc_auc_score
-from torch import nn
+from torch import Tensor, nn
 
 from NoduleRiskLib.extent import INSIDE
 from NoduleRiskLib.mosaic import sample
@@ -22,9 +22,9 @@ from NoduleRiskLib.recognise import GRID_MM, LIKELY, Recogniser, nodule_probabil
 from NoduleRiskLib.volume import Array, Volume
 
 from .crops import WIDE
+from .fitting import fit
 from .locators import tissues
 from .outlines import Located
-from .states import keep_state
 from .surroundings import Surrounded
 
 #: What to show beside nodules, and how often.
@@ -69,43 +69,21 @@ def train_recogniser(
         The same crops in different surroundings: each epoch takes one of them for each crop.
     cubes : Surrounded
     """
-    seed = [run.seed, *name.encode()]
-    torch.manual_seed(int(np.random.default_rng(seed).integers(2**31)))
-    recogniser = Recogniser()
-    optimizer = torch.optim.AdamW(recogniser.parameters(), lr=run.learning_rate, weight_decay=0.02)
-    state_file = folder / f"recogniser-{name}.pt"
-    start = 0
-    if state_file.is_file():
-        state = torch.load(state_file, weights_only=True)
-        recogniser.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        start = state["epoch"]
-    for epoch in range(start, run.epochs):
-        rng = np.random.default_rng([*seed, epoch])
+
+    def begin(rng: np.random.Generator) -> tuple[int, Callable[[Recogniser, int], Tensor]]:
         shown, wanted = _epoch(crops, cubes, run, rng)
-        steps = len(shown) // run.batch
-        recogniser.train()
-        total = 0.0
-        for step in range(steps):
-            progress = (epoch + step / steps) / run.epochs
-            rate = run.learning_rate * min(1.0, progress * 20 + 0.02) * 0.5 * (1 + math.cos(math.pi * progress))
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+
+        def loss(recogniser: Recogniser, step: int) -> Tensor:
             here = slice(step * run.batch, (step + 1) * run.batch)
             x = shown[here].astype(np.float32)
             if rng.random() < 0.5:
                 x += rng.uniform(0, 40) * rng.standard_normal(x.shape, np.float32)
             logits = recogniser(torch.as_tensor(x))
-            loss = nn.functional.binary_cross_entropy_with_logits(logits, torch.as_tensor(wanted[here]))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += loss.item()
-        console.print(f"recogniser {name}, epoch {epoch + 1}/{run.epochs}: loss {total / max(steps, 1):.4f}")
-        keep_state(
-            {"model": recogniser.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}, state_file
-        )
-    return recogniser.eval()
+            return nn.functional.binary_cross_entropy_with_logits(logits, torch.as_tensor(wanted[here]))
+
+        return len(shown) // run.batch, loss
+
+    return fit(Recogniser, begin, run, 0.02, "recogniser", name, folder, console)
 
 
 def _epoch(

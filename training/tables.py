@@ -13,7 +13,7 @@ from NoduleRiskLib.grades import CALCIFICATION_ABSENT, GRADES
 from .chapters import Chapter, write
 from .crops import FOLDS, load
 from .doubt import calibration, chances, coverage_table, plot_reliability
-from .evaluate import auc_gaps, grade_table, malignancy_table, outline_table, question
+from .evaluate import auc_gaps, grade_table, malignancy_table, outline_table, suspected
 from .handmade import VERSIONS
 from .lidc import reader_grades
 from .questions import ESTIMATES, binary, by_size, operating_points, questions, ternary
@@ -86,7 +86,7 @@ def chapters(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Chapter]:
     """
     n = len(crops)
     scores = {name: column for name, column in SCORES.items() if column in crops}
-    asked = int(question("malignancy", crops.malignancy).notna().sum())
+    asked = len(suspected(crops)[1])
     heard = reader_agreement(readings(crops))
 
     text = (
@@ -128,7 +128,7 @@ def chapters(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Chapter]:
     yield Chapter(
         "malignancy-6-10",
         "Malignancy as a question, nodules of 6 to 10 mm",
-        int(question("malignancy", middle.malignancy).notna().sum()),
+        len(suspected(middle)[1]),
         "",
         malignancy_table(middle, scores),
     )
@@ -195,7 +195,7 @@ def chapters(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Chapter]:
     yield Chapter(
         "cubes-malignancy",
         "Malignancy as a question, cubes",
-        int(question("malignancy", cubes.malignancy).notna().sum()),
+        len(suspected(cubes)[1]),
         "",
         malignancy_table(cubes, scores),
     )

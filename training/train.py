@@ -25,12 +25,12 @@ from NoduleRiskLib.volume import Array
 from .answers import GRADE, TASKS, Labels, fit_heads, losses, read, read_labels
 from .balance import BALANCES, recall
 from .batches import compose
-from .devices import even_out, on
+from .devices import backward, even_out, on, own_part
 from .outlines import Located
 from .peers import TRUNKS
 from .precision import half_where_fast
 from .pretrain import MASKED, fill_in_slices
-from .states import keep_state
+from .states import keep_state, resumed
 
 
 @dataclass(frozen=True)
@@ -186,12 +186,7 @@ def train_grader(
         "rates": [],
         "best": [math.inf, {}],
     }
-    if state_file.is_file():
-        state = torch.load(state_file, weights_only=True, map_location=device)
-        if state["run"] != repr(run):
-            raise NoduleRiskError(f"{state_file} is of a run with other settings: remove it or choose another --out.")
-        for name, one in kept.items():
-            one.load_state_dict(state[name])
+    state = resumed(state, kept, state_file, device)
     log = _tensorboard(folder, fold) if fabric.is_global_zero else None
     for epoch in range(state["epoch"], run.epochs):
         began = time.monotonic()
@@ -203,8 +198,7 @@ def train_grader(
         if run.weak_share:
             swapped = rng.random(len(order)) < run.weak_share
             order[swapped] = rng.choice(weak_rows, swapped.sum())
-        # The order is everyone's, what is done to the nodules each device's own.
-        rng = [rng, *rng.spawn(fabric.world_size - 1)][fabric.global_rank]
+        rng = own_part(fabric, rng)
         steps = len(order) // run.batch
         summed = np.zeros(len(run.tasks))
         model.train()
@@ -216,9 +210,7 @@ def train_grader(
             tasks, calcification = losses_of(model, batch.to(device), wanted.to(device), run)
             loss = balance(tasks) + run.calcification_weight * calcification
             optimizer.zero_grad()
-            fabric.backward(loss)
-            even_out(fabric, [one.grad for group in learned for one in group["params"] if one.grad is not None])
-            even_out(fabric, [one for name, one in model.named_buffers() if "running" in name])
+            backward(fabric, loss, model, balance)
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimizer.step()
             average.update(model)

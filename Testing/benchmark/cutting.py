@@ -15,7 +15,7 @@ from NoduleRiskLib.locate import locate
 from NoduleRiskLib.mosaic import SliceStack, cut
 from NoduleRiskLib.volume import LPS_TO_RAS, Array, Volume
 
-from .samples import long_chest, package
+from .samples import AIR_HU, long_chest, package
 from .timing import Figure, Part, in_turns, race, ratio
 
 SLICES = (100, 300, 900)
@@ -58,7 +58,7 @@ def ways(volume: Volume, extent: Extent) -> dict[str, Any]:
     def whole() -> Array:
         size = [round(n * mm) for n, mm in zip(image.GetSize(), image.GetSpacing(), strict=True)]
         even = sitk.Resample(
-            image, size, sitk.Transform(), sitk.sitkLinear, image.GetOrigin(), [1.0] * 3, image.GetDirection(), AIR
+            image, size, sitk.Transform(), sitk.sitkLinear, image.GetOrigin(), [1.0] * 3, image.GetDirection(), AIR_HU
         )
         return sitk.GetArrayFromImage(sitk.Resample(even, grid, sitk.Transform(), sitk.sitkLinear))
 
@@ -70,9 +70,6 @@ def ways(volume: Volume, extent: Extent) -> dict[str, Any]:
         assert np.abs(way() - stack.pixels[stack.valid]).max() < 1, f"{way.__name__} cuts something else"
     ours = lambda: cut(volume, extent.centre_ras, layout, extent.bounds_ras)  # noqa: E731
     return {OURS: ours, REGION: same_grid, SCIPY: points, WHOLE: whole}
-
-
-AIR = -1024.0
 
 
 def _image(volume: Volume) -> Any:
