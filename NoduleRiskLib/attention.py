@@ -49,15 +49,12 @@ def explain(
     batch = collate([stack]).to(graders[0].target_mean.device)
     weights = slice_weights(graders, batch, slices)
     moves = torch.stack([PIXEL_METHODS[pixels](grader, batch) for grader in graders]).mean(0)
-    valid = np.flatnonzero(stack.valid)
     shown = strength(moves.cpu().numpy(), stack.layout.pixel_mm)
     heatmaps = {}
     for g, grade in enumerate(GRADES):
         of_slices = np.zeros(len(stack.valid), np.float32)
-        of_slices[valid] = weights[g].cpu().numpy()
-        in_slice = np.zeros(stack.pixels.shape, np.float32)
-        in_slice[valid] = shown[g]
-        heatmaps[grade.name] = Heatmap(of_slices, in_slice / max(float(in_slice.max()), TINY))
+        of_slices[stack.valid] = weights[g].cpu().numpy()
+        heatmaps[grade.name] = Heatmap(of_slices, stack.valid, shown[g] / max(float(shown[g].max()), TINY))
     return heatmaps
 
 

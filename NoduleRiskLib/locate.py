@@ -135,19 +135,26 @@ def locate(
 
 
 def _locate(volume: Volume, point: Array, locators: Sequence[Locator], device: torch.device | str) -> Extent | None:
-    centre = point
-    for reach in (STRIDE_MM, LIMIT_MM):
-        half = reach + NEIGHBOURS_MM[-1]
-        stack = cut(volume, centre, LAYOUT, bounds_ras=np.stack([centre - half, centre + half]))
-        probability = _walk(stack, reach, locators, device)
-        # Beside the scan its edge is repeated, and so would be a nodule there.
-        grey = probability > 0.01
-        probability[grey] *= volume.contains(stack.pixels_ras(grey))
-        extent = measure(stack, _under(stack, centre, probability))
-        if extent is None or not volume.contains(extent.centre_ras):
-            return None
-        centre = extent.centre_ras
-    return extent
+    stack, outline = _look(volume, point, STRIDE_MM, locators, device)
+    places = stack.pixels_ras(outline > INSIDE)
+    middle = places.mean(0) if len(places) else point
+    if not len(places) or not volume.contains(middle):
+        return None
+    extent = measure(*_look(volume, middle, LIMIT_MM, locators, device))
+    return extent if extent and volume.contains(extent.centre_ras) else None
+
+
+def _look(
+    volume: Volume, centre: Array, reach_mm: float, locators: Sequence[Locator], device: torch.device | str
+) -> tuple[SliceStack, Array]:
+    """The slices around a place in the volume, and the outline (S, h, w) of what lies there, 0 to 1."""
+    half = reach_mm + NEIGHBOURS_MM[-1]
+    stack = cut(volume, centre, LAYOUT, bounds_ras=np.stack([centre - half, centre + half]))
+    probability = _walk(stack, reach_mm, locators, device)
+    # Beside the scan its edge is repeated, and so would be a nodule there.
+    grey = probability > 0.01
+    probability[grey] *= volume.contains(stack.pixels_ras(grey))
+    return stack, _under(stack, centre, probability)
 
 
 @torch.inference_mode()

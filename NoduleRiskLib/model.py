@@ -16,6 +16,8 @@ from .mosaic import LAYOUTS, PLANES, Layout, SliceStack
 
 #: HU windows, one image channel each: lung, soft tissue, ground glass, calcium and bone.
 WINDOWS = ((-1000.0, 400.0), (-160.0, 240.0), (-900.0, -300.0), (100.0, 1000.0))
+#: As many slices are encoded at once on a CPU: more leave its caches.
+CPU_SLICES = 64
 
 
 @dataclass(frozen=True)
@@ -177,10 +179,8 @@ class NoduleViT(nn.Module):
         )
         dim = self.vit.embed_dim
         if config.embedding == "conv":
-            self.vit.patch_embed = SliceEncoder(config.channels, dim)
-        else:
-            # It is asked slice by slice, not for the whole mosaic.
-            self.vit.patch_embed.strict_img_size = False
+            # On a CPU its convolutions take a fifth less time in this format.
+            self.vit.patch_embed = SliceEncoder(config.channels, dim).to(memory_format=torch.channels_last)
         if config.position == "mm":
             self.vit.pos_embed = None
             self.plane = nn.Embedding(len(PLANES), dim)
@@ -205,12 +205,18 @@ class NoduleViT(nn.Module):
         return self.read(self.raw(self.tokens(batch), batch))
 
     def channels(self, batch: Batch) -> Tensor:
-        """The valid slices as the encoder sees them: (N, C, h, w), HU windows scaled to -1..1, then outline."""
-        hu = batch.pixels[batch.valid][:, None]
+        """The valid slices as the encoder sees them, (N, C, h, w): ``scaled``."""
+        return self.scaled(batch.pixels[batch.valid], batch.outline[batch.valid])
+
+    def scaled(self, hu: Tensor, outline: Tensor) -> Tensor:
+        """HU windows scaled to -1..1, then the outline: (N, C, h, w), from slices (N, h, w) and their outlines."""
         low, high = self.windows[:, 0, None, None], self.windows[:, 1, None, None]
-        channels = ((hu - low) / (high - low)).clamp(0, 1) * 2 - 1
+        # In place: what costs time here is to fetch new memory.
+        channels = hu.new_empty(len(hu), self.config.channels, *hu.shape[1:])
+        windows = channels[:, : len(self.windows)]
+        torch.addcmul((high + low) / (low - high), hu[:, None], 2 / (high - low), out=windows).clamp_(-1, 1)
         if self.config.outline:
-            channels = torch.cat([channels, batch.outline[batch.valid][:, None]], 1)
+            channels[:, -1] = outline
         return channels
 
     def tokens(self, batch: Batch) -> Tensor:
@@ -228,8 +234,12 @@ class NoduleViT(nn.Module):
 
     def embed(self, channels: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, dim): the patch embedding of one whole slice."""
+        if self.config.embedding == "linear":
+            # A convolution whose kernel is the whole slice, as a product of matrices: a fifth of the time.
+            patch = self.vit.patch_embed.proj
+            return nn.functional.linear(channels.flatten(1), patch.weight.flatten(1), patch.bias)
         embedded: Tensor = self.vit.patch_embed(channels)
-        return embedded.flatten(1)
+        return embedded
 
     def raw(self, tokens: Tensor, batch: Batch) -> Tensor:
         """The heads' own numbers, (B, 9 + 6), from slice tokens (B, S, dim).
@@ -243,6 +253,14 @@ class NoduleViT(nn.Module):
 
     def summary(self, tokens: Tensor, batch: Batch) -> Tensor:
         """What all heads read: the class token after the blocks, (B, dim), from slice tokens (B, S, dim)."""
+        summary: Tensor = self.vit.norm(self.attended(tokens, batch))[:, 0]
+        return summary
+
+    def attended(self, tokens: Tensor, batch: Batch) -> Tensor:
+        """What the blocks make of slice tokens (B, S, dim): (B, 1 + F, dim).
+
+        The class token first, then the F places where any of the B nodules has a slice.
+        """
         filled = batch.valid.any(0)
         tokens, valid = tokens[:, filled], batch.valid[:, filled]
         start = self.vit.cls_token.expand(tokens.shape[0], -1, -1)
@@ -252,8 +270,7 @@ class NoduleViT(nn.Module):
         seen = torch.cat([valid.new_ones(tokens.shape[0], 1), valid], 1)
         for block in self.vit.blocks:
             x = block(x, attn_mask=seen[:, None, None, :])
-        summary: Tensor = self.vit.norm(x)[:, 0]
-        return summary
+        return x
 
     def read(self, raw: Tensor) -> Prediction:
         """Standardised head outputs (B, 15) in grade units."""
@@ -266,8 +283,14 @@ class NoduleViT(nn.Module):
 
 def average(graders: Sequence[NoduleViT], batch: Batch) -> Prediction:
     """The mean of the graders' predictions; all read the same channels."""
-    channels = graders[0].channels(batch)
-    each = [grader.read(grader.raw(grader.place(grader.embed(channels), batch), batch)) for grader in graders]
+    hu, outline = batch.pixels[batch.valid], batch.outline[batch.valid]
+    piece = CPU_SLICES if hu.device.type == "cpu" else max(len(hu), 1)
+    pieces = map(graders[0].scaled, hu.split(piece), outline.split(piece))
+    encoded = zip(*([grader.embed(channels) for grader in graders] for channels in pieces), strict=True)
+    each = [
+        grader.read(grader.raw(grader.place(torch.cat(parts), batch), batch))
+        for grader, parts in zip(graders, encoded, strict=True)
+    ]
     return Prediction(*(torch.stack(values).mean(0) for values in zip(*each, strict=True)))
 
 

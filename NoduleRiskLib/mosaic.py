@@ -112,8 +112,10 @@ class SliceStack:
         """RAS position (mm) of pixel centres: of all, shape (S, h, w, 3), or of those in the mask ``where``, (N, 3)."""
         if where is None:
             return _pixel_centres(self.ijk_to_ras, self.layout.pixels)
-        s, rows, columns = np.nonzero(where)
-        matrix = self.ijk_to_ras[s]
+        # Most slices hold nothing, and looking for what they hold takes long.
+        some = np.flatnonzero(where.any((1, 2)))
+        s, rows, columns = np.nonzero(where[some])
+        matrix = self.ijk_to_ras[some[s]]
         return np.asarray(
             matrix[:, :3, 0] * columns[:, None] + matrix[:, :3, 1] * rows[:, None] + matrix[:, :3, 3], np.float64
         )
@@ -226,33 +228,44 @@ def sample_grid(volume: Volume, grid_to_ras: Array, shape: tuple[int, int, int],
         s, r, c = np.ogrid[tuple(map(slice, shape))]
         kji = [x + a * c + b * r + d * s for x, (a, b, d) in zip(first[::-1], steps[::-1], strict=True)]
         return _interpolated(volume.array, np.array(kji), outside)
-    # Trilinear interpolation goes along each axis in turn: three small matrices, in the order of the array.
+    # Trilinear interpolation goes along each axis in turn. Not by products with matrices: they would wake NumPy's
+    # threads, which then stand in the way of PyTorch's for as long as they spin.
     axes = moves[::-1].argmax(1)
-    windows, (along_k, along_j, along_i) = zip(
+    windows, *neighbours = zip(
         *(
-            _weights(start + step[axis] * np.arange(shape[2 - axis]), size, outside)
+            _neighbours(start + step[axis] * np.arange(shape[2 - axis]), size, outside)
             for start, step, axis, size in zip(first[::-1], steps[::-1], axes, volume.array.shape, strict=True)
         ),
         strict=True,
     )
-    block = volume.array[windows].astype(np.float32)
-    if outside:
-        block -= outside
-    values = along_j @ np.tensordot(along_k, block, 1) @ along_i.T
+    values = volume.array[windows] if not outside else volume.array[windows] - np.float32(outside)
+    for axis, (before, after, near, far) in enumerate(zip(*neighbours, strict=True)):
+        across = (slice(None), *[None] * (2 - axis))
+        values = values.take(before, axis) * near[across] + values.take(after, axis) * far[across]
     if outside:
         values += outside
     return np.ascontiguousarray(values.transpose(np.argsort(2 - axes)))
 
 
-def _weights(at: Array, size: int, outside: float | None) -> tuple[slice, Array]:
-    """Which voxels of an axis of that ``size`` matter at voxel indices ``at``, and by how much: (len(at), voxels)."""
+def _neighbours(at: Array, size: int, outside: float | None) -> tuple[slice, Array, Array, Array, Array]:
+    """The voxels before and after evenly spaced voxel indices ``at``, shape (N,), on an axis of that ``size``.
+
+    The window that holds them all; where in it they lie, before and after; how much each counts.
+    """
     # Rounding: see ``_interpolated``. Beyond the last voxel its value holds, or nothing is left of it a voxel further.
-    beyond = 0 if outside is None else 1
-    at = np.minimum(np.maximum(np.round(at, 7), -beyond), size - 1 + beyond)
-    low, high = sorted((math.floor(at[0]), math.floor(at[-1])))
-    window = slice(max(low, 0), min(high + 1, size - 1) + 1)
-    nearness = 1 - np.abs(at[:, None] - np.arange(window.start, window.stop))
-    return window, np.maximum(nearness, 0).astype(np.float32)
+    at = np.round(at, 7)
+    before = np.floor(at)
+    far = (at - before).astype(np.float32)
+    near = 1 - far
+    if outside is not None:
+        near[(before < 0) | (before >= size)] = 0
+        far[(before < -1) | (before >= size - 1)] = 0
+    last = size - 1
+    before = np.minimum(np.maximum(before.astype(np.intp), -1), last)
+    after = np.minimum(before + 1, last)
+    before = np.maximum(before, 0)
+    first = min(before[0], before[-1])
+    return slice(first, max(after[0], after[-1]) + 1), before - first, after - first, near, far
 
 
 def _interpolated(array: Array, kji: Array, outside: float | None) -> Array:

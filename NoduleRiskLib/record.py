@@ -133,7 +133,7 @@ def _stack(told: dict[str, Any], maps: Mapping[str, Volume], volume: Volume | No
 def _heatmap(name: str, weights: list[float], stack: SliceStack, maps: Mapping[str, Volume]) -> Heatmap:
     slice_weights = np.zeros(len(stack.valid), np.float32)
     slice_weights[stack.valid] = weights
-    return Heatmap(slice_weights, _on_slices(name, stack, maps))
+    return Heatmap(slice_weights, stack.valid, _on_slices(name, stack, maps)[stack.valid])
 
 
 def _on_slices(name: str, stack: SliceStack, maps: Mapping[str, Volume]) -> Array:

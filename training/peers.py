@@ -1,4 +1,4 @@
-"""What NoduleViT is compared with: the same heads on the same slices, joined without attention or by a 3-D CNN."""
+"""What NoduleViT is compared with: the same heads on the same slices, joined in another way or by a 3-D CNN."""
 
 from __future__ import annotations
 
@@ -10,7 +10,20 @@ from torch import Tensor, nn
 from NoduleRiskLib.model import Batch, ModelConfig, NoduleViT
 
 
-class MeanOfTokens(NoduleViT):
+class MeanOfSlices(NoduleViT):
+    """The heads read the mean of what the blocks make of the slices' tokens, not the class token."""
+
+    def summary(self, tokens: Tensor, batch: Batch) -> Tensor:
+        """(B, S, dim) -> (B, dim)."""
+        return self._mean(self.attended(tokens, batch)[:, 1:], batch.valid[:, batch.valid.any(0)])
+
+    def _mean(self, tokens: Tensor, valid: Tensor) -> Tensor:
+        share = valid / valid.sum(1, keepdim=True)
+        mean: Tensor = self.vit.norm((tokens * share[..., None]).sum(1))
+        return mean
+
+
+class MeanOfTokens(MeanOfSlices):
     """The slices' tokens averaged: what is left of NoduleViT without attention."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -19,9 +32,7 @@ class MeanOfTokens(NoduleViT):
 
     def summary(self, tokens: Tensor, batch: Batch) -> Tensor:
         """(B, S, dim) -> (B, dim)."""
-        share = batch.valid / batch.valid.sum(1, keepdim=True)
-        mean: Tensor = self.vit.norm((tokens * share[..., None]).sum(1))
-        return mean
+        return self._mean(tokens, batch.valid)
 
 
 class Cnn3d(NoduleViT):
@@ -94,6 +105,7 @@ def between(batch: Batch, at_mm: Tensor, single_mm: float = 2.0) -> Tensor:
 
 TRUNKS: dict[str, Callable[[ModelConfig], NoduleViT]] = {
     "transformer": NoduleViT,
+    "transformer, mean of slices": MeanOfSlices,
     "mean of tokens": MeanOfTokens,
     "3-D CNN": Cnn3d,
 }

@@ -45,14 +45,11 @@ class FillIn(nn.Module):
 
     def forward(self, batch: Batch, hidden: Tensor) -> Tensor:
         """Mean squared error of the hidden slices (bool, (B, S)), coarsely in the first HU window scaled to -1..1."""
-        model, outputs = self.model, list[Tensor]()
+        model = self.model
         channels = model.channels(batch)
         encoded = torch.where(hidden[batch.valid][:, None], self.hidden, model.embed(channels))
-        # ``summary`` returns the class token alone; what the last layer makes of all tokens passes by here.
-        watch = model.vit.norm.register_forward_hook(lambda module, given, made: outputs.append(made))
-        model.summary(model.place(encoded, batch), batch)
-        watch.remove()
-        told = self.decoder(outputs[0][:, -hidden.shape[1] :][hidden])
+        slices = model.vit.norm(model.attended(model.place(encoded, batch), batch))[:, 1:]
+        told = self.decoder(slices[hidden[:, batch.valid.any(0)]])
         wanted = nn.functional.adaptive_avg_pool2d(channels[:, :1], PIXELS).flatten(1)[hidden[batch.valid]]
         return nn.functional.mse_loss(told.float(), wanted)
 

@@ -29,6 +29,7 @@ RUNS: dict[str, GraderRun] = {
     "linear": GraderRun(replace(CONFIG, embedding="linear")),
     "paper": GraderRun(paper_config()),
     "paper-small": GraderRun(replace(paper_config(), dim=CONFIG.dim, depth=CONFIG.depth, heads=CONFIG.heads)),
+    "mean-of-slices": GraderRun(trunk="transformer, mean of slices"),
     "no-attention": GraderRun(trunk="mean of tokens"),
     "cnn-3d": GraderRun(trunk="3-D CNN"),
     # What the heads are asked, and of which nodules.

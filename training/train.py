@@ -94,7 +94,6 @@ def build(run: GraderRun) -> NoduleViT:
     """The run's untrained network."""
     model = TRUNKS[run.trunk](run.config)
     fit_heads(model, run.answers, run.tasks)
-    model.vit.to(memory_format=torch.channels_last)
     return model
 
 

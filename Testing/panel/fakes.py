@@ -104,5 +104,5 @@ class FakeAssessor:
     def _heatmap(stack, centre: Array, n: int) -> Heatmap:
         weights = np.where(stack.valid, np.exp(-((stack.offset_mm / (3 + n)) ** 2)), 0).astype(np.float32)
         near = np.exp(-np.sum((stack.pixels_ras() - centre) ** 2, -1) / (20 + 4 * n)).astype(np.float32)
-        near[~stack.valid] = 0
-        return Heatmap(weights * (0.2 + 0.1 * n), near / np.maximum(near.max((1, 2), keepdims=True), 1e-6))
+        near = near[stack.valid] / np.maximum(near[stack.valid].max((1, 2), keepdims=True), 1e-6)
+        return Heatmap(weights * (0.2 + 0.1 * n), stack.valid, near)

@@ -258,7 +258,7 @@ def test_three_planes_cross_where_their_slices_do(three: SliceStack) -> None:
         assert here.sum() == 1 and three.valid[here].all()
         # How strong a plane is as a whole must not matter.
         weights[here] = 5.0 + offset
-    volume = crossed(three, Heatmap(weights, np.zeros_like(three.pixels)))
+    volume = crossed(three, Heatmap(weights, three.valid, three.pixels[three.valid]))
     assert volume.array.dtype == np.float32
     k, j, i = np.indices(volume.array.shape)
     off = volume.to_ras(np.stack([i, j, k], -1)) - CENTRE - (-4.0, 2.0, 6.0)
@@ -293,7 +293,7 @@ def test_one_plane_crosses_with_nothing(
 def test_without_slices_nothing_crosses(stack: SliceStack) -> None:
     none = part(stack, np.zeros(len(stack.valid), bool))
     with pytest.raises(ValueError, match="nothing to cross"):
-        crossed(none, Heatmap(np.zeros(len(stack.valid), np.float32), np.zeros_like(stack.pixels)))
+        crossed(none, Heatmap(np.zeros(len(none.valid), np.float32), none.valid, none.pixels[none.valid]))
 
 
 # All methods

@@ -86,7 +86,7 @@ def nodule(
         suspicion_probability=0.678,
         stack=stack,
         heatmaps={
-            name: Heatmap(np.float32(0.1 * (g + 1)) * middle.astype(np.float32), stack.outline)
+            name: Heatmap(np.float32(0.1 * (g + 1)) * middle, stack.valid, stack.outline[stack.valid])
             for g, name in enumerate(GRADE_NAMES)
         }
         if heatmaps
