@@ -200,12 +200,12 @@ def _under(stack: SliceStack, point: Array, probability: Array) -> Array:
     # The point may lie between two slices.
     if distance.min() > max(REACH_MM, float(stack.step_mm[0])):
         return np.zeros_like(probability)
-    places = np.argwhere(inside)
     # Everything below happens in the box around the outline, with room for its soft edge.
-    first, last = np.maximum(places.min(0) - 1, 0), places.max(0) + 2
-    box = tuple(map(slice, first, last))
+    filled = [np.flatnonzero(inside.any(other)) for other in ((1, 2), (0, 2), (0, 1))]
+    box = tuple(slice(max(one[0] - 1, 0), one[-1] + 2) for one in filled)
+    places = np.argwhere(inside[box])
     parts, _ = ndimage.label(inside[box], ndimage.generate_binary_structure(3, 2))
-    ours = parts == parts[tuple(places[distance.argmin()] - first)]
+    ours = parts == parts[tuple(places[distance.argmin()])]
     soft = ndimage.binary_dilation(ours, np.ones((1, 3, 3), bool)) & (ours | ~inside[box])
     outline = np.zeros_like(probability)
     outline[box] = np.where(soft, probability[box], 0)

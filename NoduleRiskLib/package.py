@@ -6,7 +6,6 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -127,9 +126,7 @@ class ModelPackage:
                 name: value.float() if value.is_floating_point() else value
                 for name, value in load_file(self.path / WEIGHTS).items()
             }
-            # A copy is made faster than weights that are thrown away again.
-            first = NoduleViT(self.config)
-            graders = [first, *(deepcopy(first) for _ in range(self.settings["folds"] - 1))]
+            graders = [NoduleViT(self.config) for _ in range(self.settings["folds"])]
             locators = [Locator() for _ in range(self.settings["locators"])]
             recognisers = [Recogniser() for _ in range(self.settings.get("recognisers", 0))]
             for kind, networks in (("grader", graders), ("locator", locators), ("recogniser", recognisers)):
