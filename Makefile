@@ -30,7 +30,7 @@ test: $(VENV)/test.ready $(VENV)/scene.ready lint types
 		echo "libraries for drawing without a screen: apt-get install $(OFFSCREEN)"; \
 	fi
 
-## make bench                             what each step costs beside its rivals, as Markdown; ten minutes
+## make bench                             what each step costs beside its rivals, as Markdown; about ten minutes
 bench: $(VENV)/bench.ready
 	@$(RUN) -m Testing.benchmark $(SUBJECTS)
 

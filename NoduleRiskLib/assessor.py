@@ -20,11 +20,10 @@ from .model import Prediction, average, collate
 from .mosaic import SliceStack, cut
 from .package import SHIPPED, ModelPackage, load
 from .points import Point
-from .recognise import LIKELY, nodule_probability
+from .recognise import nodule_probability
 from .volume import Volume
 
 BATCH = 16
-UNLIKELY = "What was found under {} looks more like a vessel or the chest wall than a nodule: make sure that it is one."
 
 
 class Assessor:
@@ -127,9 +126,7 @@ class Assessor:
                 if extent is None or stack is None:
                     assessments.append(self._nothing(point, warnings))
                 else:
-                    warnings += cautions.of_extent(volume, point, extent)
-                    if next(likely) < LIKELY:
-                        warnings += (UNLIKELY.format(point.label),)
+                    warnings += cautions.of_extent(volume, point, extent) + cautions.of_likeness(point, next(likely))
                     assessments.append(self._assessment(point, extent, stack, next(predictions), heatmaps, warnings))
                 if progress:
                     progress(len(assessments), len(points))

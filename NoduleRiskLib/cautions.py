@@ -24,6 +24,8 @@ LITTLE_LUNG, LITTLE_TISSUE = 0.05, 0.02
 CONTRAST_HU = (130.0, 600.0)
 #: Radius and grid for finding heart chambers and large vessels: no bone holds a ball of this radius.
 POOL_MM, POOL_GRID_MM = 18.0, 4.0
+#: Less surely a nodule than this: of 1,120 nodules out of fold one in twenty is (training/RESULTS.md).
+LIKELY = 0.8
 
 _SEEN: WeakKeyDictionary[Volume, bool] = WeakKeyDictionary()
 
@@ -65,6 +67,16 @@ def of_extent(volume: Volume, point: Point, extent: Extent) -> tuple[str, ...]:
             f"the model knows nodules of {TRAINED_MM[0]:.0f} to {TRAINED_MM[1]:.0f} mm."
         )
     return tuple(found)
+
+
+def of_likeness(point: Point, probability: float) -> tuple[str, ...]:
+    """What the recogniser thinks of what was located: ``probability`` (0 to 1) that it is a nodule."""
+    if probability >= LIKELY:
+        return ()
+    return (
+        f"What was found under {point.label} looks more like a vessel or the chest wall than a nodule: "
+        "make sure that it is one.",
+    )
 
 
 def has_contrast(volume: Volume) -> bool:

@@ -83,6 +83,12 @@ def context(at: Array, way: Array, middle: int, step_mm: float, low: int, high: 
     return np.clip(np.stack(columns, 1), low, high)
 
 
+def scaled(hu: Tensor) -> Tensor:
+    """HU of any shape as the locator and the recogniser read them: air to bone, -1..1."""
+    low, high = HU_RANGE
+    return ((hu - low) / (high - low)).clamp(0, 1) * 2 - 1
+
+
 def inputs(slices: Tensor, distance_mm: Tensor, step_mm: Tensor) -> Tensor:
     """What the locator reads of N slices, all centred on the point.
 
@@ -100,13 +106,11 @@ def inputs(slices: Tensor, distance_mm: Tensor, step_mm: Tensor) -> Tensor:
     Tensor, shape (N, 11, h, w)
         The slices scaled to -1..1, a Gaussian at the point (sigma 4 pixels), distance over 20 mm, step over 5 mm.
     """
-    low, high = HU_RANGE
-    scaled = ((slices - low) / (high - low)).clamp(0, 1) * 2 - 1
     count, _, size, _ = slices.shape
     square = (torch.arange(size, device=slices.device) - (size - 1) / 2) ** 2
     hill = torch.exp(-(square[:, None] + square[None]) / (2 * 4.0**2)).to(slices.dtype)
     flat = torch.stack([distance_mm / 20, step_mm / 5], 1)[:, :, None, None].expand(-1, -1, size, size)
-    return torch.cat([scaled, hill.expand(count, 1, -1, -1), flat], 1)
+    return torch.cat([scaled(slices), hill.expand(count, 1, -1, -1), flat], 1)
 
 
 def locate(

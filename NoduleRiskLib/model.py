@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import timm
 import torch
 from torch import Tensor, nn
 
+from .extent import SHAPE, shape
 from .grades import CALCIFICATION_PATTERNS, GRADES
 from .mosaic import LAYOUTS, PLANES, Layout, SliceStack
+from .volume import Array
 
 #: HU windows, one image channel each: lung, soft tissue, ground glass, calcium and bone.
 WINDOWS = ((-1000.0, 400.0), (-160.0, 240.0), (-900.0, -300.0), (100.0, 1000.0))
@@ -42,6 +45,8 @@ class ModelConfig:
     position : str
         How a token knows its place: "slot" (learned, one for each place of the mosaic, as in the paper) or
         "mm" (sine and cosine of its offset in mm, plus its plane).
+    shape : bool
+        Whether the heads also read the outline's measures in space (``extent.shape``), which slices tell badly.
     drop : float
         Dropout in transformer and heads.
     """
@@ -55,6 +60,7 @@ class ModelConfig:
     heads: int | None = 4
     embedding: str = "conv"
     position: str = "mm"
+    shape: bool = True
     drop: float = 0.1
 
     @property
@@ -71,14 +77,15 @@ class ModelConfig:
         """The way back from ``to_dict``; raises ``TypeError`` or ``KeyError`` on unknown or missing keys."""
         layout = Layout(**{**values["layout"], "planes": tuple(values["layout"]["planes"])})
         windows = tuple((float(low), float(high)) for low, high in values["windows"])
-        return cls(**{**values, "layout": layout, "windows": windows})
+        # The first packages have no measures.
+        return cls(**{"shape": False, **values, "layout": layout, "windows": windows})
 
 
 class Batch(NamedTuple):
     """Slice stacks as the model takes them: B nodules of S slices, h x w pixels.
 
     pixels (B, S, h, w) in HU; outline (B, S, h, w), 0 to 1; offset_mm (B, S); plane (B, S), index into the
-    layout's planes; valid (B, S), bool.
+    layout's planes; valid (B, S), bool; shape (B, 6), the outline's measures (``extent.shape``).
     """
 
     pixels: Tensor
@@ -86,6 +93,7 @@ class Batch(NamedTuple):
     offset_mm: Tensor
     plane: Tensor
     valid: Tensor
+    shape: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on ``device``."""
@@ -106,14 +114,19 @@ class Prediction(NamedTuple):
 
 def collate(stacks: list[SliceStack]) -> Batch:
     """Slice stacks of one layout as a batch (CPU, float32)."""
-    return Batch(
-        *(
-            torch.stack([torch.as_tensor(getattr(stack, name)) for stack in stacks]).to(kind)
-            for name, kind in zip(
-                Batch._fields, (torch.float32, torch.float32, torch.float32, torch.int64, torch.bool), strict=True
-            )
-        )
-    )
+    kinds = {"pixels": torch.float32, "outline": torch.float32, "offset_mm": torch.float32, "plane": torch.int64}
+    fields = {
+        name: torch.stack([torch.as_tensor(getattr(stack, name)) for stack in stacks]).to(kind)
+        for name, kind in (kinds | {"valid": torch.bool}).items()
+    }
+    measured = [shape(*_first_plane(stack), stack.layout.pixel_mm) for stack in stacks]
+    return Batch(**fields, shape=torch.as_tensor(np.stack(measured)))
+
+
+def _first_plane(stack: SliceStack) -> tuple[Array, Array]:
+    """Outlines and offsets of the valid slices of the layout's first plane, which alone show all of the nodule."""
+    here = stack.valid & (stack.plane == 0)
+    return stack.outline[here], stack.offset_mm[here]
 
 
 class SliceEncoder(nn.Module):
@@ -185,6 +198,11 @@ class NoduleViT(nn.Module):
             self.vit.pos_embed = None
             self.plane = nn.Embedding(len(PLANES), dim)
             self.offset = nn.Linear(dim, dim)
+        if config.shape:
+            self.shape = nn.Linear(len(SHAPE), dim)
+            # Learning begins, or goes on, from what the slices tell alone.
+            nn.init.zeros_(self.shape.weight)
+            nn.init.zeros_(self.shape.bias)
         self.heads = nn.ModuleDict(
             {
                 grade.name: nn.Sequential(
@@ -252,9 +270,9 @@ class NoduleViT(nn.Module):
         return torch.cat([head[:, :1] for head in heads] + [head[:, 1:] for head in heads], 1)
 
     def summary(self, tokens: Tensor, batch: Batch) -> Tensor:
-        """What all heads read: the class token after the blocks, (B, dim), from slice tokens (B, S, dim)."""
+        """What all heads read, (B, dim), from slice tokens (B, S, dim): the class token, and what the shape adds."""
         summary: Tensor = self.vit.norm(self.attended(tokens, batch))[:, 0]
-        return summary
+        return summary + self.shape(batch.shape) if self.config.shape else summary
 
     def attended(self, tokens: Tensor, batch: Batch) -> Tensor:
         """What the blocks make of slice tokens (B, S, dim): (B, 1 + F, dim).
@@ -306,6 +324,7 @@ def paper_config(layout: Layout = LAYOUTS["native"]) -> ModelConfig:
         heads=None,
         embedding="linear",
         position="slot",
+        shape=False,
         drop=0.0,
     )
 

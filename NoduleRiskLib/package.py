@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .recognise import Recogniser
 
 #: Raised whenever an older NoduleRisk could not read what is written.
-FORMAT = 3
+FORMAT = 4
 WEIGHTS, SETTINGS, CARD = "weights.safetensors", "model.json", "README.md"
 SHIPPED = Path(__file__).parent / "Models" / "lidc-native"
 

@@ -9,14 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .locate import scaled
 from .mosaic import sample_grid
 from .volume import Array, Volume
 
 #: Side of the cube that is looked at, voxels of 1 mm.
 SIDE = 32
-#: Less sure than this, and the user is warned: of 1,120 nodules out of fold one in twenty is (training/RESULTS.md).
-LIKELY = 0.8
-HU_RANGE = (-1000.0, 400.0)
 _SIDE_MM = np.arange(SIDE) - (SIDE - 1) / 2
 #: Where its voxels lie about the place, in mm: shape (32, 32, 32, 3).
 GRID_MM = np.stack(np.meshgrid(_SIDE_MM, _SIDE_MM, _SIDE_MM, indexing="ij"), -1)
@@ -39,8 +37,7 @@ class Recogniser(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """HU (N, 32, 32, 32), along any axes -> logits (N,)."""
-        low, high = HU_RANGE
-        x = self.features(((x[:, None] - low) / (high - low)).clamp(0, 1) * 2 - 1)
+        x = self.features(scaled(x[:, None]))
         middle = (x.shape[-1] - 1) // 2
         centre = x[..., middle : middle + 2, middle : middle + 2, middle : middle + 2]
         logits: Tensor = self.head(torch.cat([x.mean((2, 3, 4)), centre.mean((2, 3, 4))], 1))[:, 0]

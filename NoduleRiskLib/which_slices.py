@@ -1,4 +1,7 @@
-"""Which slices moved each of the nine grades: every method takes one nodule with N valid slices and gives (9, N)."""
+"""Which slices moved each of the nine grades: every method takes one nodule with N valid slices and gives (9, N).
+
+Whatever slices are masked out, the measures of the outline's shape stay those of the whole nodule.
+"""
 
 from __future__ import annotations
 

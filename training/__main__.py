@@ -46,7 +46,7 @@ Limit = Annotated[Optional[int], typer.Option(help="Only so many nodules of each
 Folds = Annotated[str, typer.Option(help="Which of the five folds, such as 0,2: to run several side by side.")]
 Start = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option(help="A package of these five folds: graders go on from its own for 7 epochs instead of beginning."),
+    typer.Option(help="A package of these five folds: graders go on from its own for 8 epochs instead of beginning."),
 ]
 Package = Annotated[Path, typer.Option(help="The model package's folder.")]
 OUT = Path("out")

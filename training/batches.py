@@ -9,13 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from NoduleRiskLib.extent import INSIDE
+from NoduleRiskLib.extent import INSIDE, shape
 from NoduleRiskLib.model import Batch
 from NoduleRiskLib.mosaic import Layout
 from NoduleRiskLib.volume import Array
 
 from .crops import WIDE
 from .outlines import TRIES, Located
+
+#: How far the middle of an outline may lie from the nodule's: standard deviation along each axis.
+SHIFT_MM = 0.56
 
 
 def compose(
@@ -51,7 +54,10 @@ def compose(
         places[n] = _affine(middle, zoom[n], rng if turned else None)
         slices.append(np.stack([located.pixels[here][holds], outline[holds]], 1))
         offset = located.offset_mm[here].astype(np.float64)
-        offsets.append((offset[holds] - offset[z].mean()) * zoom[n] * (-1 if turned and rng.random() < 0.5 else 1))
+        offset = (offset[holds] - offset[z].mean()) * zoom[n]
+        if turned:
+            offset = offset * rng.choice((-1, 1)) + rng.normal() * SHIFT_MM
+        offsets.append(offset)
     counts = np.array([len(offset) for offset in offsets])
     owner = np.repeat(np.arange(count), counts)
     windows = _windows(np.concatenate(slices), places[owner], layout)
@@ -67,7 +73,11 @@ def compose(
     outlined, offset_mm = pixels.clone(), torch.zeros(valid.shape)
     pixels[valid], outlined[valid] = windows[:, 0], windows[:, 1]
     offset_mm[valid] = torch.as_tensor(np.concatenate(offsets)).float()
-    return Batch(pixels, outlined, offset_mm, torch.zeros(valid.shape, dtype=torch.int64), valid), zoom
+    ends = np.cumsum(counts)[:-1]
+    outlines = np.split(windows[:, 1].numpy(), ends)
+    measured = [shape(one, offset, layout.pixel_mm) for one, offset in zip(outlines, offsets, strict=True)]
+    plane = torch.zeros(valid.shape, dtype=torch.int64)
+    return Batch(pixels, outlined, offset_mm, plane, valid, torch.as_tensor(np.stack(measured))), zoom
 
 
 def _outline(located: Located, here: slice, rng: np.random.Generator | None) -> Array:
@@ -112,7 +122,7 @@ def _affine(middle: Array, zoom: float, rng: np.random.Generator | None) -> Arra
     angle = rng.integers(4) * math.pi / 2 if exact else rng.uniform(0, 2 * math.pi)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) / zoom
     turn[:, 0] *= 1 if rng.random() < 0.5 else -1
-    shifted = middle + rng.normal(size=2) * 0.8
+    shifted = middle + rng.normal(size=2) * SHIFT_MM / WIDE.pixel_mm
     # Whole pixels keep the image as sharp as it is in use.
     return np.hstack([turn, (np.round(shifted) if exact else shifted)[:, None]])
 

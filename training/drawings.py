@@ -16,7 +16,7 @@ from NoduleRiskLib import phantom, verdicts
 from NoduleRiskLib.assessment import Assessment
 from NoduleRiskLib.assessor import Assessor
 from NoduleRiskLib.attention import slice_weights
-from NoduleRiskLib.extent import INSIDE
+from NoduleRiskLib.extent import INSIDE, SHAPE
 from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.model import collate
 from NoduleRiskLib.mosaic import mosaic
@@ -64,7 +64,7 @@ def flow() -> Figure:
 
 
 def model(package: ModelPackage) -> Figure:
-    """One slice, one token; nine heads share what the transformer makes of them."""
+    """One slice, one token; nine heads share what the transformer makes of them, and the outline's shape."""
     config = package.config
     inputs = f"{len(config.windows)} HU windows\n" + ("and the outline" if config.outline else "")
     pixels = config.layout.pixels
@@ -80,12 +80,17 @@ def model(package: ModelPackage) -> Figure:
     axes.text(0.85, 1.25, "⋮", ha="center", va="center", color=INK)
     _box(axes, 4.1, 3.95, 1.3, 0.3, "class token", "", PALE)
     _arrow(axes, 5.4, 4.1, 5.9, 4.1)
+    bottom = 0.15
+    if config.shape:
+        _box(axes, 5.9, bottom, 1.9, 0.65, "shape", f"{len(SHAPE)} measures of the outline", PALE)
+        bottom += 0.95
+        _arrow(axes, 6.85, bottom - 0.3, 6.85, bottom)
     _box(
         axes,
         5.9,
-        0.15,
+        bottom,
         1.9,
-        4.1,
+        4.25 - bottom,
         "transformer",
         f"{config.depth} blocks, {config.dim} wide,\n{config.heads} heads;\nabsent slices masked",
         ACCENT,

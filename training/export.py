@@ -53,8 +53,8 @@ suspicion; nothing here was compared with pathology.
 
 **How.** A locator (2-D U-Net, slice by slice, that sees the slices around each one) outlines the nodule, a recogniser
 (3-D CNN, 32 mm around its middle) warns of vessels and chest wall, and five NoduleViTs (one token a slice, four
-transformer blocks, nine heads), one a fold, grade it; their outputs are averaged. Trained by
-`{command}`.
+transformer blocks, nine heads that also read six measures of the outline's shape), one a fold, grade it; their
+outputs are averaged. Trained by `{command}`.
 
 **Data.** {TRAINED_ON}. Armato et al. 2011, The Cancer Imaging Archive, doi 10.7937/K9/TCIA.2015.LO9QL9SX, CC BY 3.0.
 Grades are means over the readers who marked the nodule (three or four). 218 of the 1,143 nodules have slices whose HU

@@ -16,9 +16,10 @@ from scipy.spatial.transform import Rotation
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
+from NoduleRiskLib.cautions import LIKELY
 from NoduleRiskLib.extent import INSIDE
 from NoduleRiskLib.mosaic import sample
-from NoduleRiskLib.recognise import GRID_MM, LIKELY, Recogniser, nodule_probability
+from NoduleRiskLib.recognise import GRID_MM, Recogniser, nodule_probability
 from NoduleRiskLib.volume import Array, Volume
 
 from .crops import WIDE

@@ -13,35 +13,40 @@ from .pretrain import MASKED
 from .train import GraderRun
 
 MULTITASK = "multitask"
-CONFIG = ModelConfig()
+#: What the slices tell alone: the measures of the outline's shape are compared like anything else.
+CONFIG = replace(ModelConfig(), shape=False)
 
 RUNS: dict[str, GraderRun] = {
     # Nine grades at once by dynamic weight average; again with another seed: differences below that are chance.
-    MULTITASK: GraderRun(),
-    "seed-1": GraderRun(seed=1),
+    MULTITASK: GraderRun(CONFIG),
+    "seed-1": GraderRun(CONFIG, seed=1),
     # The other loss weights that the paper names.
-    "equal": GraderRun(balance="equal"),
-    "gradnorm": GraderRun(balance="gradnorm"),
-    "dtp": GraderRun(balance="dtp"),
-    "uncertainty": GraderRun(balance="uncertainty"),
+    "equal": GraderRun(CONFIG, balance="equal"),
+    "gradnorm": GraderRun(CONFIG, balance="gradnorm"),
+    "dtp": GraderRun(CONFIG, balance="dtp"),
+    "uncertainty": GraderRun(CONFIG, balance="uncertainty"),
     # What the network is made of.
+    "shape": GraderRun(),
     "no-outline": GraderRun(replace(CONFIG, outline=False)),
     "linear": GraderRun(replace(CONFIG, embedding="linear")),
     "paper": GraderRun(paper_config()),
     "paper-small": GraderRun(replace(paper_config(), dim=CONFIG.dim, depth=CONFIG.depth, heads=CONFIG.heads)),
-    "mean-of-slices": GraderRun(trunk="transformer, mean of slices"),
-    "no-attention": GraderRun(trunk="mean of tokens"),
-    "cnn-3d": GraderRun(trunk="3-D CNN"),
+    "mean-of-slices": GraderRun(CONFIG, trunk="transformer, mean of slices"),
+    "no-attention": GraderRun(CONFIG, trunk="mean of tokens"),
+    "cnn-3d": GraderRun(CONFIG, trunk="3-D CNN"),
     # What the heads are asked, and of which nodules.
-    "sides": GraderRun(answers="sides"),
-    "votes": GraderRun(answers="votes"),
-    "ten-heads": GraderRun(tasks=TASKS),
-    "weak": GraderRun(weak_share=1 / 3),
+    "sides": GraderRun(CONFIG, answers="sides"),
+    "votes": GraderRun(CONFIG, answers="votes"),
+    "ten-heads": GraderRun(CONFIG, tasks=TASKS),
+    "weak": GraderRun(CONFIG, weak_share=1 / 3),
     # Slices are filled in first, without labels, and for as many epochs again.
-    "pretrained": GraderRun(start=MASKED),
+    "pretrained": GraderRun(CONFIG, start=MASKED),
     # One grade alone (malignancy's is the direct way, the others are a first stage), and all but one.
-    **{f"{name}-alone": GraderRun(tasks=(name,)) for name in GRADE_NAMES},
-    **{f"without-{name}": GraderRun(tasks=tuple(one for one in GRADE_NAMES if one != name)) for name in GRADE_NAMES},
+    **{f"{name}-alone": GraderRun(CONFIG, tasks=(name,)) for name in GRADE_NAMES},
+    **{
+        f"without-{name}": GraderRun(CONFIG, tasks=tuple(one for one in GRADE_NAMES if one != name))
+        for name in GRADE_NAMES
+    },
 }
 
 

@@ -24,7 +24,8 @@ CALIBRATION = 21
 class Inputs(NamedTuple):
     """A batch whose shapes an exported graph can follow: T slices a nodule, N valid slices in all.
 
-    channels (N, C, h, w); at (B, T), each place's row in ``channels``; waves (B, T, dim); plane (B, T); seen (B, T).
+    channels (N, C, h, w); at (B, T), each place's row in ``channels``; waves (B, T, dim); plane (B, T); seen (B, T);
+    shape (B, 6).
     """
 
     channels: Tensor
@@ -32,6 +33,7 @@ class Inputs(NamedTuple):
     waves: Tensor
     plane: Tensor
     seen: Tensor
+    shape: Tensor
 
 
 Way = Callable[[Inputs], Tensor]
@@ -43,13 +45,13 @@ def inputs(grader: NoduleViT, batch: Batch) -> Inputs:
     order = batch.valid.int().argsort(dim=1, descending=True, stable=True)[:, : int(batch.valid.sum(1).max())]
     row = (batch.valid.flatten().cumsum(0) - 1).clamp(min=0).view(batch.valid.shape)
     at, plane, offset_mm, seen = (x.gather(1, order) for x in (row, batch.plane, batch.offset_mm, batch.valid))
-    return Inputs(grader.channels(batch), at, waves(offset_mm, grader.vit.embed_dim), plane, seen)
+    return Inputs(grader.channels(batch), at, waves(offset_mm, grader.vit.embed_dim), plane, seen, batch.shape)
 
 
 def raw(grader: NoduleViT, x: Inputs) -> Tensor:
     """What ``NoduleViT.raw`` gives, from inputs of fixed rank; places that are not seen hold some slice's token."""
     tokens = grader.embed(x.channels)[x.at] + grader.offset(x.waves) + grader.plane(x.plane)
-    return grader.raw(tokens, cast(Any, Batch)(None, None, None, x.plane, x.seen))
+    return grader.raw(tokens, cast(Any, Batch)(None, None, None, x.plane, x.seen, x.shape))
 
 
 class Five(nn.Module):
@@ -116,8 +118,8 @@ def _onnx(graders: tuple[NoduleViT, ...], int8: bool) -> Path:
             str(file),
             input_names=list(Inputs._fields),
             output_names=["raw"],
-            dynamic_axes={"channels": {0: "n"}, "raw": {1: "b"}}
-            | {name: {0: "b", 1: "t"} for name in Inputs._fields[1:]},
+            dynamic_axes={"channels": {0: "n"}, "raw": {1: "b"}, "shape": {0: "b"}}
+            | {name: {0: "b", 1: "t"} for name in Inputs._fields[1:-1]},
             opset_version=17,
             # The newer exporter cannot follow the number of valid slices, which only the data tells.
             dynamo=False,

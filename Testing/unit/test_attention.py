@@ -68,9 +68,13 @@ def lit(stack: SliceStack) -> SliceStack:
     return replace(stack, pixels=pixels, layout=replace(stack.layout, pixel_mm=1.4))
 
 
-def grade_of(grader: NoduleViT, stack: SliceStack) -> Array:
+def grade_of(grader: NoduleViT, stack: SliceStack, kept: Array | None = None) -> Array:
+    """Grades when only some slices are seen, if so wished; the outline was measured on all of them."""
+    batch = collate([stack])
+    if kept is not None:
+        batch = batch._replace(valid=batch.valid & torch.as_tensor(kept))
     with torch.no_grad():
-        return np.asarray(grader(collate([stack])).grades[0])
+        return np.asarray(grader(batch).grades[0])
 
 
 # Known reasons
@@ -152,8 +156,8 @@ def test_a_slices_weight_is_how_far_the_grade_moves_without_it(
     told = np.stack([grade_of(grader, stack) for grader in graders])
     heatmaps = explain(graders, stack, slices="withheld")
     for place in range(len(stack.valid)):
-        without = part(stack, np.arange(len(stack.valid)) != place)
-        moved = np.abs((np.stack([grade_of(grader, without) for grader in graders]) - told).mean(0))
+        others = np.arange(len(stack.valid)) != place
+        moved = np.abs((np.stack([grade_of(grader, stack, others) for grader in graders]) - told).mean(0))
         weights = [heatmaps[name].slice_weights[place] for name in GRADE_NAMES]
         assert np.allclose(weights, moved, atol=1e-4)
         assert stack.valid[place] == bool(np.any(moved > 1e-4))
@@ -165,8 +169,8 @@ def test_the_slice_that_alone_says_what_all_say_weighs_most(
     graders = [trained(tiny, seed) for seed in (1, 2)]
     told = np.mean([grade_of(grader, stack) for grader in graders], 0)
     places = np.flatnonzero(stack.valid)
-    ones = [part(stack, np.arange(len(stack.valid)) == place) for place in places]
-    off = np.abs([np.mean([grade_of(grader, one) for grader in graders], 0) - told for one in ones])
+    ones = [np.arange(len(stack.valid)) == place for place in places]
+    off = np.abs([np.mean([grade_of(grader, stack, one) for grader in graders], 0) - told for one in ones])
     for g, heatmap in enumerate(explain(graders, stack).values()):
         assert np.allclose(heatmap.slice_weights[places], off[:, g].max() - off[:, g], atol=1e-5)
         assert heatmap.slice_weights.max() > 1e-3

@@ -386,7 +386,7 @@ def test_a_cube_holds_the_slices_where_they_lie() -> None:
     z = torch.tensor([[-4.0, -2.0, 0.0, 2.0, 4.0, 0.0]])
     valid = torch.tensor([[True] * 5 + [False]])
     pixels = (z * 100 + 9000 * ~valid)[..., None, None].expand(-1, -1, 16, 16)
-    batch = Batch(pixels, torch.ones_like(pixels), z, torch.zeros(1, 6, dtype=torch.int64), valid)
+    batch = Batch(pixels, torch.ones_like(pixels), z, torch.zeros(1, 6, dtype=torch.int64), valid, torch.zeros(1, 6))
     share = between(batch, torch.tensor([-9.0, -3.0, 0.5, 4.0]))
     assert share.sum(-1).tolist() == [[0, 1, 1, 1]]
     assert (share @ (z * 100)[..., None]).flatten().tolist() == pytest.approx([0, -300, 50, 400])

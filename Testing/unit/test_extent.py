@@ -10,7 +10,7 @@ import pytest
 from conftest import CENTRE, Painter, beside
 from scipy.spatial.transform import Rotation
 
-from NoduleRiskLib.extent import Extent, axes_mm, measure, widest
+from NoduleRiskLib.extent import SHAPE, Extent, axes_mm, measure, shape, widest
 from NoduleRiskLib.mosaic import LAYOUTS, Layout, SliceStack, cut
 from NoduleRiskLib.volume import Array
 
@@ -153,3 +153,47 @@ def test_one_slice_is_a_nodule_too(empty: SliceStack) -> None:
     assert np.ptp(extent.bounds_ras[:, 2]) == 0
     assert extent.volume_mm3 == pytest.approx(np.pi * 16 * 1.25, rel=0.08)
     assert extent.outline.array.shape[0] == empty.valid.sum()
+
+
+# What is measured of the shape
+
+
+def measures(half_axes: tuple[float, float, float], step_mm: float, turned_deg: float = 0.0) -> dict[str, float]:
+    """Of an ellipsoid on slices ``step_mm`` apart, none of which goes through its middle."""
+    offset = np.arange(-24, 24, step_mm) + 0.3 * step_mm
+    at = (np.arange(64) - 31.8) * 0.7
+    columns, rows = np.meshgrid(at, at)
+    points = np.stack([np.stack([columns, rows, np.full_like(rows, z)], -1) for z in offset])
+    outline = ellipsoid(np.array(half_axes), np.zeros(3), turned_deg)(points)
+    return dict(zip(SHAPE, shape(outline, offset, 0.7).tolist(), strict=True))
+
+
+@pytest.mark.parametrize("turned", [0, 25, 90])
+@pytest.mark.parametrize("step_mm", [0.7, 1.5, 2.5])
+def test_an_ellipsoids_measures_are_its_own_however_it_lies_and_is_cut(step_mm: float, turned: float) -> None:
+    long, middle, short = 12.0, 8.0, 6.0
+    told = measures((long, middle, short), step_mm, turned)
+    expected = {
+        "size": np.cbrt(long * middle * short) * 2 / 8,
+        "flatness": short / long,
+        "elongation": middle / long,
+        "depth": 2 * short / (long + middle),
+        "roundness": middle / long,
+    }
+    assert {name: told[name] for name in expected} == pytest.approx(
+        {name: np.log(value) for name, value in expected.items()}, abs=0.06
+    )
+
+
+def test_the_rounder_the_smoother() -> None:
+    round_, long = measures((7.0, 7.0, 7.0), 0.7), measures((14.0, 5.0, 4.9), 0.7)
+    assert round_["smoothness"] > long["smoothness"] + 0.2
+    assert abs(round_["size"] - long["size"]) < 0.02
+    # A ball's faces on a grid are half as much again as its surface.
+    assert round_["smoothness"] == pytest.approx(-3 * np.log(1.5), abs=0.1)
+
+
+def test_one_slice_and_none_have_measures_too() -> None:
+    disc = flat((5.0, 5.0))[None]
+    assert np.isfinite(shape(disc, np.zeros(1), 0.7)).all()
+    assert not shape(np.zeros_like(disc), np.zeros(1), 0.7).any()
