@@ -6,6 +6,7 @@ import gzip
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,8 +114,9 @@ def _from_series(folder: Path, series_uid: str | None) -> Volume:
     ijk_to_lps = np.eye(4)
     ijk_to_lps[:3] = np.column_stack([*slices[0].axes, step, slices[0].position])
     array = np.empty((len(slices), *slices[0].size), np.int16)
-    for pixels, one in zip(array, slices, strict=True):
-        pixels[...] = _pixels(one.file)
+    with ThreadPoolExecutor() as pool:
+        for pixels, hu in zip(array, pool.map(_pixels, [one.file for one in slices]), strict=True):
+            pixels[...] = hu
     identity = {uid: str(first.get(uid, "")) for uid in ("SeriesInstanceUID", "StudyInstanceUID")}
     volume = Volume(array, LPS_TO_RAS @ ijk_to_lps, folder.resolve().name, identity, warnings + dropped + uneven)
     return checked_ct(volume, thickness_mm=max(one.thickness_mm for one in slices))
