@@ -68,37 +68,40 @@ def model(package: ModelPackage) -> Figure:
     config = package.config
     inputs = f"{len(config.windows)} HU windows\n" + ("and the outline" if config.outline else "")
     pixels = config.layout.pixels
-    figure, axes = _canvas(11.4, 4.35)
+    # Below all that goes through the slices stands what does not.
+    up = 0.85 if config.shape else 0.0
+    figure, axes = _canvas(11.7, 4.35 + up)
     for i, label in enumerate(("slice 1", "slice 2", "slice N")):
-        y = 2.65 - 1.25 * i
+        y = 2.65 - 1.25 * i + up
         _box(axes, 0.1, y, 1.5, 0.95, label, f"{pixels} × {pixels} pixels\n{inputs}", PALE)
         _box(axes, 2.1, y, 1.5, 0.95, "slice encoder", "3 convolution stages,\n4 glances; shared", ACCENT)
         _box(axes, 4.1, y + 0.15, 1.3, 0.65, "token", "+ its place, mm", PALE)
         _arrow(axes, 1.6, y + 0.47, 2.1, y + 0.47)
         _arrow(axes, 3.6, y + 0.47, 4.1, y + 0.47)
         _arrow(axes, 5.4, y + 0.47, 5.9, y + 0.47)
-    axes.text(0.85, 1.25, "⋮", ha="center", va="center", color=INK)
-    _box(axes, 4.1, 3.95, 1.3, 0.3, "class token", "", PALE)
-    _arrow(axes, 5.4, 4.1, 5.9, 4.1)
-    bottom = 0.15
-    if config.shape:
-        _box(axes, 5.9, bottom, 1.9, 0.65, "shape", f"{len(SHAPE)} measures of the outline", PALE)
-        bottom += 0.95
-        _arrow(axes, 6.85, bottom - 0.3, 6.85, bottom)
+    axes.text(0.85, 1.25 + up, "⋮", ha="center", va="center", color=INK)
+    _box(axes, 4.1, 3.95 + up, 1.3, 0.3, "class token", "", PALE)
+    _arrow(axes, 5.4, 4.1 + up, 5.9, 4.1 + up)
     _box(
         axes,
         5.9,
-        bottom,
+        0.15 + up,
         1.9,
-        4.25 - bottom,
+        4.1,
         "transformer",
         f"{config.depth} blocks, {config.dim} wide,\n{config.heads} heads;\nabsent slices masked",
         ACCENT,
     )
+    middle = 2.2 + up
+    _arrow(axes, 7.8, middle, 8.15, middle)
+    if config.shape:
+        _box(axes, 2.1, 0.15, 5.7, 0.55, "outline", f"{len(SHAPE)} measures: {', '.join(SHAPE)}", PALE)
+        _arrow(axes, 7.8, 0.42, 8.15, middle - 0.12)
+        axes.text(8.25, middle, "+", ha="center", va="center", color=INK, weight="bold")
     for i, grade in enumerate(GRADES):
-        y = 3.92 - 0.47 * i
-        _arrow(axes, 7.8, 2.2, 8.6, y + 0.15)
-        _box(axes, 8.6, y, 2.6, 0.32, f"head: {grade.name}", "", PALE)
+        y = 3.92 - 0.47 * i + up
+        _arrow(axes, 8.35, middle, 8.9, y + 0.15)
+        _box(axes, 8.9, y, 2.6, 0.32, f"head: {grade.name}", "", PALE)
     return figure
 
 
