@@ -19,8 +19,8 @@ from .volume import Array
 
 #: HU windows, one image channel each: lung, soft tissue, ground glass, calcium and bone.
 WINDOWS = ((-1000.0, 400.0), (-160.0, 240.0), (-900.0, -300.0), (100.0, 1000.0))
-#: As many slices are encoded at once on a CPU: more leave its caches.
-CPU_SLICES = 64
+#: As many slices are encoded at once on a CPU: more leave its caches, fewer make matrices that are too small.
+CPU_SLICES = 256
 
 
 @dataclass(frozen=True)
