@@ -157,18 +157,18 @@ def train_grader(
     mean, std = labels.grades[trained].mean(0), labels.grades[trained].std(0).clamp(min=1e-3)
     labels = labels.standardised(mean, std)
     torch.manual_seed(run.seed * 100 + fold)
-    model, without = build(run), False
+    model, shape_is_new = build(run), False
     if run.start and run.start != MASKED:
         package = load(run.start)
         graders = package.networks().graders
         # The measures of shape came later: for whoever has learned without them, they begin at nothing.
-        without = package.config != run.config
-        if (without and replace(run.config, shape=False) != package.config) or fold >= len(graders):
+        shape_is_new = package.config != run.config
+        if (shape_is_new and replace(run.config, shape=False) != package.config) or fold >= len(graders):
             raise NoduleRiskError(
                 f"{run.start} has {len(graders)} graders, maybe of another kind: give a package of these five folds."
             )
         # The same folds: what this fold's grader never saw, the one it goes on from never saw either.
-        model.load_state_dict(graders[fold].state_dict(), strict=not without)
+        model.load_state_dict(graders[fold].state_dict(), strict=not shape_is_new)
     model = model.to(device)
     if run.start == MASKED:
         unlabelled = [nodules[i] for i in (*trained, *weak_rows)]
@@ -181,7 +181,7 @@ def train_grader(
         {"params": [one for name, one in named if not name.startswith("shape.")]},
         {
             "params": [one for name, one in named if name.startswith("shape.")],
-            "lr_scale": LATE_RATE if without else 1.0,
+            "lr_scale": LATE_RATE if shape_is_new else 1.0,
         },
         {"params": list(balance.parameters()), "weight_decay": 0.0},
     ]
