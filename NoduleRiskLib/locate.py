@@ -141,8 +141,10 @@ def locate(
 def _locate(volume: Volume, point: Array, locators: Sequence[Locator], device: torch.device | str) -> Extent | None:
     stack, outline = _look(volume, point, STRIDE_MM, locators, device)
     places = stack.pixels_ras(outline > INSIDE)
-    middle = places.mean(0) if len(places) else point
-    if not len(places) or not volume.contains(middle):
+    if not len(places):
+        return None
+    middle = places.mean(0)
+    if not volume.contains(middle):
         return None
     extent = measure(*_look(volume, middle, LIMIT_MM, locators, device))
     return extent if extent and volume.contains(extent.centre_ras) else None

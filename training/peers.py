@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from NoduleRiskLib.extent import SINGLE_MM
 from NoduleRiskLib.model import Batch, ModelConfig, NoduleViT
 
 
@@ -75,7 +76,7 @@ class Cnn3d(NoduleViT):
         return whole
 
 
-def between(batch: Batch, at_mm: Tensor, single_mm: float = 2.0) -> Tensor:
+def between(batch: Batch, at_mm: Tensor, single_mm: float = SINGLE_MM) -> Tensor:
     """How much each slice counts at each place along z: linear between slices, none half a step beyond the last.
 
     Parameters

@@ -90,7 +90,10 @@ class GraderRun:
 
 
 def going_on(start: Path) -> GraderRun:
-    """A short run with small steps from a package's graders, which must be of the same folds: for new outlines."""
+    """A short run with small steps from a package's graders, which must be of the same folds.
+
+    For new outlines, and for what the heads read besides since the package was made.
+    """
     return GraderRun(start=str(start), cycles=(8,), learning_rate=5e-4)
 
 

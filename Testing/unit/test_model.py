@@ -261,6 +261,9 @@ def test_settings_survive_json(tiny: ModelConfig) -> None:
         assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     with pytest.raises(TypeError):
         ModelConfig.from_dict({**tiny.to_dict(), "unheard_of": 1})
+    # What was written before there were measures of shape was made without them.
+    older = {name: value for name, value in tiny.to_dict().items() if name != "shape"}
+    assert tiny.shape and ModelConfig.from_dict(older) == replace(tiny, shape=False)
 
 
 # Transfer learning
