@@ -29,11 +29,13 @@ from slicer.util import VTKObservationMixin
 if not importlib.util.find_spec("NoduleRiskLib"):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from NoduleRiskLib import card, scene, verdicts
-from NoduleRiskLib import package as packages
-from NoduleRiskLib.card import ASSESSED, NEW, OUTSIDE, STALE
 from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.explain import heatmap_faithfulness
 from NoduleRiskLib.grades import DISCLAIMER, GRADES
+from NoduleRiskLib.networks import model_package as packages
+from NoduleRiskLib.results import grade_card
+from NoduleRiskLib.results.grade_card import ASSESSED, NEW, OUTSIDE, STALE
+from NoduleRiskLib.slicer_scene import scene
 from NoduleRiskLib.worker import Cancelled, Task, Worker
 
 SAMPLE = "Synthetic chest CT with nodules"
@@ -72,12 +74,12 @@ def registerSampleData():
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="NoduleRisk",
         sampleName=SAMPLE,
-        uris=packages.SHIPPED.parents[1].joinpath("phantom_nodules.json").as_uri(),
+        uris=packages.SHIPPED.parents[1].joinpath("phantom", "phantom_nodules.json").as_uri(),
         fileNames="phantom_nodules.json",
         nodeNames="synthetic chest CT",
         loadFiles=False,
         checksums="SHA256:"
-        + slicer.util.computeChecksum("SHA256", str(packages.SHIPPED.parents[1] / "phantom_nodules.json")),
+        + slicer.util.computeChecksum("SHA256", str(packages.SHIPPED.parents[1] / "phantom" / "phantom_nodules.json")),
         thumbnailFileName=str(Path(__file__).with_name("Resources") / "Icons" / "NoduleRisk.png"),
         customDownloader=loadPhantom,
     )
@@ -85,7 +87,7 @@ def registerSampleData():
 
 def loadPhantom(source=None):
     """Compute the synthetic chest CT and put it, with a point on each nodule, into the scene; returns both nodes."""
-    from NoduleRiskLib.phantom import chest_ct
+    from NoduleRiskLib.phantom.chest_ct import chest_ct
 
     with slicer.util.tryWithErrorDisplay(_("The synthetic CT could not be made."), waitCursor=True):
         volume, nodules = chest_ct()
@@ -239,7 +241,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
 
         Returns
         -------
-        list of NoduleRiskLib.assessment.Assessment
+        list of NoduleRiskLib.results.assessment.Assessment
             One a placed point, in their order.
 
         Raises
@@ -311,7 +313,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         kept = []
         for nodule in self.nodules(ct, points):
             if nodule.row:
-                late = () if nodule.state == ASSESSED else (card.CHANGED,)
+                late = () if nodule.state == ASSESSED else (grade_card.CHANGED,)
                 kept.append(
                     (
                         nodule.mark.point.label,
@@ -322,19 +324,19 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
                 )
 
         def work(tell):
-            from NoduleRiskLib import report
-            from NoduleRiskLib.record import unpack
+            from NoduleRiskLib.results import tables
+            from NoduleRiskLib.results.serialization import unpack
 
             volume, assessments = scan.read(), []
             for label, late, record, nothing in kept:
                 assessment = unpack(*record, volume) if record else nothing
                 assessments.append(replace(assessment, label=label, warnings=late + assessment.warnings))
             if kind == "csv":
-                report.write_csv(path, assessments)
+                tables.write_csv(path, assessments)
             elif kind == "json":
-                report.write_json(path, volume, assessments, packages.load(package or packages.SHIPPED))
+                tables.write_json(path, volume, assessments, packages.load(package or packages.SHIPPED))
             else:
-                from NoduleRiskLib.picture import picture
+                from NoduleRiskLib.results.nodule_page import picture
 
                 for n, assessment in enumerate(assessments):
                     tell(int)
@@ -350,7 +352,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         era = self._era
 
         def work(tell):
-            from NoduleRiskLib.record import pack
+            from NoduleRiskLib.results.serialization import pack
 
             def say(function, *arguments):
                 tell(self._say, era, function, *arguments)
@@ -870,8 +872,8 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for row, nodule in enumerate(self._nodules):
             if self._drawn[row : row + 1] == [nodule]:
                 continue
-            told = card.in_list(nodule.state, nodule.row)
-            tip = "\n".join(filter(None, (card.STATES[nodule.state], nodule.row.warnings if nodule.row else "")))
+            told = grade_card.in_list(nodule.state, nodule.row)
+            tip = "\n".join(filter(None, (grade_card.STATES[nodule.state], nodule.row.warnings if nodule.row else "")))
             for column, text in enumerate((nodule.mark.point.label, *told)):
                 _cell(table, row, column, text, tip, right=0 < column < 5, italic=nodule.state == STALE)
         self._drawn = self._nodules
@@ -891,15 +893,15 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._shown, self._strip = shown, None
             self._assessment = scene.assessment(table, chosen.mark.id) if chosen and chosen.row else None
             ui.cardTitleLabel.setText(
-                card.title(chosen.mark.point.label, self._assessment)
+                grade_card.title(chosen.mark.point.label, self._assessment)
                 if chosen
                 else _("Choose a nodule, or place a point.")
             )
-            warnings = [card.CHANGED] if chosen and chosen.state == STALE else []
+            warnings = [grade_card.CHANGED] if chosen and chosen.state == STALE else []
             warnings += self._assessment.warnings if self._assessment else ()
             ui.warningsLabel.setText("\n".join(f"• {warning}" for warning in warnings))
             ui.warningsLabel.setVisible(bool(warnings))
-            for row, told in enumerate(card.grade_rows(self._assessment)):
+            for row, told in enumerate(grade_card.grade_rows(self._assessment)):
                 for column, text in ((0, told.name), (1, ""), (2, told.value), (3, told.word), (4, told.above)):
                     tip = GRADES[row].high_means if column == 0 else text
                     _cell(ui.gradeTable, row, column, text, tip, right=column in (2, 4))
@@ -916,7 +918,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._strip == name:
             return
         self._strip, strip = name, self.ui.stripTable
-        self._slices = card.slice_weights(self._assessment, name)
+        self._slices = grade_card.slice_weights(self._assessment, name)
         strip.setColumnCount(len(self._slices))
         for column, slice_ in enumerate(self._slices):
             tip = _("S {s:.1f} mm: alone, {weight:.2g} nearer to {name} than the slice that says least")
@@ -926,7 +928,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         most = max((slice_.weight for slice_ in self._slices), default=0)
         lines = [told.format(name=name, most=most)] if self._slices else []
         shown = self._assessment and self._assessment.heatmaps
-        faithful = verdicts.told(self._assessment.model_id, name) if shown else ""
+        faithful = heatmap_faithfulness.told(self._assessment.model_id, name) if shown else ""
         self.ui.stripTextLabel.setText("\n".join(filter(None, (*lines, faithful))))
         self.ui.heatmapCheckBox.setToolTip(faithful)
 
@@ -940,7 +942,9 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         if chosen and chosen.row and p.heatmapShown:
             # What was measured to tell no more than a ball is no picture to believe; the card says so.
-            opacity = p.opacity * (1 if verdicts.trusted(chosen.row.model_id, p.grade) else verdicts.FAINT)
+            opacity = p.opacity * (
+                1 if heatmap_faithfulness.trusted(chosen.row.model_id, p.grade) else heatmap_faithfulness.FAINT
+            )
             scene.show_heatmap(ct, table, chosen.mark.id, p.grade, opacity, p.threshold)
         else:
             scene.hide_heatmap(ct)

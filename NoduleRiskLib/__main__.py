@@ -18,7 +18,7 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    from .cli import main as run
+    from .cli.commands import main as run
 
     run()
 

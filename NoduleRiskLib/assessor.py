@@ -9,19 +9,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import cautions
-from .assessment import Assessment, Calcification, Estimate
-from .attention import explain
 from .errors import NoduleRiskError
-from .extent import Extent
+from .explain.heatmaps import explain
 from .grades import CALCIFICATION_PATTERNS, GRADE_NAMES, GRADES, Grade
-from .locate import locate
-from .model import Prediction, average, collate
-from .mosaic import SliceStack, cut
-from .package import SHIPPED, ModelPackage, load
-from .points import Point
-from .recognise import nodule_probability
-from .volume import Volume
+from .imaging import input_checks
+from .imaging.outline import Extent
+from .imaging.points import Point
+from .imaging.resampling import cut
+from .imaging.slice_stack import SliceStack
+from .imaging.volume import Volume
+from .networks.false_positive_reduction import nodule_probability
+from .networks.model_package import SHIPPED, ModelPackage, load
+from .networks.nodule_vit import Prediction, average, collate
+from .networks.segmentation import locate
+from .results.assessment import Assessment, Calcification, Estimate
 
 BATCH = 16
 
@@ -89,7 +90,7 @@ class Assessor:
             raise NoduleRiskError(
                 f"{_listed(outside)} outside the CT: move or remove what is not on the image, then assess again."
             )
-        general = volume.warnings + cautions.of_volume(volume)
+        general = volume.warnings + input_checks.of_volume(volume)
         try:
             return self._assess(volume, points, heatmaps, progress, general)
         except torch.cuda.OutOfMemoryError:
@@ -122,11 +123,13 @@ class Assessor:
             likely = iter(nodule_probability(volume, centres, self._networks.recognisers, self._device).tolist())
             predictions = iter(self._grade(found) if found else [])
             for point, extent, stack in zip(some, extents, stacks, strict=True):
-                warnings = general + cautions.of_place(volume, point)
+                warnings = general + input_checks.of_place(volume, point)
                 if extent is None or stack is None:
                     assessments.append(self._nothing(point, warnings))
                 else:
-                    warnings += cautions.of_extent(volume, point, extent) + cautions.of_likeness(point, next(likely))
+                    warnings += input_checks.of_extent(volume, point, extent) + input_checks.of_likeness(
+                        point, next(likely)
+                    )
                     assessments.append(self._assessment(point, extent, stack, next(predictions), heatmaps, warnings))
                 if progress:
                     progress(len(assessments), len(points))

@@ -12,30 +12,34 @@ import torch
 import typer
 from rich.console import Console
 
-from NoduleRiskLib import phantom, points, reading, verdicts
 from NoduleRiskLib.assessor import Assessor
-from NoduleRiskLib.attention import DEFAULT
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.package import SHIPPED, WEIGHTS, Networks, load, with_card
-from NoduleRiskLib.which_pixels import PIXEL_METHODS
-from NoduleRiskLib.which_slices import SLICE_METHODS
+from NoduleRiskLib.explain import heatmap_faithfulness
+from NoduleRiskLib.explain.heatmaps import DEFAULT
+from NoduleRiskLib.explain.pixel_attribution import PIXEL_METHODS
+from NoduleRiskLib.explain.slice_attribution import SLICE_METHODS
+from NoduleRiskLib.imaging import points, reading
+from NoduleRiskLib.networks.model_package import SHIPPED, WEIGHTS, Networks, load, with_card
+from NoduleRiskLib.phantom import chest_ct
 
-from . import crossval, dicom_crops, faithfulness, handmade, heatmap_tables, lidc
-from . import study as labels
-from . import tables as scores
-from .compare import SOURCES
-from .compare import compare as compared
-from .crops import FOLDS, SAMPLE_PATIENT, nodule_table
-from .devices import on
-from .drawings import draw
-from .evaluate import markdown, outline_table
-from .export import export
-from .locators import LocatorRun
-from .recognisers import told_apart
-from .robustness import false_finds, moves
-from .runs import MULTITASK, RUNS, at_schedule, named
-from .speed import speed as measured_speed
-from .train import GraderRun, going_on
+from .data import dicom_crops, lidc
+from .data.crops import FOLDS, SAMPLE_PATIENT, nodule_table
+from .evaluation import faithfulness, heatmap_tables
+from .evaluation import tables as scores
+from .evaluation.metrics import markdown, outline_table
+from .evaluation.robustness import false_finds, moves
+from .models.devices import on
+from .models.experiments import MULTITASK, RUNS, at_schedule, named
+from .models.false_positive_reduction import told_apart
+from .models.graders import GraderRun, going_on
+from .models.segmentation import LocatorRun
+from .studies import cross_validation, radiomics
+from .studies import label_study as labels
+from .studies.compare import SOURCES
+from .studies.compare import compare as compared
+from .studies.drawings import draw
+from .studies.export import export
+from .studies.speed import speed as measured_speed
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 Data = Annotated[Path, typer.Option(envvar="NODULERISK_DATA", help="The folder that holds lidc/.")]
@@ -70,13 +74,15 @@ def study(
 def extent(data: Data, out: Out = OUT, epochs: Epochs = None, limit: Limit = None, folds: Folds = ALL_FOLDS) -> None:
     """Train locators and recognisers and score them on crops and cubes of patients that they never saw."""
     study = _study(data, out, None, epochs, None, limit, folds)
-    found_by, told_by = crossval.locators(study), crossval.recognisers(study)
+    found_by, told_by = cross_validation.locators(study), cross_validation.recognisers(study)
     outlined, opinions = {}, []
     for name, cubes in (("crops with surroundings", False), ("cubes", True)):
-        located = crossval.outlines(study, found_by, cubes)
-        outlined[name] = crossval.joined(located)
-        outlined[f"{name}, without learning"] = crossval.joined(crossval.classical_outlines(study, cubes))
-        opinions += [f"### Nodules or not: {name}\n", markdown(told_apart(crossval.opinions(located, told_by)))]
+        located = cross_validation.outlines(study, found_by, cubes)
+        outlined[name] = cross_validation.joined(located)
+        outlined[f"{name}, without learning"] = cross_validation.joined(
+            cross_validation.classical_outlines(study, cubes)
+        )
+        opinions += [f"### Nodules or not: {name}\n", markdown(told_apart(cross_validation.opinions(located, told_by)))]
     text = "\n".join(["### Outlines against the readers' consensus\n", markdown(outline_table(outlined)), *opinions])
     _write(out / "extent.md", text, study.console)
 
@@ -95,8 +101,8 @@ def grades(
     """Train the graders of some folds (all locators first, where they are not there yet)."""
     study = _study(data, out, device, locator_epochs, epochs, limit, ALL_FOLDS, start)
     with on(study.device).rank_zero_first():
-        located = crossval.outlines(study, crossval.locators(study))
-    crossval.graders(replace(study, folds=_folds(folds)), located)
+        located = cross_validation.outlines(study, cross_validation.locators(study))
+    cross_validation.graders(replace(study, folds=_folds(folds)), located)
 
 
 @app.command("all")
@@ -113,16 +119,20 @@ def everything(
 ) -> None:
     """From the data folder to the model package: locators, outlines, graders, tables, export."""
     study = _study(data, out, device, locator_epochs, epochs, limit, ALL_FOLDS, start)
-    found_by = crossval.locators(study)
-    located = crossval.outlines(study, found_by)
-    trained = crossval.graders(study, located)
-    crops = crossval.out_of_fold(study, located, trained)
-    cubes = crossval.out_of_fold(study, crossval.outlines(study, found_by, cubes=True), trained, cubes=True)
+    found_by = cross_validation.locators(study)
+    located = cross_validation.outlines(study, found_by)
+    trained = cross_validation.graders(study, located)
+    crops = cross_validation.out_of_fold(study, located, trained)
+    cubes = cross_validation.out_of_fold(
+        study, cross_validation.outlines(study, found_by, cubes=True), trained, cubes=True
+    )
     out.mkdir(parents=True, exist_ok=True)
     for name, table in (("crops", crops), ("cubes", cubes)):
         table.to_csv(out / f"out-of-fold-{name}.csv", index=False)
     _write(out / "tables.md", scores.tables(out), study.console)
-    shipped = Networks(list(trained.values()), [crossval.shipped_locator(study)], [crossval.shipped_recogniser(study)])
+    shipped = Networks(
+        list(trained.values()), [cross_validation.shipped_locator(study)], [cross_validation.shipped_recogniser(study)]
+    )
     command = "python -m training all --data DATA" + (" --start PACKAGE" if start else "")
     made = export(package, version, shipped, scores.beside(crops, out), cubes, command)
     study.console.print(f"{made.model_id} written to {made.path}")
@@ -132,7 +142,7 @@ def everything(
 def compare(
     data: Data,
     out: Out = OUT,
-    runs: Annotated[str, typer.Option(help="Names of training/runs.py with commas between, or all.")] = "all",
+    runs: Annotated[str, typer.Option(help="Names of experiments, comma-separated, or all.")] = "all",
     source: Annotated[str, typer.Option(help=f"Whose outlines: {' or '.join(SOURCES)}.")] = "readers",
     folds: Folds = ALL_FOLDS,
     epochs: Annotated[int, typer.Option(help="Of every run.")] = 10,
@@ -169,7 +179,7 @@ def tables(out: Out = OUT) -> None:
 @app.command()
 def baselines(data: Data, out: Out = OUT) -> None:
     """What hand-made features of the crops say of each grade (gradient boosting, out of fold), without any network."""
-    handmade.out_of_fold(data, out)
+    radiomics.out_of_fold(data, out)
     _write(out / "baselines.md", scores.baselines(data, out), Console(stderr=True))
 
 
@@ -191,7 +201,7 @@ def crops(
 @app.command()
 def robustness(data: Data, out: Out = OUT, package: Package = SHIPPED) -> None:
     """How far the package's grades move when nothing about the nodule does, and what it says where there is none."""
-    phantom_ct, nodules = phantom.chest_ct()
+    phantom_ct, nodules = chest_ct.chest_ct()
     folder = data / "ct" / SAMPLE_PATIENT
     sample_ct, marked = reading.read(folder), points.read(folder.parent / "points.csv")
     assessor = Assessor(package)
@@ -230,8 +240,10 @@ def heatmaps(
     if keep:
         command = f"python -m training faithfulness --nodules {nodules}"
         told = heatmap_tables.verdict(measured, DEFAULT, loaded.model_id, command)
-        told["package"] = with_card(loaded, heatmap_tables.on_card(loaded.card, verdicts.summary(told))).model_id
-        heatmap_tables.write_verdict(verdicts.MEASURED, told)
+        told["package"] = with_card(
+            loaded, heatmap_tables.on_card(loaded.card, heatmap_faithfulness.summary(told))
+        ).model_id
+        heatmap_tables.write_verdict(heatmap_faithfulness.MEASURED, told)
 
 
 @app.command()
@@ -252,12 +264,12 @@ def _study(
     limit: int | None,
     folds: str,
     start: Path | None = None,
-) -> crossval.Study:
+) -> cross_validation.Study:
     # One thread a run: the networks are small, and folds run side by side.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     grader = going_on(start) if start else GraderRun()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return crossval.Study(
+    return cross_validation.Study(
         data=data,
         out=out,
         locator=LocatorRun(epochs=locator_epochs or LocatorRun.epochs),

@@ -10,8 +10,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from NoduleRiskLib.points import Point
-    from NoduleRiskLib.volume import Volume
+    from NoduleRiskLib.imaging.points import Point
+    from NoduleRiskLib.imaging.volume import Volume
 
 ROUNDS = 3
 
@@ -25,7 +25,7 @@ def cold(file: str, device: str, begun: str) -> dict[str, float]:
     import torch  # noqa: F401
 
     at["import torch"] = time.time()
-    import NoduleRiskLib.model  # noqa: F401
+    import NoduleRiskLib.networks.nodule_vit  # noqa: F401
 
     at["import timm and the model"] = time.time()
     from NoduleRiskLib.assessor import Assessor
@@ -81,8 +81,8 @@ def hundred(file: str, device: str) -> dict[str, float]:
 def _read(file: str) -> tuple[Volume, list[Point]]:
     import numpy as np
 
-    from NoduleRiskLib.points import Point
-    from NoduleRiskLib.volume import Volume
+    from NoduleRiskLib.imaging.points import Point
+    from NoduleRiskLib.imaging.volume import Volume
 
     with np.load(file) as told:
         points = [Point(f"F-{i + 1}", (float(r), float(a), float(s))) for i, (r, a, s) in enumerate(told["points"])]

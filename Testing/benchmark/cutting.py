@@ -10,10 +10,11 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import map_coordinates
 
-from NoduleRiskLib.extent import Extent
-from NoduleRiskLib.locate import locate
-from NoduleRiskLib.mosaic import SliceStack, cut
-from NoduleRiskLib.volume import LPS_TO_RAS, Array, Volume
+from NoduleRiskLib.imaging.outline import Extent
+from NoduleRiskLib.imaging.resampling import cut
+from NoduleRiskLib.imaging.slice_stack import SliceStack
+from NoduleRiskLib.imaging.volume import LPS_TO_RAS, Array, Volume
+from NoduleRiskLib.networks.segmentation import locate
 
 from .samples import AIR_HU, long_chest, package
 from .timing import Figure, Part, in_turns, race, ratio

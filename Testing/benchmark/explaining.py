@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from NoduleRiskLib.attention import explain
+from NoduleRiskLib.explain.heatmaps import explain
 from NoduleRiskLib.grades import GRADES
-from NoduleRiskLib.model import Batch, NoduleViT, average, collate
-from NoduleRiskLib.mosaic import SliceStack
+from NoduleRiskLib.imaging.slice_stack import SliceStack
+from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT, average, collate
 
 from .samples import package, stacks
 from .timing import Contender, Part, devices, in_turns, race

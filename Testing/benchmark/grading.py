@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
-from NoduleRiskLib.model import NoduleViT, average, collate
+from NoduleRiskLib.networks.nodule_vit import NoduleViT, average, collate
 
 from . import peers
 from .samples import package, stacks

@@ -11,14 +11,14 @@ import pydicom
 import SimpleITK as sitk
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from NoduleRiskLib import reading
-from NoduleRiskLib.volume import LPS_TO_RAS, Array, Volume
+from NoduleRiskLib.imaging import reading
+from NoduleRiskLib.imaging.volume import LPS_TO_RAS, Array, Volume
 
 from .samples import long_chest
 from .timing import Part, in_turns, race
 
 SLICES = 300
-OURS = "NoduleRiskLib.reading"
+OURS = "NoduleRiskLib.imaging.reading"
 
 
 def parts() -> Iterator[Part]:

@@ -7,8 +7,8 @@ from statistics import median
 
 import numpy as np
 
-from NoduleRiskLib.locate import Locator, locate
-from NoduleRiskLib.points import Point
+from NoduleRiskLib.imaging.points import Point
+from NoduleRiskLib.networks.segmentation import Locator, locate
 
 from .samples import chest, many_points, package
 from .timing import Figure, Part, devices, in_turns, markdown, milliseconds

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from NoduleRiskLib.model import Batch, NoduleViT, collate, waves
+from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT, collate, waves
 
 from .samples import stacks
 

@@ -7,12 +7,13 @@ from functools import cache
 
 import numpy as np
 
-from NoduleRiskLib import phantom
-from NoduleRiskLib.locate import locate
-from NoduleRiskLib.mosaic import SliceStack, cut
-from NoduleRiskLib.package import SHIPPED, ModelPackage, load
-from NoduleRiskLib.points import Point
-from NoduleRiskLib.volume import Array, Volume
+from NoduleRiskLib.imaging.points import Point
+from NoduleRiskLib.imaging.resampling import cut
+from NoduleRiskLib.imaging.slice_stack import SliceStack
+from NoduleRiskLib.imaging.volume import Array, Volume
+from NoduleRiskLib.networks.model_package import SHIPPED, ModelPackage, load
+from NoduleRiskLib.networks.segmentation import locate
+from NoduleRiskLib.phantom import chest_ct
 
 #: Rows and columns of a scanner's image; the phantom's own is a part of it.
 MATRIX = 512
@@ -22,7 +23,7 @@ AIR_HU = -1024
 @cache
 def chest() -> tuple[Volume, tuple[Point, ...]]:
     """The phantom as it is, and a point on each of its seven nodules."""
-    volume, nodules = phantom.chest_ct()
+    volume, nodules = chest_ct.chest_ct()
     return volume, tuple(nodule.point for nodule in nodules)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from NoduleRiskLib import package
+from NoduleRiskLib.networks import model_package
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("NoduleRisk", "NoduleRiskLib")
@@ -60,8 +60,8 @@ def test_slicer_finds_the_module_under_its_name() -> None:
 
 
 def test_the_model_that_assesses_by_default_ships() -> None:
-    shipped = package.SHIPPED.relative_to(ROOT / "NoduleRiskLib").as_posix()
-    files = {f"{shipped}/{name}" for name in (package.WEIGHTS, package.SETTINGS, package.CARD)}
+    shipped = model_package.SHIPPED.relative_to(ROOT / "NoduleRiskLib").as_posix()
+    files = {f"{shipped}/{name}" for name in (model_package.WEIGHTS, model_package.SETTINGS, model_package.CARD)}
     assert files == {name for name in resources("NoduleRiskLib") if name.startswith(f"{shipped}/")}
 
 

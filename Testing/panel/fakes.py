@@ -7,13 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from NoduleRiskLib.assessment import Assessment, Calcification, Estimate, Heatmap
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.extent import measure
+from NoduleRiskLib.explain.heatmap import Heatmap
 from NoduleRiskLib.grades import GRADES
-from NoduleRiskLib.mosaic import Layout, cut
-from NoduleRiskLib.points import Point
-from NoduleRiskLib.volume import Array, Volume
+from NoduleRiskLib.imaging.outline import measure
+from NoduleRiskLib.imaging.points import Point
+from NoduleRiskLib.imaging.resampling import cut
+from NoduleRiskLib.imaging.slice_stack import Layout
+from NoduleRiskLib.imaging.volume import Array, Volume
+from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate
 
 LAYOUT = Layout("native", slices=15, pixels=32, pixel_mm=0.8)
 RADIUS_MM = 5.0

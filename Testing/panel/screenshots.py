@@ -19,8 +19,9 @@ standins.start()
 
 import NoduleRisk
 import slicer
-from NoduleRiskLib import record, scene
-from NoduleRiskLib.points import Point
+from NoduleRiskLib.results import serialization
+from NoduleRiskLib.slicer_scene import scene
+from NoduleRiskLib.imaging.points import Point
 from PySide6 import QtCore, QtGui, QtWidgets
 from trame_slicer.core import SlicerApp
 from trame_slicer.views import DirectViewFactory, ViewLayoutDefinition, ViewProps, ViewType
@@ -93,7 +94,7 @@ def slice_views(volume, marks, told, side) -> QtGui.QImage:
     ids = {mark.point.label: mark for mark in scene.marks(points)}
     for mark in marks:
         one = told[mark.id]
-        scene.store(ct, points, ids[mark.point.label], one, record.pack(one), volume.digest)
+        scene.store(ct, points, ids[mark.point.label], one, serialization.pack(one), volume.digest)
     chosen, table = ids[CHOSEN], scene.results(ct, points)
     shots = {}
     for name, orientation in (("Red", "Axial"), ("Green", "Coronal"), ("Yellow", "Sagittal")):

@@ -18,10 +18,11 @@ import slicer.util
 import vtk
 
 import NoduleRisk
-from NoduleRiskLib import scene, verdicts
 from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.explain import heatmap_faithfulness
 from NoduleRiskLib.grades import GRADES
-from NoduleRiskLib.points import Point
+from NoduleRiskLib.imaging.points import Point
+from NoduleRiskLib.slicer_scene import scene
 
 
 class Installed:
@@ -223,7 +224,7 @@ class PanelTest(unittest.TestCase):
     def test_the_heatmaps_box_says_how_far_it_may_be_believed(self):
         self.assertEqual(read(self.ui.heatmapCheckBox, "toolTip"), "")
         self.assess()
-        told = verdicts.told(self.panel._assessment.model_id, self.panel._parameters.grade)
+        told = heatmap_faithfulness.told(self.panel._assessment.model_id, self.panel._parameters.grade)
         self.assertTrue(told)
         self.assertEqual(read(self.ui.heatmapCheckBox, "toolTip"), told)
         self.assertIn(told, read(self.ui.stripTextLabel, "text"))

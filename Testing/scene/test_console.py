@@ -7,10 +7,11 @@ import slicer
 import slicer.util
 
 import NoduleRisk
-from NoduleRiskLib import record, scene
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADES
-from NoduleRiskLib.points import Point
+from NoduleRiskLib.imaging.points import Point
+from NoduleRiskLib.results import serialization
+from NoduleRiskLib.slicer_scene import scene
 
 
 @pytest.fixture
@@ -85,11 +86,11 @@ def test_layouts_with_three_planes_are_kept_whole(ct):
     layout = replace(fakes.LAYOUT, name="triplanar", planes=("axial", "coronal", "sagittal"), step_mm=1.5)
     stack = fakes.cut(volume, one.extent.centre_ras, layout, one.extent.bounds_ras, one.extent.outline)
     heatmaps = {"malignancy": fake._heatmap(stack, one.extent.centre_ras, 0)}
-    packed = record.pack(replace(one, stack=stack, heatmaps=heatmaps))
+    packed = serialization.pack(replace(one, stack=stack, heatmaps=heatmaps))
     assert set(packed.maps) == {
         f"{name}{plane}" for name in ("outline", "malignancy") for plane in ("", " coronal", " sagittal")
     }
-    kept = record.unpack(packed.text, packed.maps, volume)
+    kept = serialization.unpack(packed.text, packed.maps, volume)
     np.testing.assert_allclose(kept.heatmaps["malignancy"].in_slice, heatmaps["malignancy"].in_slice, atol=1e-5)
     np.testing.assert_allclose(kept.stack.pixels[kept.stack.valid], stack.pixels[stack.valid], atol=0.05)
 

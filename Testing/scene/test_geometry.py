@@ -8,10 +8,10 @@ import slicer.util
 import vtk
 
 import NoduleRisk
-from NoduleRiskLib import scene
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.mosaic import mosaic
-from NoduleRiskLib.points import Point
+from NoduleRiskLib.imaging.mosaic import mosaic
+from NoduleRiskLib.imaging.points import Point
+from NoduleRiskLib.slicer_scene import scene
 
 VOXEL_IJK = np.array([40.0, 22.0, 14.0, 1.0])
 

@@ -13,8 +13,9 @@ import slicer
 import slicer.util
 
 import NoduleRisk
-from NoduleRiskLib import package, scene
-from NoduleRiskLib.points import Point
+from NoduleRiskLib.imaging.points import Point
+from NoduleRiskLib.networks import model_package
+from NoduleRiskLib.slicer_scene import scene
 
 DATA = Path(os.environ.get("NODULERISK_DATA", ""))
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="torch is not installed")
@@ -38,7 +39,7 @@ def _strongest_ras(heatmap):
 def test_a_real_nodule_is_graded_in_a_real_scene(mrml, logic, tmp_path):
     if not (DATA / "ct").is_dir():
         pytest.skip("set NODULERISK_DATA to the folder with the sample CT")
-    from NoduleRiskLib.reading import read
+    from NoduleRiskLib.imaging.reading import read
 
     ct = scene.add_volume(read(DATA / "ct" / "LIDC-IDRI-0001"))
     place = (-56.19, -86.21, -115.0)
@@ -51,7 +52,7 @@ def test_a_real_nodule_is_graded_in_a_real_scene(mrml, logic, tmp_path):
     assert 12 < row.diameter_mm < 50, "the readers' outlines are about 30 mm wide"
     assert row.malignancy == pytest.approx(told.estimate("malignancy").value)
     assert row.suspicion_probability == pytest.approx(told.suspicion_probability)
-    assert row.model_id == package.load().model_id
+    assert row.model_id == model_package.load().model_id
     assert row.warnings == " ".join(told.warnings)
     assert row.fits(place, scene.scan(ct).read().digest)
     heatmap = scene.show_heatmap(ct, table, mark.id, "malignancy", 0.6, 0.2)

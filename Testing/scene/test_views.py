@@ -10,8 +10,9 @@ import slicer.util
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from NoduleRiskLib import record, scene
-from NoduleRiskLib.points import Point
+from NoduleRiskLib.imaging.points import Point
+from NoduleRiskLib.results import serialization
+from NoduleRiskLib.slicer_scene import scene
 
 trame = pytest.importorskip("trame_slicer.core", reason="needs trame-slicer for slice views")
 SIZE = 400
@@ -46,7 +47,7 @@ def shown(application):
     volume = scene.scan(ct).read()
     marks = scene.marks(points)
     for mark, one in zip(marks, fakes.FakeAssessor().assess(volume, [m.point for m in marks]), strict=True):
-        scene.store(ct, points, mark, one, record.pack(one), volume.digest)
+        scene.store(ct, points, mark, one, serialization.pack(one), volume.digest)
     points.GetDisplayNode().SetVisibility(False)
     for view in application.views.values():
         view.set_background_volume_id(ct.GetID())

@@ -12,9 +12,11 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from NoduleRiskLib.grades import GRADES
-from NoduleRiskLib.model import ModelConfig, NoduleViT
-from NoduleRiskLib.mosaic import Layout, SliceStack, cut
-from NoduleRiskLib.volume import Array, Volume
+from NoduleRiskLib.imaging.resampling import cut
+from NoduleRiskLib.imaging.slice_stack import Layout, SliceStack
+from NoduleRiskLib.imaging.volume import Array, Volume
+from NoduleRiskLib.networks.model_config import ModelConfig
+from NoduleRiskLib.networks.nodule_vit import NoduleViT
 
 Painter = Callable[..., Volume]
 

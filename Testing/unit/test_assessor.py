@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from NoduleRiskLib import phantom, reading
-from NoduleRiskLib.assessment import Assessment
 from NoduleRiskLib.assessor import Assessor
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
-from NoduleRiskLib.phantom import PhantomNodule
-from NoduleRiskLib.points import Point
-from NoduleRiskLib.volume import Volume
-from training.robustness import CHANGES, around, false_finds, grades, moves
+from NoduleRiskLib.imaging import reading
+from NoduleRiskLib.imaging.points import Point
+from NoduleRiskLib.imaging.volume import Volume
+from NoduleRiskLib.phantom import chest_ct
+from NoduleRiskLib.phantom.chest_ct import PhantomNodule
+from NoduleRiskLib.results.assessment import Assessment
+from training.evaluation.robustness import CHANGES, around, false_finds, grades, moves
 
 DATA = Path(os.environ.get("NODULERISK_DATA", "../shared/data"))
 SAMPLE = DATA / "ct" / "LIDC-IDRI-0001"
@@ -35,7 +36,7 @@ def assessor() -> Assessor:
 
 @pytest.fixture(scope="module")
 def chest() -> Chest:
-    volume, nodules = phantom.chest_ct()
+    volume, nodules = chest_ct.chest_ct()
     return volume, {nodule.label: nodule for nodule in nodules}
 
 

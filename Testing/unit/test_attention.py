@@ -12,14 +12,25 @@ import torch
 from conftest import CENTRE
 from torch import Tensor, nn
 
-from NoduleRiskLib.assessment import Assessment, Heatmap
-from NoduleRiskLib.attention import crossed, explain
+from NoduleRiskLib.explain.heatmap import Heatmap
+from NoduleRiskLib.explain.heatmaps import crossed, explain
+from NoduleRiskLib.explain.pixel_attribution import (
+    PIXEL_METHODS,
+    as_lung,
+    blocks_occluded,
+    gradient,
+    integrated,
+    lung_hu,
+    secants,
+)
+from NoduleRiskLib.explain.slice_attribution import SLICE_METHODS, withheld
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
-from NoduleRiskLib.model import Batch, ModelConfig, NoduleViT, Prediction, collate
-from NoduleRiskLib.mosaic import Layout, SliceStack, cut, part
-from NoduleRiskLib.volume import Array, Volume
-from NoduleRiskLib.which_pixels import PIXEL_METHODS, as_lung, blocks_occluded, gradient, integrated, lung_hu, secants
-from NoduleRiskLib.which_slices import SLICE_METHODS, withheld
+from NoduleRiskLib.imaging.resampling import cut
+from NoduleRiskLib.imaging.slice_stack import Layout, SliceStack, part
+from NoduleRiskLib.imaging.volume import Array, Volume
+from NoduleRiskLib.networks.model_config import ModelConfig
+from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT, Prediction, collate
+from NoduleRiskLib.results.assessment import Assessment
 
 
 class OneReason(nn.Module):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from NoduleRiskLib.model import collate
+from NoduleRiskLib.networks.nodule_vit import collate
 from Testing.benchmark import __main__ as bench
 from Testing.benchmark import click, clicking, cutting, explaining, grading, loading, locating, peers, samples, timing
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from NoduleRiskLib import cautions
-from NoduleRiskLib.extent import measure
-from NoduleRiskLib.mosaic import Layout, cut
-from NoduleRiskLib.points import Point
-from NoduleRiskLib.volume import Array, Volume
+from NoduleRiskLib.imaging import input_checks
+from NoduleRiskLib.imaging.outline import measure
+from NoduleRiskLib.imaging.points import Point
+from NoduleRiskLib.imaging.resampling import cut
+from NoduleRiskLib.imaging.slice_stack import Layout
+from NoduleRiskLib.imaging.volume import Array, Volume
 
 SPACING = (2.0, 1.0, 1.0)
 
@@ -43,15 +44,15 @@ def place(x_left: float, y_back: float, z_up: float) -> Point:
     ids=["in the lung", "on the chest wall", "outside the body", "in the other side's tissue"],
 )
 def test_a_point_where_no_lung_is_gets_said_so(point: Point, words: str | None) -> None:
-    found = cautions.of_place(body(), point)
+    found = input_checks.of_place(body(), point)
     assert len(found) == (words is not None)
     assert all(words is not None and words in sentence and "P" in sentence for sentence in found)
 
 
 def test_enhanced_blood_is_told_from_plain_blood_and_from_bone() -> None:
-    assert not cautions.has_contrast(body(blood_hu=45))
-    assert cautions.has_contrast(body(blood_hu=280))
-    assert any("contrast" in sentence for sentence in cautions.of_volume(body(blood_hu=280)))
+    assert not input_checks.has_contrast(body(blood_hu=45))
+    assert input_checks.has_contrast(body(blood_hu=280))
+    assert any("contrast" in sentence for sentence in input_checks.of_volume(body(blood_hu=280)))
 
 
 def outlined(centre: Array, radius_mm: float) -> tuple[str, ...]:
@@ -60,7 +61,7 @@ def outlined(centre: Array, radius_mm: float) -> tuple[str, ...]:
     inside = np.linalg.norm(stack.pixels_ras() - centre, axis=-1) < radius_mm
     extent = measure(stack, inside.astype(np.float32))
     assert extent is not None
-    return cautions.of_extent(volume, Point("P", tuple(centre)), extent)
+    return input_checks.of_extent(volume, Point("P", tuple(centre)), extent)
 
 
 def test_a_nodule_that_the_scan_cuts_off_is_pointed_out() -> None:

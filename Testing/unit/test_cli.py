@@ -19,11 +19,13 @@ from matplotlib.image import imread
 from test_report import PACKAGE as TOY
 from test_report import nodule, nothing, rows, scan, strict
 
-from NoduleRiskLib import __main__, cli, package
-from NoduleRiskLib.assessment import Assessment
+from NoduleRiskLib import __main__
+from NoduleRiskLib.cli import commands
 from NoduleRiskLib.grades import DISCLAIMER, GRADE_NAMES
-from NoduleRiskLib.package import SHIPPED
-from NoduleRiskLib.volume import write_nrrd
+from NoduleRiskLib.imaging.volume import write_nrrd
+from NoduleRiskLib.networks import model_package
+from NoduleRiskLib.networks.model_package import SHIPPED
+from NoduleRiskLib.results.assessment import Assessment
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def run(*arguments: object) -> Answer:
     """The command line as a shell sees it; any traceback comes out as the exception that it is."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
-        cli.main([str(argument) for argument in arguments])
+        commands.main([str(argument) for argument in arguments])
     return Answer(int(left.value.code or 0), out.getvalue(), err.getvalue())
 
 
@@ -81,7 +83,7 @@ def test_missing_files_are_named(tmp_path: Path, monkeypatch: Any) -> None:
     at = ("--point", "1", "2", "3", "--out", tmp_path / "out")
     assert_refused(run("assess", "ct.nrrd", *at, "--model", tmp_path / "nowhere"), "no model package", "nowhere")
     assert_refused(run("assess", "ct.nrrd", "--points", "nowhere.csv", *at[4:]), "nowhere.csv")
-    monkeypatch.setattr(package, "load", lambda path: TOY)
+    monkeypatch.setattr(model_package, "load", lambda path: TOY)
     assert_refused(run("assess", tmp_path / "nowhere.nrrd", *at), "nowhere.nrrd")
 
 
@@ -94,7 +96,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Pa
 
 def test_a_table_that_is_open_elsewhere_is_told_before_the_work(tmp_path: Path) -> None:
     # What Excel does to an open file, a folder of that name does too.
-    (tmp_path / cli.CSV).mkdir()
+    (tmp_path / commands.CSV).mkdir()
     assert_refused(run("assess", "ct.nrrd", "--point", "1", "2", "3", "--out", tmp_path), "Nothing can be written")
 
 
@@ -109,7 +111,7 @@ def test_missing_packages_of_the_extra_are_named_at_once(monkeypatch: Any) -> No
 
 def test_help_and_mistakes_do_not_wait_for_torch() -> None:
     code = (
-        "import sys; from NoduleRiskLib.cli import main\n"
+        "import sys; from NoduleRiskLib.cli.commands import main\n"
         "for arguments in (['assess', '--help'], ['assess', 'x'], ['model', 'nowhere'], ['--nonsense']):\n"
         "    try: main(arguments)\n"
         "    except SystemExit: pass\n"
@@ -131,9 +133,9 @@ def faked(monkeypatch: Any, assessments: list[Assessment]) -> list[Any]:
         seen.extend(marked)
         return assessments
 
-    monkeypatch.setattr(cli, "_assess", assess)
-    monkeypatch.setattr(package, "load", lambda path: TOY)
-    monkeypatch.setattr("NoduleRiskLib.reading.read", lambda path, series=None: scan())
+    monkeypatch.setattr(commands, "_assess", assess)
+    monkeypatch.setattr(model_package, "load", lambda path: TOY)
+    monkeypatch.setattr("NoduleRiskLib.imaging.reading.read", lambda path, series=None: scan())
     return seen
 
 
@@ -142,7 +144,7 @@ def test_machines_get_json_and_nothing_else(tmp_path: Path, monkeypatch: Any) ->
     answer = run("assess", "ct.nrrd", "--point", "1", "2", "3", "--out", tmp_path, "--json")
     assert answer.code == 0
     told = strict(answer.out)
-    assert told == strict((tmp_path / cli.JSON).read_text())
+    assert told == strict((tmp_path / commands.JSON).read_text())
     assert told["nodules"][0]["label"] == "nodule 1"
 
 
@@ -157,8 +159,8 @@ def test_nodules_of_one_name_do_not_overwrite_each_other(tmp_path: Path, monkeyp
         "02-left-upper-a-outline.nrrd",
         "02-left-upper-a.png",
         "03-nodule.png",
-        cli.CSV,
-        cli.JSON,
+        commands.CSV,
+        commands.JSON,
     ]
 
 
@@ -170,11 +172,11 @@ def test_a_picture_that_fails_takes_no_result_with_it(tmp_path: Path, monkeypatc
             raise RuntimeError("no ink")
         path.write_bytes(b"drawn")
 
-    monkeypatch.setattr("NoduleRiskLib.picture.picture", fails)
+    monkeypatch.setattr("NoduleRiskLib.results.nodule_page.picture", fails)
     answer = run("assess", "ct.nrrd", "--point", "1", "2", "3", "--out", tmp_path)
     assert answer.code == 1
     assert "first" in answer.err and "no ink" in answer.err and "second" not in answer.err
-    assert [row["label"] for row in rows(tmp_path / cli.CSV)] == ["first", "second"]
+    assert [row["label"] for row in rows(tmp_path / commands.CSV)] == ["first", "second"]
     assert (tmp_path / "02-second.png").exists() and (tmp_path / "02-second-outline.nrrd").exists()
     assert "first" in answer.out and DISCLAIMER in " ".join(answer.out.split())
 
@@ -195,7 +197,7 @@ def test_the_demo_shows_readers_beside_estimates_and_says_that_the_ct_is_synthet
     assert answer.out.count("its readers") == 7
     # What the readers of the spiculated one gave.
     assert re.search(r"spiculated .*\n.*its readers +5\.0 +4\.0 +3\.8 +3\.8 +3\.5 +4\.8 +0 % +18\.9 +5\.0", answer.out)
-    labels = [row["label"] for row in rows(out / cli.CSV)]
+    labels = [row["label"] for row in rows(out / commands.CSV)]
     assert labels[0] == "small smooth" and len(labels) == 7
     assert len(list(out.glob("*.png"))) == 7
     assert all(imread(path).std() > 0.1 for path in out.glob("*.png"))
@@ -203,7 +205,7 @@ def test_the_demo_shows_readers_beside_estimates_and_says_that_the_ct_is_synthet
 
 def test_the_demos_maps_lie_over_its_ct(demo: tuple[Path, Answer]) -> None:
     out, _ = demo
-    found = [row for row in rows(out / cli.CSV) if row["nodule_found"] == "yes"]
+    found = [row for row in rows(out / commands.CSV) if row["nodule_found"] == "yes"]
     maps = sorted(out.glob("*-malignancy-axial.nrrd"))
     assert found and len(maps) == len(found) == len(list(out.glob("*-outline.nrrd")))
     for row, path in zip(found, maps, strict=True):
@@ -218,14 +220,14 @@ def test_a_result_can_be_had_again_from_the_files_of_the_demo(demo: tuple[Path, 
     out, _ = demo
     points = tmp_path / "first two.csv"
     points.write_text(
-        "".join((out / cli.CSV).read_text(encoding="utf-8").splitlines(keepends=True)[:3]), encoding="utf-8"
+        "".join((out / commands.CSV).read_text(encoding="utf-8").splitlines(keepends=True)[:3]), encoding="utf-8"
     )
     answer = run(
         *("assess", out / "ct.nrrd", "--points", points, "--out", tmp_path, "--model", SHIPPED),
         *("--device", "cpu", "--no-heatmaps", "--json"),
     )
     assert answer.code == 0
-    first, again = strict((out / cli.JSON).read_text()), strict(answer.out)
+    first, again = strict((out / commands.JSON).read_text()), strict(answer.out)
     assert again["volume"]["digest"] == first["volume"]["digest"] and again["model"] == first["model"]
     for before, after in zip(first["nodules"][:2], again["nodules"], strict=True):
         assert after["label"] == before["label"]
@@ -256,10 +258,10 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_package_says_what_it_is_and_that_it_is_whole(tmp_path: Path) -> None:
     answer = run("model", SHIPPED)
     assert answer.code == 0 and "Verified" in answer.out
-    assert package.load(SHIPPED).digest in "".join(answer.out.split())
+    assert model_package.load(SHIPPED).digest in "".join(answer.out.split())
     copy = tmp_path / "copy"
     copy.mkdir()
     for path in SHIPPED.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
-    (copy / package.CARD).write_text("Better than it is.")
+    (copy / model_package.CARD).write_text("Better than it is.")
     assert_refused(run("model", copy), "altered")

@@ -19,18 +19,21 @@ from torch import nn
 
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
-from NoduleRiskLib.model import Batch, NoduleViT, paper_config
-from training import compare, evaluate, speed, train
-from training.answers import read_labels
-from training.balance import BALANCES, GradNorm, recall
-from training.batches import compose
-from training.crops import WIDE, Stacks
-from training.crossval import Study
-from training.lidc import reader_grades
-from training.peers import Cnn3d, between
-from training.pretrain import FillIn, half_of
-from training.runs import MULTITASK, RUNS, at_schedule, named
-from training.train import GraderRun, build, grade, train_grader
+from NoduleRiskLib.networks.model_config import paper_config
+from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT
+from training.data.augmentation import compose
+from training.data.crops import WIDE, Stacks
+from training.data.lidc import reader_grades
+from training.evaluation import metrics
+from training.models import graders
+from training.models.baselines import Cnn3d, between
+from training.models.experiments import MULTITASK, RUNS, at_schedule, named
+from training.models.graders import GraderRun, build, grade, train_grader
+from training.models.loss_weighting import BALANCES, GradNorm, recall
+from training.models.pretraining import FillIn, half_of
+from training.models.targets_and_losses import read_labels
+from training.studies import compare, speed
+from training.studies.cross_validation import Study
 
 PEOPLE = 20
 QUIET = Console(quiet=True)
@@ -127,7 +130,7 @@ def test_the_paper_s_own_transformer_is_among_the_runs() -> None:
 def test_a_comparison_scores_each_run_beside_the_first_and_is_not_trained_twice(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "BOOTSTRAPS", 20)
+    monkeypatch.setattr(metrics, "BOOTSTRAPS", 20)
     runs = {name: small(RUNS[name]) for name in (MULTITASK, "sides", "malignancy-alone", "without-malignancy")}
     text = compare.compare(study, runs, "readers", "the command")
     assert text.startswith("`the command`")
@@ -147,7 +150,7 @@ def test_a_comparison_scores_each_run_beside_the_first_and_is_not_trained_twice(
 def test_one_fold_has_no_threshold_from_others_and_so_no_accuracy(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "BOOTSTRAPS", 20)
+    monkeypatch.setattr(metrics, "BOOTSTRAPS", 20)
     runs = {name: small(RUNS[name]) for name in ("malignancy-alone", "texture-alone")}
     assert "sensitivity" not in compare.compare(replace(study, folds=(0,)), runs, "readers", "the command")
     assert "sensitivity" in compare.compare(study, runs, "readers", "the command")
@@ -201,7 +204,7 @@ def test_hidden_slices_are_filled_in_better_and_better_and_the_grader_goes_on_fr
         begins.append(model.state_dict())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "losses_of", first_step)
+    monkeypatch.setattr(graders, "losses_of", first_step)
     with pytest.raises(KeyboardInterrupt):
         train_grader(0, [compare.at_readers_outlines(stacks, np.arange(4, 20))], run, tmp_path, "cpu", QUIET)
     state = torch.load(tmp_path / "masked-0.pt", weights_only=True)
@@ -264,7 +267,7 @@ def test_two_devices_end_with_the_same_network_and_nearly_the_loss_of_one(stacks
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     fabric = [str(Path(sys.executable).with_name("fabric")), "run", "--accelerator", "cpu", "--devices", "2"]
-    paths = {"PYTHONPATH": str(Path(compare.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    paths = {"PYTHONPATH": str(Path(compare.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     told = subprocess.run(
         [*fabric, "--main-port", str(port), str(script)], env={**os.environ, **paths}, capture_output=True, text=True
     )

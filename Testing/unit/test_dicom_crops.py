@@ -11,9 +11,9 @@ import pytest
 from test_reading import ORIGIN, PIXEL_MM, STEP_MM, write_series
 
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.reading import read
-from NoduleRiskLib.volume import Array
-from training import crops, dicom_crops, lidc
+from NoduleRiskLib.imaging.reading import read
+from NoduleRiskLib.imaging.volume import Array
+from training.data import crops, dicom_crops, lidc
 
 SHAPE = (12, 110, 120)
 #: The slices that hold the nodule, and its first and last rows and columns.

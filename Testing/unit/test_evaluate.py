@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from training import evaluate
+from training.evaluation import metrics
 
 
 def scored(n: int = 300) -> pd.DataFrame:
@@ -30,14 +30,14 @@ def test_an_area_is_that_of_scikit_learn_ties_and_weights_included() -> None:
     positive = (table.malignancy > 3).to_numpy()
     for name in ("good", "poor"):
         score = table[name].to_numpy()
-        assert evaluate.auc(positive, score) == pytest.approx(roc_auc_score(positive, score))
-        weights = evaluate.resampled(table.patient_id.to_numpy())[:20]
+        assert metrics.auc(positive, score) == pytest.approx(roc_auc_score(positive, score))
+        weights = metrics.resampled(table.patient_id.to_numpy())[:20]
         theirs = [roc_auc_score(positive, score, sample_weight=one) for one in weights]
-        assert evaluate.auc_samples(table.patient_id.to_numpy(), positive, score)[:20, 0] == pytest.approx(theirs)
+        assert metrics.auc_samples(table.patient_id.to_numpy(), positive, score)[:20, 0] == pytest.approx(theirs)
 
 
 def test_whole_patients_are_drawn_as_many_as_there_are() -> None:
-    weights = evaluate.resampled(np.array(["a", "b", "a", "c"]))
+    weights = metrics.resampled(np.array(["a", "b", "a", "c"]))
     assert (weights[:, 0] == weights[:, 2]).all()
     assert (weights[:, [0, 1, 3]].sum(1) == 3).all()
     assert weights.mean() == pytest.approx(1, abs=0.1) and weights.max() == 3
@@ -45,14 +45,14 @@ def test_whole_patients_are_drawn_as_many_as_there_are() -> None:
 
 def test_samples_of_one_kind_have_no_area() -> None:
     positive = np.array([True, False, False])
-    areas = evaluate.auc_samples(np.arange(3), positive, np.array([3.0, 1, 2]))
-    assert 0.5 * evaluate.BOOTSTRAPS < len(areas) < evaluate.BOOTSTRAPS
+    areas = metrics.auc_samples(np.arange(3), positive, np.array([3.0, 1, 2]))
+    assert 0.5 * metrics.BOOTSTRAPS < len(areas) < metrics.BOOTSTRAPS
     assert (areas == 1).all()
 
 
 def test_a_better_score_is_told_from_a_poorer_one_and_not_from_itself() -> None:
     table = scored().assign(same=lambda t: t.good)
-    gaps = evaluate.auc_gaps(table, {"good": "good", "poor": "poor", "same": "same"})
+    gaps = metrics.auc_gaps(table, {"good": "good", "poor": "poor", "same": "same"})
     assert gaps["from"]["poor"] > 0 and gaps.p["poor"] < 0.01
     assert gaps.difference["same"] == 0 and gaps.p["same"] == 1
 
@@ -63,16 +63,16 @@ def test_thresholds_are_the_best_that_there_are() -> None:
     positive = score + rng.normal(0, 1, 80) > 0.3
     levels = np.unique(np.concatenate([score - 0.05, score + 0.05]))
     right = [((score > level) == positive).mean() for level in levels]
-    assert ((score > evaluate.best_threshold(score, positive)) == positive).mean() == max(right)
+    assert ((score > metrics.best_threshold(score, positive)) == positive).mean() == max(right)
 
     def apart(level: float) -> float:
-        rates = evaluate.rates(score > level, positive)
+        rates = metrics.rates(score > level, positive)
         return abs(rates["sensitivity"] - rates["specificity"])
 
-    assert apart(evaluate.even_threshold(score, positive)) == pytest.approx(min(map(apart, levels)))
+    assert apart(metrics.even_threshold(score, positive)) == pytest.approx(min(map(apart, levels)))
     kind = np.digitize(score + rng.normal(0, 0.5, 80), (-0.4, 0.4))
     best = max((np.digitize(score, (a, b)) == kind).mean() for a in levels for b in levels if a <= b)
-    low, high = evaluate.third_thresholds(score, kind)
+    low, high = metrics.third_thresholds(score, kind)
     assert low <= high
     assert ((score > low).astype(int) + (score > high) == kind).mean() == best
 
@@ -81,23 +81,23 @@ def test_a_threshold_never_sees_the_fold_that_it_divides() -> None:
     table = scored()
     positive = (table.malignancy > 3).to_numpy()
     seen = []
-    evaluate.call(table, table.good.to_numpy(), positive, lambda score, kind: seen.append(len(score)) or 3.0)
+    metrics.call(table, table.good.to_numpy(), positive, lambda score, kind: seen.append(len(score)) or 3.0)
     assert seen == [len(table) - (table.fold == fold).sum() for fold in range(5)]
 
 
 def test_kappa_rounds_halves_upwards_and_equals_scikit_learn() -> None:
     truth, said = np.array([1.0, 2.5, 3.0, 4.6]), np.array([1.2, 2.9, 3.5, 4.4])
-    assert evaluate.kappa(truth, said) == cohen_kappa_score([1, 3, 3, 5], [1, 3, 4, 4], weights="quadratic")
-    assert np.isnan(evaluate.kappa(truth, np.ones(4)))
+    assert metrics.kappa(truth, said) == cohen_kappa_score([1, 3, 3, 5], [1, 3, 4, 4], weights="quadratic")
+    assert np.isnan(metrics.kappa(truth, np.ones(4)))
 
 
 def test_diameter_is_asked_about_in_millimetres_and_the_others_in_steps() -> None:
-    assert evaluate.question("diameter", pd.Series([5.9, 7.0, 8.1])).tolist()[::2] == [0, 1]
-    assert evaluate.question("margin", pd.Series([2.7, 3.0, 3.3])).isna().tolist() == [False, True, False]
-    assert evaluate.thirds("diameter", pd.Series([5.9, 6, 8, 8.1])).tolist() == [0, 1, 1, 2]
-    assert evaluate.thirds("margin", pd.Series([2.9, 3, 3.1])).tolist() == [0, 1, 2]
+    assert metrics.question("diameter", pd.Series([5.9, 7.0, 8.1])).tolist()[::2] == [0, 1]
+    assert metrics.question("margin", pd.Series([2.7, 3.0, 3.3])).isna().tolist() == [False, True, False]
+    assert metrics.thirds("diameter", pd.Series([5.9, 6, 8, 8.1])).tolist() == [0, 1, 1, 2]
+    assert metrics.thirds("margin", pd.Series([2.9, 3, 3.1])).tolist() == [0, 1, 2]
 
 
 def test_a_table_shows_whole_numbers_whole_and_gaps_as_gaps() -> None:
-    text = evaluate.markdown(pd.DataFrame({"n": [3, 12], "x": [0.5, np.nan]}, index=["a", "b"]).rename_axis("row"))
+    text = metrics.markdown(pd.DataFrame({"n": [3, 12], "x": [0.5, np.nan]}, index=["a", "b"]).rename_axis("row"))
     assert text.splitlines()[2:] == ["| a | 3 | 0.500 |", "| b | 12 | - |"]

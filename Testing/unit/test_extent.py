@@ -10,9 +10,11 @@ import pytest
 from conftest import CENTRE, Painter, beside
 from scipy.spatial.transform import Rotation
 
-from NoduleRiskLib.extent import SHAPE, Extent, axes_mm, measure, shape, widest
-from NoduleRiskLib.mosaic import LAYOUTS, Layout, SliceStack, cut
-from NoduleRiskLib.volume import Array
+from NoduleRiskLib.imaging.outline import Extent, axes_mm, measure, widest
+from NoduleRiskLib.imaging.resampling import cut
+from NoduleRiskLib.imaging.shape_features import SHAPE, shape
+from NoduleRiskLib.imaging.slice_stack import LAYOUTS, Layout, SliceStack
+from NoduleRiskLib.imaging.volume import Array
 
 Shape = Callable[[Array], Array]
 SOFT_MM = 0.7

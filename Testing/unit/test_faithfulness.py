@@ -12,16 +12,18 @@ import pytest
 import torch
 from test_attention import OneReason
 
-from NoduleRiskLib import verdicts
-from NoduleRiskLib.attention import DEFAULT
-from NoduleRiskLib.extent import Extent, measure
+from NoduleRiskLib.explain import heatmap_faithfulness
+from NoduleRiskLib.explain.heatmaps import DEFAULT
 from NoduleRiskLib.grades import GRADE_NAMES
-from NoduleRiskLib.model import ModelConfig, NoduleViT
-from NoduleRiskLib.mosaic import Layout, SliceStack, cut
-from NoduleRiskLib.package import load
-from NoduleRiskLib.volume import Array, Volume
-from training import faithfulness, heatmap_scores, heatmap_tables
-from training.crops import Nodule
+from NoduleRiskLib.imaging.outline import Extent, measure
+from NoduleRiskLib.imaging.resampling import cut
+from NoduleRiskLib.imaging.slice_stack import Layout, SliceStack
+from NoduleRiskLib.imaging.volume import Array, Volume
+from NoduleRiskLib.networks.model_config import ModelConfig
+from NoduleRiskLib.networks.model_package import load
+from NoduleRiskLib.networks.nodule_vit import NoduleViT
+from training.data.crops import Nodule
+from training.evaluation import faithfulness, heatmap_scores, heatmap_tables
 
 FIELD = Layout("small", slices=9, pixels=32, pixel_mm=1.4, step_mm=2.0)
 RIGHT = (slice(12, 20), slice(20, 24))
@@ -198,29 +200,29 @@ def test_heads_that_serve_a_grade_each_are_told_from_heads_that_do_not(measured:
 def test_the_shipped_verdict_is_told_in_words() -> None:
     shipped = load()
     for name in GRADE_NAMES:
-        found = verdicts.verdict(shipped.model_id, name)
+        found = heatmap_faithfulness.verdict(shipped.model_id, name)
         assert found is not None and found.nodules > 0
-        words = verdicts.told(shipped.model_id, name)
+        words = heatmap_faithfulness.told(shipped.model_id, name)
         assert ("no more than a ball" in words) == (not found.beats_gaussian)
         assert name in words
 
 
 def test_what_was_measured_is_the_default() -> None:
-    assert json.loads(verdicts.MEASURED.read_text(encoding="utf-8"))["pixels"] == DEFAULT
+    assert json.loads(heatmap_faithfulness.MEASURED.read_text(encoding="utf-8"))["pixels"] == DEFAULT
 
 
 @pytest.mark.parametrize("other", ["other@{digest}", "{name}@0123456789ab", "{name}"])
 def test_another_package_has_no_verdict_whatever_it_is_called(other: str) -> None:
     name, digest = load().model_id.split("@")
     other = other.format(name=name, digest=digest)
-    assert verdicts.verdict(other, "margin") is None
-    assert verdicts.told(other, "margin").startswith("Not measured")
-    assert verdicts.trusted(other, "margin")
+    assert heatmap_faithfulness.verdict(other, "margin") is None
+    assert heatmap_faithfulness.told(other, "margin").startswith("Not measured")
+    assert heatmap_faithfulness.trusted(other, "margin")
 
 
 def test_the_model_card_says_it_once_and_before_the_scores(measured: dict[str, dict[str, Array]]) -> None:
     told = heatmap_tables.verdict(measured, DEFAULT, "tiny@0", "a test")
-    line = verdicts.summary(told)
+    line = heatmap_faithfulness.summary(told)
     assert "2 nodules out of fold (`a test`)" in line and "in 0 of 9 grades" in line
     assert f"retest at 1 mm {told['overall']['retest']:.2f}" in line
     assert f"hit the nodule {100 * told['overall']['pointing']:.0f} of 100 times" in line
@@ -228,6 +230,6 @@ def test_the_model_card_says_it_once_and_before_the_scores(measured: dict[str, d
     once = heatmap_tables.on_card(card, line)
     assert once == f"# tiny\n\n**How.** So.\n\n{line}\n\n**Scores.** These.\n\n| a |\n"
     told["overall"]["retest"] = 0.111
-    again = heatmap_tables.on_card(once, verdicts.summary(told))
-    assert again == once.replace(line, verdicts.summary(told)) != once
+    again = heatmap_tables.on_card(once, heatmap_faithfulness.summary(told))
+    assert again == once.replace(line, heatmap_faithfulness.summary(told)) != once
     assert heatmap_tables.on_card("# bare\n", line) == f"# bare\n\n{line}\n"

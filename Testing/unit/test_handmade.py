@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from NoduleRiskLib.grades import GRADE_NAMES
-from NoduleRiskLib.volume import Volume
-from training import handmade
+from NoduleRiskLib.imaging.volume import Volume
+from training.studies import radiomics
 
 STEP_MM = (0.8, 0.8, 1.5)
 
@@ -27,7 +27,7 @@ def lung_with(radius_mm: float, hu: float = 40, vessel_mm: float = 0.0) -> Volum
 
 @pytest.mark.parametrize("radius_mm", [3.0, 8.0])
 def test_a_ball_has_its_size_its_density_and_a_vessel_does_not_enlarge_it(radius_mm: float) -> None:
-    alone, pierced = (handmade.describe(lung_with(radius_mm, vessel_mm=v)) for v in (0.0, 1.2))
+    alone, pierced = (radiomics.describe(lung_with(radius_mm, vessel_mm=v)) for v in (0.0, 1.2))
     assert alone["solid_ball"] == pytest.approx(2 * radius_mm, abs=0.8)
     assert alone["solid_deep"] == pytest.approx(2 * radius_mm, abs=1.5)
     assert alone["hu_75"] == pytest.approx(40, abs=5) and alone["mean_0"] == pytest.approx(40, abs=1)
@@ -35,11 +35,11 @@ def test_a_ball_has_its_size_its_density_and_a_vessel_does_not_enlarge_it(radius
 
 
 def test_what_is_bright_hazy_or_not_there_is_told_apart() -> None:
-    hazy, bright = handmade.describe(lung_with(6, -500)), handmade.describe(lung_with(6, 500))
+    hazy, bright = radiomics.describe(lung_with(6, -500)), radiomics.describe(lung_with(6, 500))
     assert np.isnan(hazy["solid_ball"]) and hazy["hazy_ball"] > 10
     assert hazy["above_300"] == 0 and bright["above_300"] > 0.5
     assert bright["edge"] > 2 * hazy["edge"]
-    nothing = handmade.describe(lung_with(6, -850))
+    nothing = radiomics.describe(lung_with(6, -850))
     assert np.isnan(nothing["hazy_ball"]) and nothing["spread_0"] == 0
     assert set(nothing) == set(bright) and 48 <= len(bright) <= 55
 
@@ -48,7 +48,7 @@ def test_a_crop_of_few_slices_is_measured_where_it_reaches() -> None:
     whole = lung_with(3)
     matrix = whole.ijk_to_ras.copy()
     matrix[2, 3] += 12 * STEP_MM[2]
-    crop = handmade.describe(Volume(whole.array[12:17], matrix))
+    crop = radiomics.describe(Volume(whole.array[12:17], matrix))
     assert crop["solid_ball"] == pytest.approx(6, abs=0.8) and crop["mean_15"] < -800
 
 
@@ -58,6 +58,6 @@ def test_no_nodule_is_told_by_what_was_taught_on_it() -> None:
     table["fold"] = np.arange(300) % 5
     # Each nodule can be known by its number, and none by another's.
     measured = pd.DataFrame({"number": rng.permutation(300), "texture": table.texture})
-    said = pd.DataFrame(handmade.taught(table, measured))
+    said = pd.DataFrame(radiomics.taught(table, measured))
     assert abs(np.corrcoef(said.margin, table.margin)[0, 1]) < 0.2
     assert np.corrcoef(said.texture, table.texture)[0, 1] > 0.95

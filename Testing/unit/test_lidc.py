@@ -11,8 +11,8 @@ import pytest
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 
-from NoduleRiskLib.volume import Array
-from training import lidc
+from NoduleRiskLib.imaging.volume import Array
+from training.data import lidc
 
 #: Scans in which something is close: those where voxels and mm, or pylidc and LUNA16, part; some that cannot be split.
 CLOSE = (180, 189, 902, 922, 66, 100, 140, 205, 252, 334)

@@ -11,8 +11,9 @@ from conftest import CENTRE, LUNG_HU, TISSUE_HU, Painter, beside
 from torch import Tensor, nn
 
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.extent import Extent
-from NoduleRiskLib.locate import (
+from NoduleRiskLib.imaging.outline import Extent
+from NoduleRiskLib.imaging.volume import Array, Volume
+from NoduleRiskLib.networks.segmentation import (
     CHANNELS,
     HU_RANGE,
     LIMIT_MM,
@@ -24,7 +25,6 @@ from NoduleRiskLib.locate import (
     inputs,
     locate,
 )
-from NoduleRiskLib.volume import Array, Volume
 
 Ball = Callable[..., Callable[[Array], Array]]
 UPRIGHT = np.diag([-0.7, -0.7, 1.25])

@@ -16,10 +16,11 @@ from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from torch import Tensor
 
-from NoduleRiskLib.extent import SHAPE
 from NoduleRiskLib.grades import CALCIFICATION_PATTERNS, GRADE_NAMES
-from NoduleRiskLib.model import WINDOWS, Batch, ModelConfig, NoduleViT, collate, paper_config
-from NoduleRiskLib.mosaic import LAYOUTS, PLANES, Layout, SliceStack, part
+from NoduleRiskLib.imaging.shape_features import SHAPE
+from NoduleRiskLib.imaging.slice_stack import LAYOUTS, PLANES, Layout, SliceStack, part
+from NoduleRiskLib.networks.model_config import WINDOWS, ModelConfig, paper_config
+from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT, collate
 
 Trained = Callable[..., NoduleViT]
 KINDS = list(product(("conv", "linear"), ("mm", "slot")))

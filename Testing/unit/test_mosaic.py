@@ -11,8 +11,10 @@ import pytest
 from conftest import CENTRE, Painter, beside
 
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.mosaic import LAYOUTS, PLANES, Layout, SliceStack, cut, mosaic, part, paste, sample
-from NoduleRiskLib.volume import Array, Volume
+from NoduleRiskLib.imaging.mosaic import mosaic
+from NoduleRiskLib.imaging.resampling import cut, paste, sample
+from NoduleRiskLib.imaging.slice_stack import LAYOUTS, PLANES, Layout, SliceStack, part
+from NoduleRiskLib.imaging.volume import Array, Volume
 
 #: As they ship, but for the number of pixels; the last reads the scan's own slices along all three axes.
 SMALL = {

@@ -17,13 +17,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from NoduleRiskLib import package
+import NoduleRiskLib
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES
-from NoduleRiskLib.locate import CHANNELS, Locator
-from NoduleRiskLib.model import ModelConfig, NoduleViT, collate
-from NoduleRiskLib.mosaic import SliceStack
-from NoduleRiskLib.package import (
+from NoduleRiskLib.imaging.slice_stack import SliceStack
+from NoduleRiskLib.networks import model_package
+from NoduleRiskLib.networks.false_positive_reduction import SIDE, Recogniser
+from NoduleRiskLib.networks.model_config import ModelConfig
+from NoduleRiskLib.networks.model_package import (
     CARD,
     FORMAT,
     SETTINGS,
@@ -35,7 +36,8 @@ from NoduleRiskLib.package import (
     save,
     with_card,
 )
-from NoduleRiskLib.recognise import SIDE, Recogniser
+from NoduleRiskLib.networks.nodule_vit import NoduleViT, collate
+from NoduleRiskLib.networks.segmentation import CHANNELS, Locator
 
 CALIBRATION = Calibration(
     interval={name: ((-0.5 - g / 10, 0.6 + g / 7), (-0.2, 0.3 + g)) for g, name in enumerate(GRADE_NAMES)},
@@ -43,7 +45,7 @@ CALIBRATION = Calibration(
     suspicion=(-9.87, 2.34),
     strata_mm=(8.0,),
 )
-LIBRARY = Path(package.__file__).parent
+LIBRARY = Path(NoduleRiskLib.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +69,8 @@ def copy(kept: ModelPackage, tmp_path: Path) -> Path:
 def resettle(path: Path, **changes: Any) -> None:
     """Change settings and sign them again, as another version of NoduleRisk would have written them."""
     settings = {**json.loads((path / SETTINGS).read_text()), **changes}
-    settings["sha256"] = {file: package._file_hash(path / file) for file in (WEIGHTS, CARD)}
-    settings["sha256_of_settings"] = package._settings_hash(settings)
+    settings["sha256"] = {file: model_package._file_hash(path / file) for file in (WEIGHTS, CARD)}
+    settings["sha256_of_settings"] = model_package._settings_hash(settings)
     (path / SETTINGS).write_text(json.dumps(settings))
 
 
@@ -274,7 +276,7 @@ def test_a_package_is_read_without_torch(kept: ModelPackage) -> None:
     """3D Slicer lists packages before torch is installed."""
     script = (
         "import sys; sys.modules.update(dict.fromkeys(('torch', 'timm', 'safetensors')))\n"
-        "from NoduleRiskLib.package import load\n"
+        "from NoduleRiskLib.networks.model_package import load\n"
         f"package = load({str(kept.path)!r})\n"
         "print(package.describe()['name'], package.model_id, package.calibration.suspicion[1])"
     )
@@ -285,7 +287,7 @@ def test_a_package_is_read_without_torch(kept: ModelPackage) -> None:
     assert done.stdout.split() == ["toy", kept.model_id, "2.34"]
 
 
-@pytest.mark.parametrize("source", sorted(LIBRARY.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("source", sorted(LIBRARY.rglob("*.py")), ids=lambda path: path.name)
 def test_nothing_is_ever_unpickled(source: Path) -> None:
     text = source.read_text(encoding="utf-8")
     assert not re.search(r"\btorch\.load\b|allow_pickle\s*=\s*True", text)

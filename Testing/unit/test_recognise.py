@@ -9,8 +9,8 @@ import torch
 from conftest import CENTRE, LUNG_HU, TISSUE_HU, Painter, beside
 from torch import Tensor, nn
 
-from NoduleRiskLib.recognise import SIDE, Recogniser, nodule_probability
-from NoduleRiskLib.volume import Array
+from NoduleRiskLib.imaging.volume import Array
+from NoduleRiskLib.networks.false_positive_reduction import SIDE, Recogniser, nodule_probability
 
 
 class Middle(nn.Module):

@@ -18,23 +18,17 @@ import SimpleITK as sitk
 from matplotlib.image import imread
 from rich.console import Console
 
-from NoduleRiskLib.assessment import Assessment, Calcification, Estimate, Heatmap
-from NoduleRiskLib.extent import measure
+from NoduleRiskLib.cli.terminal import on_terminal, table
+from NoduleRiskLib.explain.heatmap import Heatmap
 from NoduleRiskLib.grades import DISCLAIMER, GRADE_NAMES, GRADES
-from NoduleRiskLib.mosaic import LAYOUTS, Layout, cut
-from NoduleRiskLib.package import ModelPackage
-from NoduleRiskLib.picture import page, picture
-from NoduleRiskLib.report import (
-    COLUMNS,
-    along,
-    as_json,
-    dumps,
-    percent,
-    write_csv,
-    write_json,
-)
-from NoduleRiskLib.terminal import on_terminal, table
-from NoduleRiskLib.volume import Array, Volume, write_nrrd
+from NoduleRiskLib.imaging.outline import measure
+from NoduleRiskLib.imaging.resampling import cut
+from NoduleRiskLib.imaging.slice_stack import LAYOUTS, Layout
+from NoduleRiskLib.imaging.volume import Array, Volume, write_nrrd
+from NoduleRiskLib.networks.model_package import ModelPackage
+from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate
+from NoduleRiskLib.results.nodule_page import page, picture
+from NoduleRiskLib.results.tables import COLUMNS, along, as_json, dumps, percent, write_csv, write_json
 
 CENTRE = np.array([-40.0, 25.0, -110.0])
 RADIUS_MM = 6.0
@@ -379,7 +373,7 @@ def test_no_words_on_the_picture_overlap(volume: Volume, assessment: Assessment)
 
 def test_reports_can_be_made_where_torch_is_not_installed() -> None:
     code = (
-        "import sys; sys.modules['torch'] = sys.modules['timm'] = None; import NoduleRiskLib.report, "
-        "NoduleRiskLib.picture; sys.exit('matplotlib.pyplot' in sys.modules)"
+        "import sys; sys.modules['torch'] = sys.modules['timm'] = None; import NoduleRiskLib.results.tables, "
+        "NoduleRiskLib.results.nodule_page; sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES
-from training import lidc, study, two_stages
 from training.__main__ import app
+from training.data import lidc
+from training.studies import label_study, two_stages
 
 
 def made_up(nodules: int = 200) -> pd.DataFrame:
@@ -24,7 +25,7 @@ def made_up(nodules: int = 200) -> pd.DataFrame:
     table["malignancy"] = table.lobulation
     table["internal_structure"] = 1.0
     table["patient_id"] = [f"p{n // 2}" for n in range(nodules)]
-    table["fold"] = study.folds(table)
+    table["fold"] = label_study.folds(table)
     return table
 
 
@@ -42,7 +43,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out")
     environment = {"NODULERISK_DATA": os.environ.get("NODULERISK_DATA")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.evaluate.BOOTSTRAPS", 50)
+        patch.setattr("training.evaluation.metrics.BOOTSTRAPS", 50)
         result = CliRunner().invoke(app, ["study", "--out", str(out)], env=environment, catch_exceptions=False)
     assert result.exit_code == 0
     return out
@@ -99,7 +100,7 @@ def test_the_figures_are_those_that_were_seen_before(written: Path) -> None:
 def test_other_nodules_are_refused(written: Path, tmp_path: Path) -> None:
     readings = lidc.readings(written)
     with pytest.raises(NoduleRiskError, match="not \\(1186, 602, 601, 2651\\)"):
-        study.study(readings[readings.nodule > 0], tmp_path)
+        label_study.study(readings[readings.nodule > 0], tmp_path)
 
 
 def test_no_patient_is_in_two_folds() -> None:
@@ -109,16 +110,16 @@ def test_no_patient_is_in_two_folds() -> None:
 
 
 def test_the_centred_similarity_sees_what_the_raw_one_hides() -> None:
-    similar = study.cosines(made_up())
+    similar = label_study.cosines(made_up())
     assert similar.loc["lobulation"].drop("cosine, shuffled").tolist() == pytest.approx([1, 1, 1])
     assert similar.cosine["margin"] > 0.8 > 0.2 > abs(similar["Pearson r"]["margin"])
     assert similar.cosine["margin"] == pytest.approx(similar["cosine, shuffled"]["margin"], abs=0.03)
 
 
 def test_malignancy_is_never_told_from_itself_and_noise_takes_the_rest_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.evaluate.BOOTSTRAPS", 20)
+    monkeypatch.setattr("training.evaluation.metrics.BOOTSTRAPS", 20)
     table = made_up()
-    asked = table[study.question("malignancy", table.malignancy).notna()]
+    asked = table[label_study.question("malignancy", table.malignancy).notna()]
     assert two_stages.features(asked).shape[1] == 8 and two_stages.features(asked, diameter=False).shape[1] == 7
     assert two_stages.from_grades(asked).AUC["logistic regression, eight grades"] > 0.99
     assert two_stages.from_grades(asked.assign(lobulation=1.0)).AUC["logistic regression, eight grades"] < 0.65
@@ -137,14 +138,14 @@ def test_noise_is_as_large_as_it_is_called() -> None:
 
 def test_a_reader_is_compared_with_the_others_and_not_with_himself() -> None:
     readings = said(margin=[[1, 2, 3], [5, 5, 5], [4]])
-    rest = study.others(readings, "margin")
+    rest = label_study.others(readings, "margin")
     assert rest[:6].tolist() == [2.5, 2.0, 1.5, 5.0, 5.0, 5.0]
     assert np.isnan(rest[6])
 
 
 def test_readers_who_agree_have_full_marks() -> None:
     steps = [[value] * 3 for value in (1.0, 2.0, 4.0, 6.0)]
-    table = study.reader_agreement(
+    table = label_study.reader_agreement(
         said(**dict.fromkeys(GRADE_NAMES, steps), calcified=[[1.0] * 3] * 2 + [[0.0] * 3] * 2)
     )
     assert (table.AUC.dropna() == 1).all() and len(table.AUC.dropna()) == 9
@@ -155,7 +156,7 @@ def test_readers_who_agree_have_full_marks() -> None:
 def test_the_uncertain_middle_is_counted_by_what_each_reader_said() -> None:
     values = [[3, 3, 3, 3], [3, 3, 3], [1, 3, 5], [2, 4, 3, 3], [1, 1, 1], [4, 4, 5]]
     readings = said(**dict.fromkeys(GRADE_NAMES, values))
-    row = study.thresholds(readings.groupby("nodule").mean(), readings).loc["malignancy"]
+    row = label_study.thresholds(readings.groupby("nodule").mean(), readings).loc["malignancy"]
     assert row.to_dict() == {
         "< 2.75": 1, "between": 4, "> 3.25": 1, "< 3": 1, "= 3": 4, "> 3": 1, "all said 3": 2, "all four said 3": 1,
     }  # fmt: skip
@@ -165,17 +166,17 @@ def test_calcification_becomes_a_question() -> None:
     readings = said(calcification=[[6, 6, 6], [6, 6, 3], [3, 3, 3], [1, 6, 6], [1, 1, 1]])
     readings["calcified"] = (readings.calcification < 6).astype(float)
     table = readings.groupby("nodule").mean().assign(n_readers=3)
-    assert study.question("calcification", table.calcification).tolist() == [0, 1, 1, 1, 1]
-    counts = study.calcification(table, readings).nodules.tolist()
+    assert label_study.question("calcification", table.calcification).tolist() == [0, 1, 1, 1, 1]
+    counts = label_study.calcification(table, readings).nodules.tolist()
     assert counts == [1, 3, 4, 2, 4, 2, 2]
 
 
 def test_diameter_alone_is_read_in_the_direction_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.evaluate.BOOTSTRAPS", 20)
+    monkeypatch.setattr("training.evaluation.metrics.BOOTSTRAPS", 20)
     table = made_up()
     table["calcification"] += 1
     table["sphericity"] = 6 - table.diameter / 6
     table["patient_id"] = [f"p{n}" for n in range(len(table))]
-    scored = study.baselines(table)
+    scored = label_study.baselines(table)
     assert scored.AUC["sphericity"] == 1 and 0.5 <= scored.AUC["margin"] < 0.65
     assert scored["diameter MAE"]["sphericity"] < 0.5 * scored["constant MAE"]["sphericity"]

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADES
-from training import evaluate, questions, tables
 from training.__main__ import app
-from training.lidc import reader_grades
+from training.data.lidc import reader_grades
+from training.evaluation import classification_tables, metrics, tables
 
 
 def out_of_fold(nodules: int = 120) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def out_of_fold(nodules: int = 120) -> pd.DataFrame:
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What ``python -m training all`` leaves: no nodule was found in three."""
-    monkeypatch.setattr(evaluate, "BOOTSTRAPS", 50)
+    monkeypatch.setattr(metrics, "BOOTSTRAPS", 50)
     table = out_of_fold()
     lost = [*(f"pipeline_{grade.name}" for grade in GRADES), "pipeline_calcified", "found_diameter"]
     table.loc[:2, lost] = np.nan
@@ -102,20 +102,20 @@ def test_results_that_are_not_there_are_asked_for(tmp_path: Path, out: Path) -> 
 
 def test_accuracy_is_that_of_each_fold_and_its_spread_between_them() -> None:
     table = out_of_fold()
-    asked = table[evaluate.question("malignancy", table.malignancy).notna()]
+    asked = table[metrics.question("malignancy", table.malignancy).notna()]
     right = (asked.pipeline_malignancy > 3) == (asked.malignancy > 3)
-    row = questions.binary(table, "pipeline_").loc["malignancy"]
+    row = classification_tables.binary(table, "pipeline_").loc["malignancy"]
     assert row["accuracy"] == pytest.approx(right.groupby(asked.fold).mean().mean())
     assert row["accuracy sd"] == pytest.approx(right.groupby(asked.fold).mean().std())
     perfect = table.assign(**{f"pipeline_{grade.name}": table[grade.name] for grade in GRADES})
-    assert (questions.binary(perfect, "pipeline_").accuracy == 1).all()
-    three = questions.ternary(perfect, "pipeline_")
+    assert (classification_tables.binary(perfect, "pipeline_").accuracy == 1).all()
+    three = classification_tables.ternary(perfect, "pipeline_")
     assert (three.accuracy[["diameter", "malignancy"]] > 0.93).all()
     assert three.loc["malignancy", ["below", "middle", "above"]].sum() == len(table)
 
 
 def test_malignancy_at_one_threshold_stands_beside_what_others_report() -> None:
-    points = questions.operating_points(out_of_fold())
+    points = classification_tables.operating_points(out_of_fold())
     even = points.loc["sensitivity = specificity on the other folds"]
     assert even.sensitivity == pytest.approx(even.specificity, abs=0.08)
     assert points.loc["the paper (other nodules)"].tolist()[:3] == [0.873, 0.872, 0.875]

@@ -15,20 +15,24 @@ from rich.console import Console
 
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
-from NoduleRiskLib.model import ModelConfig
-from NoduleRiskLib.mosaic import LAYOUTS, Layout, cut, sample
-from NoduleRiskLib.package import Calibration, Networks, load, save
-from NoduleRiskLib.volume import Array
-from training import classical, crops, crossval, evaluate
-from training.answers import read_labels
-from training.batches import compose
-from training.evaluate import auc_interval, best_threshold
-from training.export import export
-from training.lidc import reader_grades
-from training.locators import LocatorRun
-from training.recognisers import RecogniserRun, told_apart
-from training.surroundings import extend
-from training.train import GraderRun, going_on, train_grader
+from NoduleRiskLib.imaging.resampling import cut, sample
+from NoduleRiskLib.imaging.slice_stack import LAYOUTS, Layout
+from NoduleRiskLib.imaging.volume import Array
+from NoduleRiskLib.networks.model_config import ModelConfig
+from NoduleRiskLib.networks.model_package import Calibration, Networks, load, save
+from training.data import crops
+from training.data.augmentation import compose
+from training.data.context_synthesis import extend
+from training.data.lidc import reader_grades
+from training.evaluation import metrics
+from training.evaluation.metrics import auc_interval, best_threshold
+from training.models import classical_segmentation
+from training.models.false_positive_reduction import RecogniserRun, told_apart
+from training.models.graders import GraderRun, going_on, train_grader
+from training.models.segmentation import LocatorRun
+from training.models.targets_and_losses import read_labels
+from training.studies import cross_validation
+from training.studies.export import export
 
 PIXEL_MM, SLICE_MM = 0.8, 2.0
 
@@ -92,9 +96,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> crossval.Study:
+def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> cross_validation.Study:
     config = ModelConfig(layout=Layout("native", slices=49, pixels=32, pixel_mm=1.0), dim=32, depth=1, heads=2)
-    return crossval.Study(
+    return cross_validation.Study(
         data=data,
         out=tmp_path_factory.mktemp("out"),
         locator=LocatorRun(epochs=12, batch=32, cube_slices=(4, 2)),
@@ -106,27 +110,31 @@ def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> crossval.Stud
 
 
 @pytest.fixture(scope="module")
-def located(study: crossval.Study) -> dict[int, crossval.Located]:
+def located(study: cross_validation.Study) -> dict[int, cross_validation.Located]:
     torch.set_num_threads(1)
-    return crossval.outlines(study, crossval.locators(study))
+    return cross_validation.outlines(study, cross_validation.locators(study))
 
 
 def test_the_whole_way_from_crops_to_a_package_that_verifies(
-    study: crossval.Study,
-    located: dict[int, crossval.Located],
+    study: cross_validation.Study,
+    located: dict[int, cross_validation.Located],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(evaluate, "BOOTSTRAPS", 20)
-    found_by = crossval.locators(study)
-    trained = crossval.graders(study, located)
-    on_crops = crossval.out_of_fold(study, located, trained)
-    on_cubes = crossval.out_of_fold(study, crossval.outlines(study, found_by, cubes=True), trained, cubes=True)
+    monkeypatch.setattr(metrics, "BOOTSTRAPS", 20)
+    found_by = cross_validation.locators(study)
+    trained = cross_validation.graders(study, located)
+    on_crops = cross_validation.out_of_fold(study, located, trained)
+    on_cubes = cross_validation.out_of_fold(
+        study, cross_validation.outlines(study, found_by, cubes=True), trained, cubes=True
+    )
     assert len(on_crops) == len(on_cubes) == 8
     # Balls in empty lung are the easiest of nodules.
     assert on_crops.dice.median() > 0.8
     assert on_cubes.found_diameter.notna().mean() > 0.8
-    shipped = Networks(list(trained.values()), [crossval.shipped_locator(study)], [crossval.shipped_recogniser(study)])
+    shipped = Networks(
+        list(trained.values()), [cross_validation.shipped_locator(study)], [cross_validation.shipped_recogniser(study)]
+    )
     made = export(tmp_path / "package", "9", shipped, on_crops, on_cubes, "python -m training all")
     assert load(made.path).digest == made.digest
     assert "not pathology" in made.card
@@ -136,22 +144,26 @@ def test_the_whole_way_from_crops_to_a_package_that_verifies(
     assert len(titles) == len(set(titles)) > 10
 
 
-def test_no_patient_is_scored_by_a_fold_that_trained_on_it(located: dict[int, crossval.Located]) -> None:
+def test_no_patient_is_scored_by_a_fold_that_trained_on_it(located: dict[int, cross_validation.Located]) -> None:
     patients = [set(part.table.patient_id) for part in located.values()]
     assert sum(map(len, patients)) == len(set.union(*patients)) == 8
 
 
-def test_morphology_finds_balls_in_empty_lung_from_the_same_points(study: crossval.Study) -> None:
-    found = crossval.joined(crossval.classical_outlines(study, cubes=True))
+def test_morphology_finds_balls_in_empty_lung_from_the_same_points(study: cross_validation.Study) -> None:
+    found = cross_validation.joined(cross_validation.classical_outlines(study, cubes=True))
     assert found.dice.median() > 0.8
     assert (found.found_diameter - found.true_diameter).abs().median() < 1.5
-    beside = classical.locate(crops.read_nodule(study.data, "PATIENT-00_0", cube=True).volume, [np.full(3, 18.0)])
+    beside = classical_segmentation.locate(
+        crops.read_nodule(study.data, "PATIENT-00_0", cube=True).volume, [np.full(3, 18.0)]
+    )
     assert beside == [None]
 
 
-def test_recognisers_tell_balls_from_empty_lung(study: crossval.Study) -> None:
-    found_by = crossval.locators(study)
-    told = crossval.opinions(crossval.outlines(study, found_by, cubes=True), crossval.recognisers(study))
+def test_recognisers_tell_balls_from_empty_lung(study: cross_validation.Study) -> None:
+    found_by = cross_validation.locators(study)
+    told = cross_validation.opinions(
+        cross_validation.outlines(study, found_by, cubes=True), cross_validation.recognisers(study)
+    )
     table = told_apart(told)
     assert list(table.index) == ["nodule", "lung"] and table.places["lung"] > 8
     assert table.AUC["lung"] > 0.95
@@ -159,12 +171,12 @@ def test_recognisers_tell_balls_from_empty_lung(study: crossval.Study) -> None:
 
 @pytest.mark.parametrize("shape", [True, False])
 def test_training_goes_on_from_a_package_of_the_same_folds(
-    study: crossval.Study, located: dict[int, crossval.Located], tmp_path: Path, shape: bool
+    study: cross_validation.Study, located: dict[int, cross_validation.Located], tmp_path: Path, shape: bool
 ) -> None:
     parts, quiet = [part for fold, part in located.items() if fold], Console(quiet=True)
     learned = replace(study.grader, config=replace(study.grader.config, shape=shape))
     before = train_grader(0, parts, learned, tmp_path / "before", "cpu", quiet)
-    networks = Networks([before], [crossval.shipped_locator(study)], [])
+    networks = Networks([before], [cross_validation.shipped_locator(study)], [])
     calibration = Calibration(dict.fromkeys(GRADE_NAMES, ((-1, 1),)), dict.fromkeys(GRADE_NAMES, (1, 5)), (0, 1))
     kept = save(tmp_path / "package", "toy", "1", networks, calibration, "", "")
     run = replace(going_on(kept.path), config=study.grader.config, batch=2, cycles=(1,), learning_rate=1e-9)
@@ -178,7 +190,7 @@ def test_training_goes_on_from_a_package_of_the_same_folds(
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(
-    study: crossval.Study, located: dict[int, crossval.Located], tmp_path: Path
+    study: cross_validation.Study, located: dict[int, cross_validation.Located], tmp_path: Path
 ) -> None:
     parts = [part for fold, part in located.items() if fold]
     quiet = Console(quiet=True)
@@ -199,7 +211,9 @@ def test_a_killed_run_goes_on_to_the_same_weights(
         assert torch.equal(value, again.state_dict()[name]), name
 
 
-def test_what_is_trained_on_is_what_is_assessed(study: crossval.Study, located: dict[int, crossval.Located]) -> None:
+def test_what_is_trained_on_is_what_is_assessed(
+    study: cross_validation.Study, located: dict[int, cross_validation.Located]
+) -> None:
     """Training's windows show the same pixels as ``mosaic.cut`` does around the extent that the pipeline found."""
     part = located[0]
     layout = study.grader.config.layout
@@ -219,7 +233,7 @@ def test_what_is_trained_on_is_what_is_assessed(study: crossval.Study, located: 
     assert np.allclose(batch.offset_mm[0, : len(held)], stack.offset_mm[stack.valid][held], atol=1.0)
 
 
-def test_a_zoomed_nodule_gets_a_zoomed_diameter(located: dict[int, crossval.Located]) -> None:
+def test_a_zoomed_nodule_gets_a_zoomed_diameter(located: dict[int, cross_validation.Located]) -> None:
     rng = np.random.default_rng(3)
     for _ in range(6):
         batch, zoom = compose([located[0]], [(0, 1)], rng, True, LAYOUTS["native"])

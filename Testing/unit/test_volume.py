@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.volume import Array, Volume, checked_ct, hounsfield
+from NoduleRiskLib.imaging.volume import Array, Volume, checked_ct, hounsfield
 
 SHEARED = np.array([[0.0, -0.8, 0.3, 12.0], [0.7, 0.0, 0.0, -40.0], [0.0, 0.1, 2.5, 7.0], [0.0, 0.0, 0.0, 1.0]])
 
@@ -121,7 +121,7 @@ def test_what_is_no_ct_is_refused_before_anybody_believes_a_grade(
 
 def test_slicer_starts_without_waiting_for_torch_or_image_libraries() -> None:
     program = (
-        "import sys, NoduleRiskLib.volume, NoduleRiskLib.reading, NoduleRiskLib.points\n"
+        "import sys, NoduleRiskLib.imaging.volume, NoduleRiskLib.imaging.reading, NoduleRiskLib.imaging.points\n"
         "print({'torch', 'SimpleITK', 'pydicom', 'scipy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

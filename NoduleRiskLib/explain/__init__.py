@@ -1,0 +1,1 @@
+"""Which slices and which pixels a grade rests on, and how far that may be believed."""

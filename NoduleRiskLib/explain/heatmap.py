@@ -1,0 +1,40 @@
+"""What travels from the model to people: one nodule's grades, extent, heatmaps and warnings. Needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..imaging.volume import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Heatmap:
+    """What moved one grade of one nodule, on the slices of its stack.
+
+    Attributes
+    ----------
+    slice_weights : ndarray, float32, shape (S,)
+        How much nearer (grade units, never negative) the grade comes to what all slices say with this slice alone
+        than with the slice that says least; 0 on invalid slices.
+    valid : ndarray of bool, shape (S,)
+        The stack's valid slices, N in all.
+    in_valid : ndarray, float32, shape (N, h, w)
+        ``in_slice`` of these alone: with all places, a hundred nodules' maps would fill a gigabyte.
+    """
+
+    slice_weights: Array
+    valid: Array
+    in_valid: Array
+
+    @property
+    def in_slice(self) -> Array:
+        """How far each pixel's neighbourhood moves the grade from where plain lung would put it.
+
+        float32, shape (S, h, w): 0 to 1, the nodule's strongest pixel 1 (all 0 if none moves it), 0 on invalid slices.
+        What is laid over the CT.
+        """
+        everywhere = np.zeros((len(self.valid), *self.in_valid.shape[1:]), np.float32)
+        everywhere[self.valid] = self.in_valid
+        return everywhere

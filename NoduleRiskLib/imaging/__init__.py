@@ -1,0 +1,1 @@
+"""What a CT holds and where it lies: reading it, sampling it, outlines drawn on it."""

@@ -1,0 +1,103 @@
+"""What makes a CT, or the place of a point in it, unlike what the model was trained on: one sentence each."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from scipy import ndimage
+
+from .outline import INSIDE, Extent
+from .points import Point
+from .resampling import sample
+from .volume import Array, Volume
+
+#: Sizes that LIDC's readers graded: beyond them the model guesses.
+TRAINED_MM = (3.0, 40.0)
+#: Half the side of the cube around a point in which lung is looked for, and its grid.
+AROUND_MM, GRID_MM = 20.0, 2.5
+#: Aerated lung, emphysema to dependent density (HU); below it is plain air.
+LUNG_HU = (-960.0, -600.0)
+#: Less lung than this around a point: the point lies outside of it. Less tissue: it lies in free air.
+LITTLE_LUNG, LITTLE_TISSUE = 0.05, 0.02
+#: Blood with contrast medium: above any unenhanced blood (30 to 70 HU), below metal.
+CONTRAST_HU = (130.0, 600.0)
+#: Radius and grid for finding heart chambers and large vessels: no bone holds a ball of this radius.
+POOL_MM, POOL_GRID_MM = 18.0, 4.0
+#: Less surely a nodule than this: of 1,120 nodules out of fold one in twenty is (training/RESULTS.md).
+LIKELY = 0.8
+
+_SEEN: WeakKeyDictionary[Volume, bool] = WeakKeyDictionary()
+
+
+def of_volume(volume: Volume) -> tuple[str, ...]:
+    """What holds for every nodule of a CT: contrast medium. (``checked_ct`` tells of thick slices.)"""
+    if not has_contrast(volume):
+        return ()
+    return (
+        "The heart or the large vessels look contrast-enhanced: enhancement can pass for calcification "
+        "and make a nodule look denser.",
+    )
+
+
+def of_place(volume: Volume, point: Point) -> tuple[str, ...]:
+    """What lies around a point: nothing but air, or no lung. Outside the volume counts as what lies at its edge."""
+    side = np.arange(-AROUND_MM, AROUND_MM + 1, GRID_MM)
+    around = np.stack(np.meshgrid(side, side, side, indexing="ij"), -1) + np.array(point.ras)
+    hu = sample(volume, around)
+    if (hu > LUNG_HU[1]).mean() < LITTLE_TISSUE and (hu > LUNG_HU[0]).mean() < LITTLE_LUNG:
+        return (f"Around {point.label} there is only air: it lies outside the body or in a large airway.",)
+    if ((hu > LUNG_HU[0]) & (hu < LUNG_HU[1])).mean() < LITTLE_LUNG:
+        return (f"No lung lies within {AROUND_MM:.0f} mm of {point.label}: the model knows only nodules of the lung.",)
+    return ()
+
+
+def of_extent(volume: Volume, point: Point, extent: Extent) -> tuple[str, ...]:
+    """What makes one nodule's grades less sure: cut off by the scan's edge, smaller or larger than any trained on."""
+    found = []
+    corners = volume.to_ijk(extent.outline.to_ras(_ends(extent.outline.array > INSIDE)))
+    size = np.array(volume.array.shape[::-1])
+    if (corners.min(0) < 0.6).any() or (corners.max(0) > size - 1.6).any():
+        found.append(
+            f"The nodule under {point.label} reaches the edge of the scan: beyond it, size and grades are unknown."
+        )
+    if not TRAINED_MM[0] <= extent.diameter_mm <= TRAINED_MM[1]:
+        found.append(
+            f"The nodule under {point.label} measures {extent.diameter_mm:.1f} mm; "
+            f"the model knows nodules of {TRAINED_MM[0]:.0f} to {TRAINED_MM[1]:.0f} mm."
+        )
+    return tuple(found)
+
+
+def of_likeness(point: Point, probability: float) -> tuple[str, ...]:
+    """What the recogniser thinks of what was located: ``probability`` (0 to 1) that it is a nodule."""
+    if probability >= LIKELY:
+        return ()
+    return (
+        f"What was found under {point.label} looks more like a vessel or the chest wall than a nodule: "
+        "make sure that it is one.",
+    )
+
+
+def has_contrast(volume: Volume) -> bool:
+    """Whether a ball of blood brighter than unenhanced blood fits into the volume: heart, aorta, pulmonary trunk.
+
+    Asked of the same volume again, it does not look again.
+    """
+    if volume not in _SEEN:
+        _SEEN[volume] = _holds_bright_blood(volume)
+    return _SEEN[volume]
+
+
+def _holds_bright_blood(volume: Volume) -> bool:
+    every = np.maximum(1, np.round(POOL_GRID_MM / volume.spacing_mm)).astype(int)[::-1]
+    grid_mm = volume.spacing_mm[::-1] * every
+    smooth = ndimage.uniform_filter(volume.array[:: every[0], :: every[1], :: every[2]].astype(np.float32), 3)
+    bright = (smooth > CONTRAST_HU[0]) & (smooth < CONTRAST_HU[1])
+    return bool(bright.any() and ndimage.distance_transform_edt(bright, grid_mm).max() > POOL_MM)
+
+
+def _ends(inside: Array) -> Array:
+    """The voxels (i, j, k) at the ends of a mask along each of its axes."""
+    at = np.argwhere(inside)[:, ::-1]
+    return at[np.concatenate([at.argmin(0), at.argmax(0)])]

@@ -1,0 +1,118 @@
+"""What an outline says of a nodule: where it begins and ends, its diameters and its volume."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .resampling import paste
+from .slice_stack import SliceStack
+from .volume import Array, Volume
+
+#: An outline is drawn where a pixel belongs to the nodule more likely than not.
+INSIDE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Extent:
+    """Where one nodule begins and ends.
+
+    Attributes
+    ----------
+    centre_ras : ndarray, shape (3,)
+        Centroid of the outline, RAS mm.
+    bounds_ras : ndarray, shape (2, 3)
+        Lowest and highest R, A and S of the outlined pixels' centres, mm.
+    outline : Volume
+        float32, 0 to 1: how surely each voxel belongs to the nodule; axial slices.
+    diameter_mm : float
+        Mean of long and short axis in the axial slice where that mean is largest: the Fleischner Society's
+        measure (MacMahon et al. 2017, doi 10.1148/radiol.2017161659).
+    long_axis_mm, short_axis_mm : float
+        Longest distance between two points of the outline in that slice, and its width across.
+    volume_mm3 : float
+        Outlined pixels times the distance between slices.
+    slices : int
+        Axial slices with an outline.
+    """
+
+    centre_ras: Array
+    bounds_ras: Array
+    outline: Volume
+    diameter_mm: float
+    long_axis_mm: float
+    short_axis_mm: float
+    volume_mm3: float
+    slices: int
+
+
+def measure(stack: SliceStack, outline: Array) -> Extent | None:
+    """The extent of an outline (0 to 1, shape (S, h, w)) on an axial stack; ``None`` where it is empty."""
+    outline = np.where(stack.valid[:, None, None], outline, 0).astype(np.float32)
+    inside = outline > INSIDE
+    if not inside.any():
+        return None
+    places = stack.pixels_ras(inside)
+    long_axis, short_axis = widest(outline, stack.layout.pixel_mm)
+    return Extent(
+        centre_ras=places.mean(0),
+        bounds_ras=np.stack([places.min(0), places.max(0)]),
+        outline=paste(stack, outline)["axial"],
+        diameter_mm=(long_axis + short_axis) / 2,
+        long_axis_mm=long_axis,
+        short_axis_mm=short_axis,
+        volume_mm3=float(inside.sum() * stack.layout.pixel_mm**2 * stack.step_mm[0]),
+        slices=int(inside.any((1, 2)).sum()),
+    )
+
+
+def widest(outline: Array, pixel_mm: float) -> tuple[float, float]:
+    """Long and short axis (mm) in the slice where their mean is largest; outline 0 to 1, shape (S, h, w)."""
+    best = (0.0, 0.0)
+    inside = outline > INSIDE
+    # No axis is longer than the diagonal of the box around its outline: most slices need no measuring.
+    spans = {place: _span(inside[place]) * pixel_mm for place in np.flatnonzero(inside.any((1, 2)))}
+    for place in sorted(spans, key=spans.__getitem__, reverse=True):
+        if 2 * spans[place] <= sum(best):
+            break
+        best = max(best, axes_mm(outline[place], pixel_mm), key=sum)
+    return best
+
+
+def axes_mm(outline: Array, pixel_mm: float) -> tuple[float, float]:
+    """Longest distance across an outline (0 to 1, shape (h, w)) and its width at right angles to that, in mm.
+
+    Both are measured between the points where the outline crosses one half, interpolated between pixels.
+    """
+    edge = _crossings(outline) * pixel_mm
+    if not len(edge):
+        return 0.0, 0.0
+    gaps = edge[:, None] - edge[None]
+    distance = np.linalg.norm(gaps, axis=-1)
+    first, last = np.unravel_index(np.argmax(distance), distance.shape)
+    long_axis = float(distance[first, last])
+    across = np.array([-1, 1]) * gaps[first, last][::-1] / max(long_axis, 1e-6)
+    width = edge @ across
+    return long_axis, float(width.max() - width.min())
+
+
+def _span(inside: Array) -> float:
+    """Pixels from corner to corner of the box around a mask (h, w) that is not empty, and one beyond at each side."""
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    return math.hypot(np.ptp(rows) + 2, np.ptp(columns) + 2)
+
+
+def _crossings(outline: Array) -> Array:
+    """Points (row, column) in pixels where the outline crosses one half between two neighbours, shape (N, 2)."""
+    padded = np.pad(np.asarray(outline, np.float64), 1)
+    points = []
+    for axis in (0, 1):
+        a, b = (padded[:-1], padded[1:]) if axis == 0 else (padded[:, :-1], padded[:, 1:])
+        at = np.argwhere((a > INSIDE) != (b > INSIDE))
+        low, high = a[tuple(at.T)], b[tuple(at.T)]
+        crossing = at.astype(np.float64)
+        crossing[:, axis] += (INSIDE - low) / (high - low)
+        points.append(crossing)
+    return np.concatenate(points) - 1

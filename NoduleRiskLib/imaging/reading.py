@@ -1,0 +1,52 @@
+"""Reading a chest CT from disk: files and DICOM headers, and what can be wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import NoduleRiskError
+from .dicom_series import _from_series, _header
+from .image_file import FILE_TYPES, _from_file
+from .volume import Volume
+
+
+def read(path: str | Path, series_uid: str | None = None) -> Volume:
+    """The chest CT in a DICOM folder or an image file.
+
+    Parameters
+    ----------
+    path : path
+        A folder of DICOM slices (its subfolders are not searched), one of its slices, or a ``FILE_TYPES`` file.
+    series_uid : str, optional
+        SeriesInstanceUID: which series of the folder. Needed if it holds several CT series.
+
+    Returns
+    -------
+    Volume
+        ``array`` int16 HU, ``[k, j, i]``, rounded and clipped to int16. DICOM slices are sorted along their normal
+        and ``ijk_to_ras`` comes from their headers, so it is sheared if the gantry was tilted.
+        ``identity`` holds SeriesInstanceUID and StudyInstanceUID, or the file's path; never a patient's name.
+
+    Raises
+    ------
+    NoduleRiskError
+        If there is no whole CT in HU to read; the sentence says why and what to do.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _from_series(path, series_uid)
+    if not path.exists():
+        raise NoduleRiskError(f"{path} does not exist: check its name and place.")
+    header = None if path.name.lower().endswith(FILE_TYPES) else _header(path)
+    if header is not None:
+        own_uid = str(header.SeriesInstanceUID)
+        if series_uid not in (None, own_uid):
+            raise NoduleRiskError(f"{path} belongs to series {own_uid}, not {series_uid}: leave one of the two away.")
+        return _from_series(path.parent, own_uid)
+    if not path.name.lower().endswith(FILE_TYPES):
+        raise NoduleRiskError(
+            f"{path} cannot be read as a CT: give a folder of DICOM slices or one of {', '.join(FILE_TYPES)}."
+        )
+    if series_uid is not None:
+        raise NoduleRiskError(f"{path} is not DICOM and has no series to choose from: leave the series UID away.")
+    return _from_file(path)

@@ -1,0 +1,86 @@
+"""Whether what was located looks like a nodule: a small 3-D network's second opinion, for vessels above all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..imaging.resampling import sample_grid
+from ..imaging.volume import Array, Volume
+from .segmentation import scaled
+
+#: Side of the cube that is looked at, voxels of 1 mm.
+SIDE = 32
+_SIDE_MM = np.arange(SIDE) - (SIDE - 1) / 2
+#: Where its voxels lie about the place, in mm: shape (32, 32, 32, 3).
+GRID_MM = np.stack(np.meshgrid(_SIDE_MM, _SIDE_MM, _SIDE_MM, indexing="ij"), -1)
+
+
+class Recogniser(nn.Module):
+    """A 3-D CNN: a cube of HU with the place in its middle -> how surely a nodule lies there.
+
+    (N, 32, 32, 32) -> logits (N,). A vessel and a nodule differ in what goes on in the third direction, and the
+    locator reads slice by slice.
+    """
+
+    def __init__(self, widths: Sequence[int] = (16, 32, 64)) -> None:
+        super().__init__()
+        layers = [*_convolution(1, widths[0], 5, 2)]
+        for before, after in pairwise(widths):
+            layers += [*_convolution(before, after, 3, 2), *_convolution(after, after, 3, 1)]
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Linear(2 * widths[-1], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """HU (N, 32, 32, 32), along any axes -> logits (N,)."""
+        x = self.features(scaled(x[:, None]))
+        middle = (x.shape[-1] - 1) // 2
+        centre = x[..., middle : middle + 2, middle : middle + 2, middle : middle + 2]
+        logits: Tensor = self.head(torch.cat([x.mean((2, 3, 4)), centre.mean((2, 3, 4))], 1))[:, 0]
+        return logits
+
+
+@torch.inference_mode()
+def nodule_probability(
+    volume: Volume, centres_ras: Array, recognisers: Sequence[Recogniser], device: torch.device | str = "cpu"
+) -> Array:
+    """How surely a nodule lies at each place; vessels, chest wall and plain lung get little.
+
+    Parameters
+    ----------
+    volume : Volume
+    centres_ras : array, shape (N, 3)
+        RAS mm: where the outlines have their middles.
+    recognisers : sequence of Recogniser
+        Their probabilities are averaged; without any, every place is a nodule's.
+    device : torch device
+
+    Returns
+    -------
+    float32 array, shape (N,)
+        0 to 1.
+    """
+    if not recognisers or not len(centres_ras):
+        return np.ones(len(centres_ras), np.float32)
+    cubes = np.stack([_cube(volume, centre) for centre in np.asarray(centres_ras, np.float64)])
+    x = torch.as_tensor(cubes, dtype=torch.float32, device=device)
+    return np.asarray(torch.stack([recogniser(x).sigmoid() for recogniser in recognisers]).mean(0).cpu())
+
+
+def _cube(volume: Volume, centre_ras: Array) -> Array:
+    """HU about a place, shape (32, 32, 32), along R, A and S: what lies at ``centre_ras + GRID_MM``."""
+    grid_to_ras = np.eye(4)[[2, 1, 0, 3]]
+    grid_to_ras[:3, 3] = centre_ras + GRID_MM[0, 0, 0]
+    return sample_grid(volume, grid_to_ras, (SIDE, SIDE, SIDE))
+
+
+def _convolution(before: int, after: int, size: int, stride: int) -> tuple[nn.Module, nn.Module, nn.Module]:
+    return (
+        nn.Conv3d(before, after, size, stride, size // 2, bias=False),
+        nn.BatchNorm3d(after),
+        nn.ReLU(inplace=True),
+    )

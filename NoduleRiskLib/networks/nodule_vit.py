@@ -1,0 +1,265 @@
+"""NoduleViT: a timm vision transformer whose every token is one whole slice, shared by nine grade heads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import timm
+import torch
+from torch import Tensor, nn
+
+from ..grades import CALCIFICATION_PATTERNS, GRADES
+from ..imaging.shape_features import SHAPE, shape
+from ..imaging.slice_stack import PLANES, SliceStack
+from ..imaging.volume import Array
+from .model_config import ModelConfig
+
+#: As many slices are encoded at once on a CPU: more leave its caches, fewer make matrices that are too small.
+CPU_SLICES = 256
+
+
+class Batch(NamedTuple):
+    """Slice stacks as the model takes them: B nodules of S slices, h x w pixels.
+
+    pixels (B, S, h, w) in HU; outline (B, S, h, w), 0 to 1; offset_mm (B, S); plane (B, S), index into the
+    layout's planes; valid (B, S), bool; shape (B, 6), the outline's measures (``extent.shape``).
+    """
+
+    pixels: Tensor
+    outline: Tensor
+    offset_mm: Tensor
+    plane: Tensor
+    valid: Tensor
+    shape: Tensor
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same on ``device``."""
+        return Batch(*(tensor.to(device) for tensor in self))
+
+
+class Prediction(NamedTuple):
+    """What the heads say of B nodules.
+
+    grades (B, 9), in grade units and the order of ``GRADES``; calcified (B), the share of readers expected to
+    see calcification; pattern (B, 5), probability of each of ``CALCIFICATION_PATTERNS`` where calcified.
+    """
+
+    grades: Tensor
+    calcified: Tensor
+    pattern: Tensor
+
+
+def collate(stacks: list[SliceStack]) -> Batch:
+    """Slice stacks of one layout as a batch (CPU, float32)."""
+    kinds = {"pixels": torch.float32, "outline": torch.float32, "offset_mm": torch.float32, "plane": torch.int64}
+    fields = {
+        name: torch.stack([torch.as_tensor(getattr(stack, name)) for stack in stacks]).to(kind)
+        for name, kind in (kinds | {"valid": torch.bool}).items()
+    }
+    measured = [shape(*_first_plane(stack), stack.layout.pixel_mm) for stack in stacks]
+    return Batch(**fields, shape=torch.as_tensor(np.stack(measured)))
+
+
+def _first_plane(stack: SliceStack) -> tuple[Array, Array]:
+    """Outlines and offsets of the valid slices of the layout's first plane, which alone show all of the nodule."""
+    here = stack.valid & (stack.plane == 0)
+    return stack.outline[here], stack.offset_mm[here]
+
+
+class SliceEncoder(nn.Module):
+    """One slice to one token: three convolution stages, then a pooling that learns where to look.
+
+    (N, C, h, w) -> (N, dim).
+    """
+
+    def __init__(self, channels: int, dim: int, width: int = 24, glances: int = 4) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        for i, wide in enumerate((width, 2 * width, 4 * width)):
+            before = channels if i == 0 else wide // 2
+            stages += [_convolution(before, wide, stride=2), _convolution(wide, wide)]
+        self.stages = nn.Sequential(*stages)
+        self.where = nn.Conv2d(wide, glances, 1)
+        self.token = nn.Linear(wide * glances, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, dim)."""
+        x = self.stages(x)
+        weights = self.where(x).flatten(2).softmax(-1)
+        token: Tensor = self.token((weights @ x.flatten(2).transpose(1, 2)).flatten(1))
+        return token
+
+
+class NoduleViT(nn.Module):
+    """Slice tokens -> transformer blocks -> class token -> nine heads.
+
+    Absent slices are masked out of the attention: what stands in their pixels changes nothing.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    pretrained : bool
+        Fetch timm's weights for ``config.transformer`` from the hub; patch and position embeddings are
+        resized to whole slices. Needs the transformer's own ``dim``, ``depth`` and ``heads``.
+    weights_file : str, optional
+        The same from a locally saved timm state.
+    """
+
+    target_mean: Tensor
+    target_std: Tensor
+    windows: Tensor
+
+    def __init__(self, config: ModelConfig, pretrained: bool = False, weights_file: str | None = None) -> None:
+        super().__init__()
+        self.config = config
+        layout = config.layout
+        size = {"embed_dim": config.dim, "depth": config.depth, "num_heads": config.heads}
+        rows = math.ceil(layout.slices * len(layout.planes) / layout.columns)
+        self.vit = timm.create_model(
+            config.transformer,
+            pretrained=pretrained or weights_file is not None,
+            # Older timm takes every file for Google's .npz unless told otherwise.
+            pretrained_cfg_overlay={"file": weights_file, "custom_load": False} if weights_file else None,
+            img_size=(rows * layout.pixels, layout.columns * layout.pixels),
+            patch_size=layout.pixels,
+            in_chans=config.channels,
+            num_classes=0,
+            proj_drop_rate=config.drop,
+            **{name: value for name, value in size.items() if value is not None},
+        )
+        dim = self.vit.embed_dim
+        if config.embedding == "conv":
+            # On a CPU its convolutions take a fifth less time in this format.
+            self.vit.patch_embed = SliceEncoder(config.channels, dim).to(memory_format=torch.channels_last)
+        if config.position == "mm":
+            self.vit.pos_embed = None
+            self.plane = nn.Embedding(len(PLANES), dim)
+            self.offset = nn.Linear(dim, dim)
+        if config.shape:
+            self.shape = nn.Linear(len(SHAPE), dim)
+            # Learning begins, or goes on, from what the slices tell alone.
+            nn.init.zeros_(self.shape.weight)
+            nn.init.zeros_(self.shape.bias)
+        self.heads = nn.ModuleDict(
+            {
+                grade.name: nn.Sequential(
+                    nn.Linear(dim, dim // 2),
+                    nn.GELU(),
+                    nn.Dropout(config.drop),
+                    nn.Linear(dim // 2, 2 + len(CALCIFICATION_PATTERNS) if grade.name == "calcification" else 1),
+                )
+                for grade in GRADES
+            }
+        )
+        self.register_buffer("target_mean", torch.zeros(len(GRADES)))
+        self.register_buffer("target_std", torch.ones(len(GRADES)))
+        self.register_buffer("windows", torch.tensor(config.windows), persistent=False)
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Grades of B nodules in grade units (diameter in mm)."""
+        return self.read(self.raw(self.tokens(batch), batch))
+
+    def channels(self, batch: Batch) -> Tensor:
+        """The valid slices as the encoder sees them, (N, C, h, w): ``scaled``."""
+        return self.scaled(batch.pixels[batch.valid], batch.outline[batch.valid])
+
+    def scaled(self, hu: Tensor, outline: Tensor) -> Tensor:
+        """HU windows scaled to -1..1, then the outline: (N, C, h, w), from slices (N, h, w) and their outlines."""
+        low, high = self.windows[:, 0, None, None], self.windows[:, 1, None, None]
+        # In place: what costs time here is to fetch new memory.
+        channels = hu.new_empty(len(hu), self.config.channels, *hu.shape[1:])
+        windows = channels[:, : len(self.windows)]
+        torch.addcmul((high + low) / (low - high), hu[:, None], 2 / (high - low), out=windows).clamp_(-1, 1)
+        if self.config.outline:
+            channels[:, -1] = outline
+        return channels
+
+    def tokens(self, batch: Batch) -> Tensor:
+        """One token a slice with its place in it, (B, S, dim); zeros where there is no slice."""
+        return self.place(self.embed(self.channels(batch)), batch)
+
+    def place(self, encoded: Tensor, batch: Batch) -> Tensor:
+        """Encoded valid slices (N, dim) at their places, (B, S, dim), each knowing where it lies."""
+        tokens = encoded.new_zeros(*batch.valid.shape, encoded.shape[-1])
+        tokens[batch.valid] = encoded
+        if self.config.position == "slot":
+            prefix = self.vit.num_prefix_tokens
+            return tokens + self.vit.pos_embed[:, prefix : prefix + tokens.shape[1]]
+        return tokens + self.offset(waves(batch.offset_mm, tokens.shape[-1])) + self.plane(batch.plane)
+
+    def embed(self, channels: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, dim): the patch embedding of one whole slice."""
+        if self.config.embedding == "linear":
+            # A convolution whose kernel is the whole slice, as a product of matrices: a fifth of the time.
+            patch = self.vit.patch_embed.proj
+            return nn.functional.linear(channels.flatten(1), patch.weight.flatten(1), patch.bias)
+        embedded: Tensor = self.vit.patch_embed(channels)
+        return embedded
+
+    def raw(self, tokens: Tensor, batch: Batch) -> Tensor:
+        """The heads' own numbers, (B, 9 + 6), from slice tokens (B, S, dim).
+
+        The first nine are standardised grades (diameter: log2 mm), then calcification's presence (logit) and
+        its patterns (logits).
+        """
+        summary = self.summary(tokens, batch)
+        heads = [self.heads[grade.name](summary) for grade in GRADES]
+        return torch.cat([head[:, :1] for head in heads] + [head[:, 1:] for head in heads], 1)
+
+    def summary(self, tokens: Tensor, batch: Batch) -> Tensor:
+        """What all heads read, (B, dim), from slice tokens (B, S, dim): the class token, and what the shape adds."""
+        summary: Tensor = self.vit.norm(self.attended(tokens, batch))[:, 0]
+        return summary + self.shape(batch.shape) if self.config.shape else summary
+
+    def attended(self, tokens: Tensor, batch: Batch) -> Tensor:
+        """What the blocks make of slice tokens (B, S, dim): (B, 1 + F, dim).
+
+        The class token first, then the F places where any of the B nodules has a slice.
+        """
+        filled = batch.valid.any(0)
+        tokens, valid = tokens[:, filled], batch.valid[:, filled]
+        start = self.vit.cls_token.expand(tokens.shape[0], -1, -1)
+        if self.config.position == "slot":
+            start = start + self.vit.pos_embed[:, :1]
+        x = torch.cat([start, tokens], 1)
+        seen = torch.cat([valid.new_ones(tokens.shape[0], 1), valid], 1)
+        for block in self.vit.blocks:
+            x = block(x, attn_mask=seen[:, None, None, :])
+        return x
+
+    def read(self, raw: Tensor) -> Prediction:
+        """Standardised head outputs (B, 15) in grade units."""
+        nine = len(GRADES)
+        values = raw[:, :nine] * self.target_std + self.target_mean
+        logarithmic = torch.tensor([grade.logarithmic for grade in GRADES], device=raw.device)
+        grades = torch.where(logarithmic, torch.exp2(values.clamp(max=10)), values)
+        return Prediction(grades, raw[:, nine].sigmoid(), raw[:, nine + 1 :].softmax(-1))
+
+
+def average(graders: Sequence[NoduleViT], batch: Batch) -> Prediction:
+    """The mean of the graders' predictions; all read the same channels."""
+    hu, outline = batch.pixels[batch.valid], batch.outline[batch.valid]
+    piece = CPU_SLICES if hu.device.type == "cpu" else max(len(hu), 1)
+    pieces = map(graders[0].scaled, hu.split(piece), outline.split(piece))
+    encoded = zip(*([grader.embed(channels) for grader in graders] for channels in pieces), strict=True)
+    each = [
+        grader.read(grader.raw(grader.place(torch.cat(parts), batch), batch))
+        for grader, parts in zip(graders, encoded, strict=True)
+    ]
+    return Prediction(*(torch.stack(values).mean(0) for values in zip(*each, strict=True)))
+
+
+def _convolution(before: int, after: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, stride, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
+    )
+
+
+def waves(offset_mm: Tensor, dim: int) -> Tensor:
+    """Sines and cosines of an offset, wavelengths 4 to 200 mm in geometric steps: (B, S) -> (B, S, dim)."""
+    wavelength = torch.logspace(math.log10(4.0), math.log10(200.0), dim // 2, device=offset_mm.device)
+    angle = offset_mm[..., None] * (2 * math.pi / wavelength)
+    return torch.cat([angle.sin(), angle.cos()], -1)

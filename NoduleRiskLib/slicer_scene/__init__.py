@@ -1,0 +1,1 @@
+"""MRML in, MRML out: the one wing that imports slicer."""

@@ -1,0 +1,1 @@
+"""From LIDC-IDRI to what networks are trained on: annotations, crops, outlines, augmentation."""

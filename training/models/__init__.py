@@ -1,0 +1,1 @@
+"""The networks' training: one loop, its losses and schedules."""

@@ -1,0 +1,1 @@
+"""Whole experiments, from the data folder to tables or a model package."""

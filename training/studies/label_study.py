@@ -1,0 +1,299 @@
+"""What the labels say before any image is looked at: which grades go with malignancy, how far readers agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.linear_model import QuantileRegressor
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.model_selection import StratifiedGroupKFold
+
+from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.grades import BENIGN_BELOW, GRADES, MALIGNANT_ABOVE, Grade
+from NoduleRiskLib.imaging.volume import Array
+
+from ..data.crops import FOLDS
+from ..data.lidc import LUNA16_DIFFERS, SIZES, nodule_table
+from ..evaluation.metrics import CALCIFIED_BELOW, JUDGED, auc, grade_table, kappa, question
+from ..evaluation.report_sections import Chapter, write
+from .two_stages import OTHERS, REPEATS, from_grades, noise, plot_noise
+
+COMMAND = "python -m training study"
+#: Nodules of LUNA16's protocol, their scans and patients, and the nodules of all 1,018 scans: what pylidc's rule gives.
+GOLDEN = (1186, 602, 601, 2651)
+
+
+def study(readings: pd.DataFrame, out: Path, images: pd.DataFrame | None = None) -> str:
+    """Write all tables (CSV) and plots (PNG) under ``out`` / study; all of it as Markdown is returned.
+
+    Parameters
+    ----------
+    readings : DataFrame
+        As ``lidc.readings`` gives them.
+    out : Path
+    images : DataFrame, optional
+        As ``crops.nodule_table`` gives it: which nodules have images, and LUNA16's own diameters.
+
+    Raises
+    ------
+    NoduleRiskError
+        If the database does not give ``GOLDEN``: then every figure below would be about other nodules.
+    """
+    found = nodule_table(readings)
+    table = found[found.reference].copy()
+    counts = (len(table), table.series_uid.nunique(), table.patient_id.nunique(), len(found))
+    if counts != GOLDEN:
+        raise NoduleRiskError(f"The annotations give {counts} nodules, scans, patients and clusters, not {GOLDEN}.")
+    table["fold"] = folds(table)
+    head = "{:,} nodules with at least three readers in {} scans of {} patients; {:,} nodules in all scans".format
+    told = write(chapters(table, readings, images), out / "study", COMMAND)
+    return f"# What the labels say\n\n{head(*counts)} (`{COMMAND}`).\n\n{told}"
+
+
+def chapters(table: pd.DataFrame, everything: pd.DataFrame, images: pd.DataFrame | None = None) -> Iterator[Chapter]:
+    """The study's tables, one after the other."""
+    n, asked = len(table), table[question("malignancy", table.malignancy).notna()]
+    readings = everything[everything.nodule.isin(table.index)]
+
+    text = (
+        "Where pylidc's rule and LUNA16's own list differ: as many nodules in all, but not in four scans. In the first "
+        "and the last one reader's large outline joins two places, so that three readers come together; in the other "
+        "two the annotations of several nodules touch and cannot be split. All other scans have as many in both."
+    )
+    yield Chapter("luna16", "Nodules that LUNA16 counts otherwise", n, text, luna16_differences(table))
+
+    similar = cosines(table)
+    inner = similar.loc["internal structure"]
+    varied = int((table.internal_structure != 1).sum())
+    text = (
+        "Equation 1's cosine of each characteristic with malignancy (the paper's figure 2), the same with malignancy "
+        "shuffled over the nodules (its expected value), and the cosine of what is left when the means are taken away "
+        "(Pearson; Spearman: of the ranks). Grades are positive and vary little beside their mean, so the raw cosine "
+        f"is high for whatever is asked, shuffled malignancy included. Internal structure has {inner.cosine:.2f}, no "
+        "less than the others: that it is left out cannot follow from these cosines. What speaks for it is that it "
+        f"hardly varies (mean other than 1 in {varied} of {n:,} nodules) and that its r is {inner['Pearson r']:.2f}."
+    )
+    yield Chapter("cosines", "Characteristics and malignancy", n, text, similar, plot_cosines(similar))
+
+    scored = from_grades(asked)
+    text = (
+        f"Malignancy as a question ({BENIGN_BELOW} / {MALIGNANT_ABOVE}) answered from the readers' own means of the "
+        f"other grades, out of fold ({FOLDS} folds by patient), without any image; the paper has .93. AUC with 95 % "
+        "interval (patients resampled); accuracy at the threshold that is best on the other folds."
+    )
+    yield Chapter("from_grades", "Grades to malignancy", len(asked), text, scored)
+
+    noisy = noise(asked)
+    line = noisy["spread, logistic regression, taught clean"]
+    text = (
+        "The same classifiers when the grades of the unseen nodules are off. *spread*: every grade is moved at random, "
+        "with a standard deviation of that share of its scale (diameter: of itself); *replaced*: that share of the "
+        "grades is another nodule's. Taught on the readers' own grades, or on grades as noisy as those it meets. "
+        f"Accuracy, mean of {REPEATS} draws and {FOLDS} folds. The paper holds that 20 to 30 % undo the second stage: "
+        f"spread takes the logistic regression from {line[0.0]:.3f} to {line[0.2]:.3f} and {line[0.3]:.3f}, where the "
+        f"undisturbed diameter alone has {scored.accuracy['diameter alone']:.3f} and the commoner answer "
+        f"{noisy.attrs['constant']:.3f}. In the same unit one reader is off the mean of the others by "
+        f"{reader_noise(readings):.0%} (root mean square over the judged grades but malignancy)."
+    )
+    yield Chapter("noise", "Noise on the grades", len(asked), text, noisy, plot_noise(noisy))
+
+    middle = thresholds(table, readings)
+    row = middle.loc["malignancy"]
+    if images is not None:
+        shown = with_images(everything, images)
+        middle.loc[f"malignancy, {shown.nodule.nunique():,} nodules with images"] = thresholds(
+            shown.groupby("nodule").mean(numeric_only=True), shown
+        ).loc["malignancy"]
+    text = (
+        f"What lies on either side of the thresholds. The ternary middle is not *readers unsure*: of the {row['= 3']} "
+        f"nodules with mean malignancy 3, all readers said 3 in {row['all said 3']} ({row['all four said 3']} of them "
+        "with four readers or more); in the rest they disagree."
+    )
+    yield Chapter("thresholds", "Behind the thresholds", n, text, middle)
+
+    text = (
+        "Calcification is a code (1 to 5 patterns, 6 absent). Read like the other grades it has next to no negatives; "
+        f"read as absent or present (mean under {CALCIFIED_BELOW}) it is a question."
+    )
+    yield Chapter("calcification", "Calcification as a question", n, text, calcification(table, readings))
+
+    text = (
+        "Every reader against the mean of the nodule's other readers: AUC for the others' question (< 2.75 against "
+        "> 3.25; calcification: mean under 5.5; *calcification seen*: by most of the others), quadratic weighted kappa "
+        "with the others' mean rounded, mean absolute error. "
+        "Calcification's kappa and error treat codes as a scale and say little."
+    )
+    yield Chapter("readers", "One reader against the others", n, text, reader_agreement(readings))
+
+    text = (
+        "What a score has to beat. Constant: the median of the other folds (AUC .5). Diameter alone: mean absolute "
+        "error of a median regression on log2 diameter, out of fold; AUC of the diameter itself at each grade's "
+        "question, small or large being the positive as fits better. Diameter is that of the readers' outlines."
+    )
+    yield Chapter("baselines", "Constant guess and diameter alone", n, text, baselines(table))
+
+    text = "Sizes from the readers' outlines, averaged over readers; r and bias against LUNA16's own where it has one."
+    luna16_mm = None if images is None else images.set_index("annotation_ids").luna16_diameter_mm
+    yield Chapter("sizes", "Diameters", n, text, sizes(table, luna16_mm))
+
+
+def folds(table: pd.DataFrame) -> Array:
+    """A fold of ``FOLDS`` for every nodule, none of which shares a patient with another fold."""
+    suspect = table.malignancy > MALIGNANT_ABOVE
+    fold = np.empty(len(table), int)
+    splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    for number, (_, rows) in enumerate(splitter.split(table, suspect, table.patient_id)):
+        fold[rows] = number
+    return fold
+
+
+def luna16_differences(table: pd.DataFrame) -> pd.DataFrame:
+    """The scans in which LUNA16 counts other nodules than ``table`` holds, by patient."""
+    rows = {
+        patient: {"nodules here": int((table.patient_id == patient).sum()), "in LUNA16's list": theirs}
+        for patient, theirs in LUNA16_DIFFERS.items()
+    }
+    return pd.DataFrame.from_dict(rows, "index").rename_axis("scan of")
+
+
+def with_images(readings: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """The readings of the reference nodules that have images; ``nodule`` numbers them as the data set joins them."""
+    rows = images[images.in_luna16_reference].annotation_ids.str.split(";")
+    ids = rows.explode().astype(int)
+    return readings.loc[ids].assign(nodule=ids.index)
+
+
+def cosines(table: pd.DataFrame) -> pd.DataFrame:
+    """Cosine similarity (the paper's equation 1) of each characteristic with malignancy, and its centred versions."""
+    rows = {}
+    for name in [*(grade.name for grade in OTHERS), "internal_structure"]:
+        pair = table[[name, "malignancy"]]
+        rows[name.replace("_", " ")] = {
+            "cosine": cosine_similarity(pair.T)[0, 1],
+            "cosine, shuffled": (pair.mean() / np.sqrt((pair**2).mean())).prod(),
+            "Pearson r": pair.corr().iloc[0, 1],
+            "Spearman r": pair.corr("spearman").iloc[0, 1],
+        }
+    return pd.DataFrame.from_dict(rows, "index").rename_axis("grade")
+
+
+def reader_noise(readings: pd.DataFrame) -> float:
+    """How far one reader is from the mean of the others: root mean square, as a share of the scale."""
+    gaps = [(readings[g.name] - others(readings, g.name)) / (g.high - g.low) for g in JUDGED if g.name != "malignancy"]
+    return float(np.sqrt(np.nanmean(np.square(gaps))))
+
+
+def others(readings: pd.DataFrame, name: str) -> pd.Series:
+    """For every reading the mean that the nodule's other readers gave; NaN where there is no other."""
+    group = readings.groupby("nodule")[name]
+    own, count = readings[name], group.transform("count") - readings[name].notna()
+    return (group.transform("sum") - own.fillna(0)) / count.where(count > 0)
+
+
+def reader_agreement(readings: pd.DataFrame) -> pd.DataFrame:
+    """One row a grade: AUC, quadratic weighted kappa and MAE of one reader against the others' mean."""
+    rows = {}
+    for name in [name for name in (*(grade.name for grade in GRADES), "calcified") if name in readings]:
+        pair = pd.DataFrame({"own": readings[name], "rest": others(readings, name)})
+        pair = pair.dropna()
+        row: dict[str, float] = {"readings": len(pair)}
+        if name != "diameter":
+            asks = (pair.rest > 0.5).astype(float) if name == "calcified" else question(name, pair.rest)
+            answered = pair[asks.notna()]
+            score = -answered.own if name == "calcification" else answered.own
+            row["AUC"] = auc((asks.dropna() == 1).to_numpy(), score.to_numpy())
+            row["weighted kappa"] = kappa(pair.rest, pair.own)
+        row["MAE"] = (pair.own - pair.rest).abs().mean()
+        rows["calcification seen" if name == "calcified" else name] = row
+    return pd.DataFrame.from_dict(rows, "index").rename_axis("grade")
+
+
+def thresholds(table: pd.DataFrame, readings: pd.DataFrame) -> pd.DataFrame:
+    """One row a judged grade: nodules on either side of the binary and the ternary thresholds."""
+    rows = {}
+    for grade in JUDGED:
+        mean, given = table[grade.name], readings.groupby("nodule")[grade.name]
+        agreed = (given.min() == 3) & (given.max() == 3)
+        rows[grade.name] = {
+            f"< {BENIGN_BELOW}": (mean < BENIGN_BELOW).sum(),
+            "between": mean.between(BENIGN_BELOW, MALIGNANT_ABOVE).sum(),
+            f"> {MALIGNANT_ABOVE}": (mean > MALIGNANT_ABOVE).sum(),
+            "< 3": (mean < 3).sum(),
+            "= 3": (mean == 3).sum(),
+            "> 3": (mean > 3).sum(),
+            "all said 3": agreed.sum(),
+            "all four said 3": (agreed & (given.size() > 3)).sum(),
+        }
+    return pd.DataFrame.from_dict(rows, "index").rename_axis("grade")
+
+
+def calcification(table: pd.DataFrame, readings: pd.DataFrame) -> pd.DataFrame:
+    """How many nodules each way of reading calcification calls what."""
+    mean, seen = table.calcification, table.calcified
+    given = readings.groupby("nodule").calcification.agg(set)
+    unheard = [code not in codes for code, codes in zip(np.floor(mean + 0.5), given[mean.index], strict=True)]
+    present = mean < CALCIFIED_BELOW
+    rows = {
+        f"mean under {BENIGN_BELOW}: the negatives of the scale": mean < BENIGN_BELOW,
+        f"mean over {MALIGNANT_ABOVE}: its positives": mean > MALIGNANT_ABOVE,
+        f"mean under {CALCIFIED_BELOW}: present": present,
+        "of these seen by one reader only": present & (seen * table.n_readers < 1.5),
+        "seen by any reader": seen > 0,
+        "seen by most readers": seen > 0.5,
+        "mean rounds to a code that no reader gave": unheard,
+    }
+    return pd.DataFrame({"nodules": {name: int(np.sum(one)) for name, one in rows.items()}}).rename_axis("reading")
+
+
+def baselines(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a grade: errors of the constant and of diameter, and diameter's AUC at the grade's question."""
+    size = np.log2(table[["diameter"]].to_numpy())
+    guess = {"diameter_diameter": table.diameter}
+    for grade in JUDGED:
+        guess[f"diameter_{grade.name}"] = np.empty(len(table))
+        for fold in range(FOLDS):
+            here = (table.fold == fold).to_numpy()
+            line = QuantileRegressor(alpha=0).fit(size[~here], table[grade.name][~here])
+            guess[f"diameter_{grade.name}"][here] = line.predict(size[here])
+    errors = grade_table(table.assign(**guess), "diameter_")
+    rows = {}
+    for grade in GRADES:
+        rows[grade.name] = {"constant MAE": errors.constant[grade.name], "diameter MAE": errors.MAE[grade.name]}
+        if grade in JUDGED:
+            rows[grade.name] |= diameter_area(table, grade)
+    return pd.DataFrame.from_dict(rows, "index").rename_axis("grade")
+
+
+def diameter_area(table: pd.DataFrame, grade: Grade) -> dict[str, float]:
+    """AUC of diameter at a grade's question, the small nodules as positives where that fits better."""
+    asks = question(grade.name, table[grade.name]).dropna()
+    area = auc((asks == 1).to_numpy(), table.diameter[asks.index].to_numpy())
+    return {"AUC": max(area, 1 - area), "positive": int((asks == 1).sum()), "negative": int((asks == 0).sum())}
+
+
+def sizes(table: pd.DataFrame, luna16_mm: pd.Series | None) -> pd.DataFrame:
+    """One row a measure of size: mean, median, correlation with the Fleischner diameter and with LUNA16's."""
+    frame = table[list(SIZES)].describe().T[["mean", "50%", "min", "max"]].rename(columns={"50%": "median"})
+    frame["r with diameter"] = table[list(SIZES)].corr().diameter
+    if luna16_mm is not None:
+        theirs = table.annotation_ids.map(luna16_mm)
+        known = theirs.notna()
+        frame["r with LUNA16"] = [table[name].corr(theirs) for name in SIZES]
+        frame["median of it - LUNA16"] = [(table[name] - theirs)[known].median() for name in SIZES]
+        frame["nodules in both"] = int(known.sum())
+        frame.loc["volume_mm3", "median of it - LUNA16"] = np.nan
+    return frame.rename_axis("size")
+
+
+def plot_cosines(table: pd.DataFrame) -> Figure:
+    """The paper's figure 2 with its centred versions beside it."""
+    figure = Figure(figsize=(9, 4))
+    axes = table.plot.barh(ax=figure.subplots(), width=0.8)
+    axes.invert_yaxis()
+    axes.set(xlabel="similarity with malignancy", ylabel="")
+    axes.legend(loc="lower left", bbox_to_anchor=(1, 0))
+    return figure
