@@ -336,12 +336,12 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
             elif kind == "json":
                 tables.write_json(path, volume, assessments, packages.load(package or packages.SHIPPED))
             else:
-                from NoduleRiskLib.results.nodule_page import picture
+                from NoduleRiskLib.results.nodule_page import write_page
 
                 for n, assessment in enumerate(assessments):
                     tell(int)
                     name = re.sub(r"[^\w\-]+", "_", assessment.label)
-                    picture(Path(path) / f"{n + 1:02d}_{name}.png", volume, assessment, grade)
+                    write_page(Path(path) / f"{n + 1:02d}_{name}.png", volume, assessment, grade)
 
         return self.worker.do(work, ended)
 
@@ -1000,7 +1000,7 @@ class NoduleRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if pictures
             else _("One page a nodule: slices, heatmap, grades, warnings.")
         )
-        ui.keepOutlineButton.setEnabled(bool(self._assessment and self._assessment.extent))
+        ui.keepOutlineButton.setEnabled(bool(self._assessment and self._assessment.outline))
         ui.shippedModelButton.setEnabled(bool(p.package))
         ui.deviceComboBox.blockSignals(True)
         ui.deviceComboBox.clear()

@@ -13,7 +13,7 @@ from .errors import NoduleRiskError
 from .explain.heatmaps import explain
 from .grades import CALCIFICATION_PATTERNS, GRADE_NAMES, GRADES, Grade
 from .imaging import input_checks
-from .imaging.outline import Extent
+from .imaging.outline import Outline
 from .imaging.points import Point
 from .imaging.resampling import cut
 from .imaging.slice_stack import SliceStack
@@ -21,7 +21,7 @@ from .imaging.volume import Volume
 from .networks.false_positive_reduction import nodule_probability
 from .networks.model_package import SHIPPED, ModelPackage, load
 from .networks.nodule_vit import Prediction, average, collate
-from .networks.segmentation import locate
+from .networks.segmentation import segment
 from .results.assessment import Assessment, Calcification, Estimate
 
 BATCH = 16
@@ -90,7 +90,7 @@ class Assessor:
             raise NoduleRiskError(
                 f"{_listed(outside)} outside the CT: move or remove what is not on the image, then assess again."
             )
-        general = volume.warnings + input_checks.of_volume(volume)
+        general = volume.warnings + input_checks.check_volume(volume)
         try:
             return self._assess(volume, points, heatmaps, progress, general)
         except torch.cuda.OutOfMemoryError:
@@ -111,26 +111,28 @@ class Assessor:
         assessments: list[Assessment] = []
         for start in range(0, len(points), BATCH):
             some = points[start : start + BATCH]
-            extents = locate(volume, np.array([point.ras for point in some]), self._networks.locators, self._device)
+            outlines = segment(
+                volume, np.array([point.ras for point in some]), self._networks.segmentation, self._device
+            )
             stacks = [
-                cut(volume, extent.centre_ras, self._config.layout, extent.bounds_ras, extent.outline)
-                if extent
+                cut(volume, outline.centre_ras, self._config.layout, outline.bounds_ras, outline.probability)
+                if outline
                 else None
-                for extent in extents
+                for outline in outlines
             ]
             found = [stack for stack in stacks if stack is not None]
-            centres = np.array([extent.centre_ras for extent in extents if extent]).reshape(-1, 3)
-            likely = iter(nodule_probability(volume, centres, self._networks.recognisers, self._device).tolist())
+            centres = np.array([outline.centre_ras for outline in outlines if outline]).reshape(-1, 3)
+            likely = iter(nodule_probability(volume, centres, self._networks.false_positive, self._device).tolist())
             predictions = iter(self._grade(found) if found else [])
-            for point, extent, stack in zip(some, extents, stacks, strict=True):
-                warnings = general + input_checks.of_place(volume, point)
-                if extent is None or stack is None:
+            for point, outline, stack in zip(some, outlines, stacks, strict=True):
+                warnings = general + input_checks.check_point(volume, point)
+                if outline is None or stack is None:
                     assessments.append(self._nothing(point, warnings))
                 else:
-                    warnings += input_checks.of_extent(volume, point, extent) + input_checks.of_likeness(
+                    warnings += input_checks.check_outline(volume, point, outline) + input_checks.check_likeness(
                         point, next(likely)
                     )
-                    assessments.append(self._assessment(point, extent, stack, next(predictions), heatmaps, warnings))
+                    assessments.append(self._assessment(point, outline, stack, next(predictions), heatmaps, warnings))
                 if progress:
                     progress(len(assessments), len(points))
         return assessments
@@ -145,7 +147,7 @@ class Assessor:
     def _assessment(
         self,
         point: Point,
-        extent: Extent,
+        outline: Outline,
         stack: SliceStack,
         prediction: Prediction,
         heatmaps: bool,
@@ -158,7 +160,7 @@ class Assessor:
         return Assessment(
             label=point.label,
             point_ras=point.ras,
-            extent=extent,
+            outline=outline,
             estimates=tuple(self._estimate(*one, diameter_mm) for one in zip(GRADES, values, strict=True)),
             calcification=Calcification(
                 float(prediction.calcified), CALCIFICATION_PATTERNS[pattern], float(prediction.pattern[pattern])

@@ -32,7 +32,7 @@ from .models.devices import on
 from .models.experiments import MULTITASK, RUNS, at_schedule, named
 from .models.false_positive_reduction import told_apart
 from .models.graders import GraderRun, going_on
-from .models.segmentation import LocatorRun
+from .models.segmentation import SegmentationRun
 from .studies import cross_validation, radiomics
 from .studies import label_study as labels
 from .studies.compare import SOURCES
@@ -71,20 +71,23 @@ def study(
 
 
 @app.command()
-def extent(data: Data, out: Out = OUT, epochs: Epochs = None, limit: Limit = None, folds: Folds = ALL_FOLDS) -> None:
+def outlines(data: Data, out: Out = OUT, epochs: Epochs = None, limit: Limit = None, folds: Folds = ALL_FOLDS) -> None:
     """Train locators and recognisers and score them on crops and cubes of patients that they never saw."""
     study = _study(data, out, None, epochs, None, limit, folds)
-    found_by, told_by = cross_validation.locators(study), cross_validation.recognisers(study)
+    found_by, told_by = cross_validation.segmentation_nets(study), cross_validation.false_positive_nets(study)
     outlined, opinions = {}, []
     for name, cubes in (("crops with surroundings", False), ("cubes", True)):
-        located = cross_validation.outlines(study, found_by, cubes)
-        outlined[name] = cross_validation.joined(located)
+        found_outlines = cross_validation.outlines(study, found_by, cubes)
+        outlined[name] = cross_validation.joined(found_outlines)
         outlined[f"{name}, without learning"] = cross_validation.joined(
             cross_validation.classical_outlines(study, cubes)
         )
-        opinions += [f"### Nodules or not: {name}\n", markdown(told_apart(cross_validation.opinions(located, told_by)))]
+        opinions += [
+            f"### Nodules or not: {name}\n",
+            markdown(told_apart(cross_validation.opinions(found_outlines, told_by))),
+        ]
     text = "\n".join(["### Outlines against the readers' consensus\n", markdown(outline_table(outlined)), *opinions])
-    _write(out / "extent.md", text, study.console)
+    _write(out / "outlines.md", text, study.console)
 
 
 @app.command()
@@ -92,17 +95,17 @@ def grades(
     data: Data,
     out: Out = OUT,
     device: Device = None,
-    locator_epochs: Epochs = None,
+    segmentation_epochs: Epochs = None,
     epochs: Epochs = None,
     start: Start = None,
     limit: Limit = None,
     folds: Folds = ALL_FOLDS,
 ) -> None:
     """Train the graders of some folds (all locators first, where they are not there yet)."""
-    study = _study(data, out, device, locator_epochs, epochs, limit, ALL_FOLDS, start)
+    study = _study(data, out, device, segmentation_epochs, epochs, limit, ALL_FOLDS, start)
     with on(study.device).rank_zero_first():
-        located = cross_validation.outlines(study, cross_validation.locators(study))
-    cross_validation.graders(replace(study, folds=_folds(folds)), located)
+        found_outlines = cross_validation.outlines(study, cross_validation.segmentation_nets(study))
+    cross_validation.graders(replace(study, folds=_folds(folds)), found_outlines)
 
 
 @app.command("all")
@@ -112,17 +115,17 @@ def everything(
     package: Package = SHIPPED,
     version: Annotated[str, typer.Option(help="The package's version.")] = "0.1.0",
     device: Device = None,
-    locator_epochs: Epochs = None,
+    segmentation_epochs: Epochs = None,
     epochs: Epochs = None,
     start: Start = None,
     limit: Limit = None,
 ) -> None:
     """From the data folder to the model package: locators, outlines, graders, tables, export."""
-    study = _study(data, out, device, locator_epochs, epochs, limit, ALL_FOLDS, start)
-    found_by = cross_validation.locators(study)
-    located = cross_validation.outlines(study, found_by)
-    trained = cross_validation.graders(study, located)
-    crops = cross_validation.out_of_fold(study, located, trained)
+    study = _study(data, out, device, segmentation_epochs, epochs, limit, ALL_FOLDS, start)
+    found_by = cross_validation.segmentation_nets(study)
+    found_outlines = cross_validation.outlines(study, found_by)
+    trained = cross_validation.graders(study, found_outlines)
+    crops = cross_validation.out_of_fold(study, found_outlines, trained)
     cubes = cross_validation.out_of_fold(
         study, cross_validation.outlines(study, found_by, cubes=True), trained, cubes=True
     )
@@ -131,7 +134,9 @@ def everything(
         table.to_csv(out / f"out-of-fold-{name}.csv", index=False)
     _write(out / "tables.md", scores.tables(out), study.console)
     shipped = Networks(
-        list(trained.values()), [cross_validation.shipped_locator(study)], [cross_validation.shipped_recogniser(study)]
+        list(trained.values()),
+        [cross_validation.shipped_segmentation(study)],
+        [cross_validation.shipped_false_positive(study)],
     )
     command = "python -m training all --data DATA" + (" --start PACKAGE" if start else "")
     made = export(package, version, shipped, scores.beside(crops, out), cubes, command)
@@ -239,7 +244,7 @@ def heatmaps(
     _write(out / "faithfulness.md", text, console)
     if keep:
         command = f"python -m training faithfulness --nodules {nodules}"
-        told = heatmap_tables.verdict(measured, DEFAULT, loaded.model_id, command)
+        told = heatmap_tables.faithfulness(measured, DEFAULT, loaded.model_id, command)
         told["package"] = with_card(
             loaded, heatmap_tables.on_card(loaded.card, heatmap_faithfulness.summary(told))
         ).model_id
@@ -259,7 +264,7 @@ def _study(
     data: Path,
     out: Path,
     device: str | None,
-    locator_epochs: int | None,
+    segmentation_epochs: int | None,
     epochs: int | None,
     limit: int | None,
     folds: str,
@@ -272,7 +277,7 @@ def _study(
     return cross_validation.Study(
         data=data,
         out=out,
-        locator=LocatorRun(epochs=locator_epochs or LocatorRun.epochs),
+        segmentation_net=SegmentationRun(epochs=segmentation_epochs or SegmentationRun.epochs),
         grader=replace(grader, cycles=(epochs,)) if epochs else grader,
         device=device,
         folds=_folds(folds),

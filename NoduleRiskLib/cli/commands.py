@@ -218,14 +218,14 @@ def _write_tables(out: Path, volume: Volume, assessments: list[Assessment], load
 
 def _write_pictures(progress: Progress, out: Path, volume: Volume, assessments: list[Assessment]) -> list[str]:
     """A picture and maps a nodule; returns a sentence for each nodule whose files could not be made."""
-    from ..results.nodule_page import picture
+    from ..results.nodule_page import write_page
 
     failures = []
     with _step(progress, "Drawing", len(assessments)) as task:
         for number, one in enumerate(assessments, 1):
             stem = f"{number:02d}-{_slug(one.label)}"
             try:
-                picture(out / f"{stem}.png", volume, one, SHOWN)
+                write_page(out / f"{stem}.png", volume, one, SHOWN)
                 _write_maps(out, stem, one)
             except Exception as error:
                 # The grades are worth more than their picture: they stand in the tables already.
@@ -235,8 +235,8 @@ def _write_pictures(progress: Progress, out: Path, volume: Volume, assessments: 
 
 
 def _write_maps(out: Path, stem: str, assessment: Assessment) -> None:
-    if assessment.extent:
-        write_nrrd(out / f"{stem}-outline.nrrd", assessment.extent.outline)
+    if assessment.outline:
+        write_nrrd(out / f"{stem}-outline.nrrd", assessment.outline.probability)
     if SHOWN in assessment.heatmaps:
         for plane, map_ in assessment.heatmap_volumes(SHOWN).items():
             write_nrrd(out / f"{stem}-{SHOWN}-{plane}.nrrd", map_)

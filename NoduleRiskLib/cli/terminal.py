@@ -24,7 +24,7 @@ def on_terminal(assessments: Sequence[Assessment]) -> Group:
 
     warnings = dict.fromkeys(warning for one in assessments for warning in one.warnings)
     parts: list[RenderableType] = [heading(assessments[0])] if len(assessments) == 1 else []
-    if len(assessments) > 1 or assessments[0].extent:
+    if len(assessments) > 1 or assessments[0].outline:
         parts.append(table(assessments))
     parts.append(Group(*(Text(f"! {warning}", "yellow") for warning in warnings), Text(DISCLAIMER, "bold")))
     return Group(*(Padding(part, (0, 1, 1, 1)) for part in parts))
@@ -40,7 +40,7 @@ def heading(assessment: Assessment) -> Text:
 
     place = "  ".join(f"{axis} {x:.1f}" for axis, x in zip("RAS", assessment.point_ras, strict=True))
     text = Text.assemble((assessment.label, "bold"), f"   {place} mm")
-    if assessment.extent is None:
+    if assessment.outline is None:
         return text.append("\nNo nodule was found here: no grades are given.")
     text.append("\nSuspicion probability ").append(percent(known(assessment.suspicion_probability)), "bold cyan")
     return text.append(f": {SUSPICION_MEANS}\nOutline: {size(assessment)}")
@@ -96,7 +96,7 @@ def _many(assessments: Sequence[Assessment]) -> Table:
         table.add_column(short, justify="right")
     table.add_column("Susp", justify="right", style="bold cyan")
     for one in assessments:
-        if one.extent is None:
+        if one.outline is None:
             table.add_row(Text(one.label), *("–" for _ in GRADES), "–")
         else:
             table.add_row(Text(one.label), *_short(one), percent(known(one.suspicion_probability)))

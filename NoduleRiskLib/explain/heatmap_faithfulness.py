@@ -15,7 +15,7 @@ FAINT = 0.4
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Faithfulness:
     """What was measured of one grade's heatmaps, on nodules that the grader had never seen.
 
     Attributes
@@ -39,24 +39,24 @@ class Verdict:
     nodules: int
 
 
-def verdict(model_id: str, name: str) -> Verdict | None:
+def faithfulness(model_id: str, name: str) -> Faithfulness | None:
     """What was measured of a grade's heatmaps by the package ``model_id`` (name@hash); ``None`` if nothing was."""
     measured = _measured()
     # Another training under the same name is another package.
     if model_id != measured["package"]:
         return None
-    return Verdict(nodules=measured["nodules"], **measured["grades"][name])
+    return Faithfulness(nodules=measured["nodules"], **measured["grades"][name])
 
 
 def trusted(model_id: str, name: str) -> bool:
     """Whether the heatmap may be shown as it is; ``False`` if it was measured to tell no more than the ball does."""
-    found = verdict(model_id, name)
+    found = faithfulness(model_id, name)
     return found is None or found.beats_gaussian
 
 
 def told(model_id: str, name: str) -> str:
     """The same for people, one sentence or two."""
-    found = verdict(model_id, name)
+    found = faithfulness(model_id, name)
     if found is None:
         return "Not measured: how faithful the heatmaps of this package are."
     on = f"{found.nodules} nodules that the grader had not seen"

@@ -24,7 +24,7 @@ SMOOTH_MM = 2.8
 #: Under this a map is nought.
 TINY = 1e-12
 #: The methods that people are shown, keys of ``SLICE_METHODS`` and ``PIXEL_METHODS``.
-DEFAULT_SLICES, DEFAULT = "alone", "secants"
+DEFAULT_SLICES, DEFAULT = "alone", "deeplift rescale"
 
 
 def explain(

@@ -58,7 +58,7 @@ def blocks_occluded(grader: NoduleViT, batch: Batch, outline: bool = True, block
     return pixels[:, :, :h, :w] / block**2
 
 
-def secants(grader: NoduleViT, batch: Batch, outline: bool = True) -> Tensor:
+def deeplift_rescale(grader: NoduleViT, batch: Batch, outline: bool = True) -> Tensor:
     """What integrated gradients estimate with many steps, in one pass: every ReLU passes on its mean slope.
 
     Between a pixel and local lung a ReLU may bend; its tangent at the pixel, which the plain gradient takes, says
@@ -176,16 +176,16 @@ def as_lung(grader: NoduleViT, batch: Batch, outline: bool = True) -> Tensor:
 def graded(grader: NoduleViT, batch: Batch, encoded: Tensor) -> Tensor:
     """Grades (V, 9) of variants of one nodule: what ``grader.embed`` made of its N valid slices, (V, N, dim)."""
     count = len(encoded)
-    repeated = ("offset_mm", "plane", "valid", "shape")
+    repeated = ("offset_mm", "plane", "valid", "shape_features")
     places = batch._replace(**{name: getattr(batch, name).repeat(count, 1) for name in repeated})
     return grader.read(grader.raw(grader.place(encoded.flatten(0, 1), places), places)).grades
 
 
 #: What the names mean stands in each function.
 PIXEL_METHODS: dict[str, Callable[[NoduleViT, Batch], Tensor]] = {
-    "secants": secants,
+    "deeplift rescale": deeplift_rescale,
     "gradient": gradient,
     "integrated gradients": integrated,
     "blocks occluded": blocks_occluded,
-    "secants, image alone": partial(secants, outline=False),
+    "deeplift rescale, image alone": partial(deeplift_rescale, outline=False),
 }

@@ -15,7 +15,7 @@ from ..grades import GRADES
 from ..networks.nodule_vit import Batch, NoduleViT
 
 
-def withheld(grader: NoduleViT, batch: Batch) -> Tensor:
+def leave_one_out(grader: NoduleViT, batch: Batch) -> Tensor:
     """How far each grade moves (signed, grade units) when each slice is masked out, as an absent slice is.
 
     A nodule's only slice cannot be withheld: its weight is 1 for every grade.
@@ -105,7 +105,7 @@ def _attentions(grader: NoduleViT) -> Iterator[list[Tensor]]:
 
 #: What the names mean stands in each function.
 SLICE_METHODS: dict[str, Callable[[NoduleViT, Batch], Tensor]] = {
-    "withheld": withheld,
+    "leave one out": leave_one_out,
     "alone": alone,
     "class attention": class_attention,
     "rollout": rollout,

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from scipy import ndimage
 
-from .outline import INSIDE, Extent
+from .outline import INSIDE, Outline
 from .points import Point
 from .resampling import sample
 from .volume import Array, Volume
@@ -30,7 +30,7 @@ LIKELY = 0.8
 _SEEN: WeakKeyDictionary[Volume, bool] = WeakKeyDictionary()
 
 
-def of_volume(volume: Volume) -> tuple[str, ...]:
+def check_volume(volume: Volume) -> tuple[str, ...]:
     """What holds for every nodule of a CT: contrast medium. (``checked_ct`` tells of thick slices.)"""
     if not has_contrast(volume):
         return ()
@@ -40,7 +40,7 @@ def of_volume(volume: Volume) -> tuple[str, ...]:
     )
 
 
-def of_place(volume: Volume, point: Point) -> tuple[str, ...]:
+def check_point(volume: Volume, point: Point) -> tuple[str, ...]:
     """What lies around a point: nothing but air, or no lung. Outside the volume counts as what lies at its edge."""
     side = np.arange(-AROUND_MM, AROUND_MM + 1, GRID_MM)
     around = np.stack(np.meshgrid(side, side, side, indexing="ij"), -1) + np.array(point.ras)
@@ -52,24 +52,24 @@ def of_place(volume: Volume, point: Point) -> tuple[str, ...]:
     return ()
 
 
-def of_extent(volume: Volume, point: Point, extent: Extent) -> tuple[str, ...]:
+def check_outline(volume: Volume, point: Point, outline: Outline) -> tuple[str, ...]:
     """What makes one nodule's grades less sure: cut off by the scan's edge, smaller or larger than any trained on."""
     found = []
-    corners = volume.to_ijk(extent.outline.to_ras(_ends(extent.outline.array > INSIDE)))
+    corners = volume.to_ijk(outline.probability.to_ras(_ends(outline.probability.array > INSIDE)))
     size = np.array(volume.array.shape[::-1])
     if (corners.min(0) < 0.6).any() or (corners.max(0) > size - 1.6).any():
         found.append(
             f"The nodule under {point.label} reaches the edge of the scan: beyond it, size and grades are unknown."
         )
-    if not TRAINED_MM[0] <= extent.diameter_mm <= TRAINED_MM[1]:
+    if not TRAINED_MM[0] <= outline.diameter_mm <= TRAINED_MM[1]:
         found.append(
-            f"The nodule under {point.label} measures {extent.diameter_mm:.1f} mm; "
+            f"The nodule under {point.label} measures {outline.diameter_mm:.1f} mm; "
             f"the model knows nodules of {TRAINED_MM[0]:.0f} to {TRAINED_MM[1]:.0f} mm."
         )
     return tuple(found)
 
 
-def of_likeness(point: Point, probability: float) -> tuple[str, ...]:
+def check_likeness(point: Point, probability: float) -> tuple[str, ...]:
     """What the recogniser thinks of what was located: ``probability`` (0 to 1) that it is a nodule."""
     if probability >= LIKELY:
         return ()

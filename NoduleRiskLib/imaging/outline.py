@@ -1,4 +1,4 @@
-"""What an outline says of a nodule: where it begins and ends, its diameters and its volume."""
+"""A nodule's outline, and what is measured on it: place, axes, diameter, volume."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ INSIDE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Extent:
-    """Where one nodule begins and ends.
+class Outline:
+    """Which voxels are one nodule's, and what is measured on them.
 
     Attributes
     ----------
     centre_ras : ndarray, shape (3,)
-        Centroid of the outline, RAS mm.
+        Centroid of the outlined pixels, RAS mm.
     bounds_ras : ndarray, shape (2, 3)
         Lowest and highest R, A and S of the outlined pixels' centres, mm.
-    outline : Volume
-        float32, 0 to 1: how surely each voxel belongs to the nodule; axial slices.
+    probability : Volume
+        float32, 0 to 1: how likely each voxel is the nodule's; axial slices.
     diameter_mm : float
         Mean of long and short axis in the axial slice where that mean is largest: the Fleischner Society's
         measure (MacMahon et al. 2017, doi 10.1148/radiol.2017161659).
     long_axis_mm, short_axis_mm : float
-        Longest distance between two points of the outline in that slice, and its width across.
+        Longest distance between two edge points in that slice, and the width at right angles to it.
     volume_mm3 : float
         Outlined pixels times the distance between slices.
     slices : int
-        Axial slices with an outline.
+        How many axial slices it spans.
     """
 
     centre_ras: Array
     bounds_ras: Array
-    outline: Volume
+    probability: Volume
     diameter_mm: float
     long_axis_mm: float
     short_axis_mm: float
@@ -48,18 +48,18 @@ class Extent:
     slices: int
 
 
-def measure(stack: SliceStack, outline: Array) -> Extent | None:
-    """The extent of an outline (0 to 1, shape (S, h, w)) on an axial stack; ``None`` where it is empty."""
-    outline = np.where(stack.valid[:, None, None], outline, 0).astype(np.float32)
-    inside = outline > INSIDE
+def measure(stack: SliceStack, outline: Array) -> Outline | None:
+    """Measure an outline (0 to 1, shape (S, h, w)) on an axial stack; ``None`` where it is empty."""
+    probability = np.where(stack.valid[:, None, None], outline, 0).astype(np.float32)
+    inside = probability > INSIDE
     if not inside.any():
         return None
     places = stack.pixels_ras(inside)
-    long_axis, short_axis = widest(outline, stack.layout.pixel_mm)
-    return Extent(
+    long_axis, short_axis = widest(probability, stack.layout.pixel_mm)
+    return Outline(
         centre_ras=places.mean(0),
         bounds_ras=np.stack([places.min(0), places.max(0)]),
-        outline=paste(stack, outline)["axial"],
+        probability=paste(stack, probability)["axial"],
         diameter_mm=(long_axis + short_axis) / 2,
         long_axis_mm=long_axis,
         short_axis_mm=short_axis,

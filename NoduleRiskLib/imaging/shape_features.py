@@ -10,13 +10,13 @@ from .outline import INSIDE
 from .volume import Array
 
 #: What ``shape`` measures, and a volume-equivalent diameter in the middle of LIDC's.
-SHAPE = ("size", "flatness", "elongation", "depth", "roundness", "smoothness")
+SHAPE_FEATURES = ("size", "flatness", "elongation", "depth", "roundness", "smoothness")
 USUAL_MM = 8.0
 #: How thick the only slice of a nodule is taken to be.
 SINGLE_MM = 2.0
 
 
-def shape(outline: Array, offset_mm: Array, pixel_mm: float) -> Array:
+def shape_features(outline: Array, offset_mm: Array, pixel_mm: float) -> Array:
     """Size and shape of an outline as natural logarithms, float32, in the order of ``SHAPE``; zeros if it is empty.
 
     Volume-equivalent diameter over 8 mm; shortest and middle over longest axis of the ellipsoid of inertia; extent
@@ -33,7 +33,7 @@ def shape(outline: Array, offset_mm: Array, pixel_mm: float) -> Array:
     """
     inside = outline > INSIDE
     if not inside.any():
-        return np.zeros(len(SHAPE), np.float32)
+        return np.zeros(len(SHAPE_FEATURES), np.float32)
     step_mm = float(np.abs(np.diff(offset_mm)).min()) if len(offset_mm) > 1 else SINGLE_MM
     voxel_mm = np.array([step_mm, pixel_mm, pixel_mm])
     s, rows, columns = np.nonzero(inside)

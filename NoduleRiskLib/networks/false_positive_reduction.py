@@ -20,7 +20,7 @@ _SIDE_MM = np.arange(SIDE) - (SIDE - 1) / 2
 GRID_MM = np.stack(np.meshgrid(_SIDE_MM, _SIDE_MM, _SIDE_MM, indexing="ij"), -1)
 
 
-class Recogniser(nn.Module):
+class FalsePositiveNet(nn.Module):
     """A 3-D CNN: a cube of HU with the place in its middle -> how surely a nodule lies there.
 
     (N, 32, 32, 32) -> logits (N,). A vessel and a nodule differ in what goes on in the third direction, and the
@@ -46,7 +46,7 @@ class Recogniser(nn.Module):
 
 @torch.inference_mode()
 def nodule_probability(
-    volume: Volume, centres_ras: Array, recognisers: Sequence[Recogniser], device: torch.device | str = "cpu"
+    volume: Volume, centres_ras: Array, networks: Sequence[FalsePositiveNet], device: torch.device | str = "cpu"
 ) -> Array:
     """How surely a nodule lies at each place; vessels, chest wall and plain lung get little.
 
@@ -64,11 +64,11 @@ def nodule_probability(
     float32 array, shape (N,)
         0 to 1.
     """
-    if not recognisers or not len(centres_ras):
+    if not networks or not len(centres_ras):
         return np.ones(len(centres_ras), np.float32)
     cubes = np.stack([_cube(volume, centre) for centre in np.asarray(centres_ras, np.float64)])
     x = torch.as_tensor(cubes, dtype=torch.float32, device=device)
-    return np.asarray(torch.stack([recogniser(x).sigmoid() for recogniser in recognisers]).mean(0).cpu())
+    return np.asarray(torch.stack([network(x).sigmoid() for network in networks]).mean(0).cpu())
 
 
 def _cube(volume: Volume, centre_ras: Array) -> Array:

@@ -33,8 +33,9 @@ class ModelConfig:
     position : str
         How a token knows its place: "slot" (learned, one for each place of the mosaic, as in the paper) or
         "mm" (sine and cosine of its offset in mm, plus its plane).
-    shape : bool
-        Whether the heads also read the outline's measures in space (``extent.shape``), which slices tell badly.
+    shape_features : bool
+        Whether the heads also read the outline's measures in space (``imaging.shape_features``), which slices show
+        badly.
     drop : float
         Dropout in transformer and heads.
     """
@@ -48,7 +49,7 @@ class ModelConfig:
     heads: int | None = 4
     embedding: str = "conv"
     position: str = "mm"
-    shape: bool = True
+    shape_features: bool = True
     drop: float = 0.1
 
     @property
@@ -57,16 +58,20 @@ class ModelConfig:
         return len(self.windows) + self.outline
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; ``from_dict`` is the way back."""
-        return asdict(self)
+        """For JSON, as format 4 has it; ``from_dict`` is the way back."""
+        values = asdict(self)
+        values["shape"] = values.pop("shape_features")
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
         """The way back from ``to_dict``; raises ``TypeError`` or ``KeyError`` on unknown or missing keys."""
         layout = Layout(**{**values["layout"], "planes": tuple(values["layout"]["planes"])})
         windows = tuple((float(low), float(high)) for low, high in values["windows"])
-        # The first packages have no measures.
-        return cls(**{"shape": False, **values, "layout": layout, "windows": windows})
+        # Format 4 calls them ``shape``; older formats have none.
+        rest = dict(values)
+        shape_features = rest.pop("shape", rest.pop("shape_features", False))
+        return cls(**{**rest, "shape_features": shape_features, "layout": layout, "windows": windows})
 
 
 def paper_config(layout: Layout = LAYOUTS["native"]) -> ModelConfig:
@@ -81,6 +86,6 @@ def paper_config(layout: Layout = LAYOUTS["native"]) -> ModelConfig:
         heads=None,
         embedding="linear",
         position="slot",
-        shape=False,
+        shape_features=False,
         drop=0.0,
     )

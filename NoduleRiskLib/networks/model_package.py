@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,10 @@ from ..grades import GRADES
 if TYPE_CHECKING:
     import torch
 
-    from .false_positive_reduction import Recogniser
+    from .false_positive_reduction import FalsePositiveNet
     from .model_config import ModelConfig
     from .nodule_vit import NoduleViT
-    from .segmentation import Locator
+    from .segmentation import SegmentationUNet
 
 #: Raised whenever an older NoduleRisk could not read what is written.
 FORMAT = 4
@@ -58,8 +59,8 @@ class Networks(NamedTuple):
     """What a package holds: those of a kind are averaged. Packages made before there were recognisers have none."""
 
     graders: Sequence[NoduleViT]
-    locators: Sequence[Locator]
-    recognisers: Sequence[Recogniser]
+    segmentation: Sequence[SegmentationUNet]
+    false_positive: Sequence[FalsePositiveNet]
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,9 @@ class ModelPackage:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        from .false_positive_reduction import Recogniser
+        from .false_positive_reduction import FalsePositiveNet
         from .nodule_vit import NoduleViT
-        from .segmentation import Locator
+        from .segmentation import SegmentationUNet
 
         try:
             weights = {
@@ -128,9 +129,9 @@ class ModelPackage:
                 for name, value in load_file(self.path / WEIGHTS).items()
             }
             graders = [NoduleViT(self.config) for _ in range(self.settings["folds"])]
-            locators = [Locator() for _ in range(self.settings["locators"])]
-            recognisers = [Recogniser() for _ in range(self.settings.get("recognisers", 0))]
-            for kind, networks in (("grader", graders), ("locator", locators), ("recogniser", recognisers)):
+            segmentation = [SegmentationUNet() for _ in range(self.settings["locators"])]
+            false_positive = [FalsePositiveNet() for _ in range(self.settings.get("recognisers", 0))]
+            for kind, networks in (("grader", graders), ("locator", segmentation), ("recogniser", false_positive)):
                 for fold, network in enumerate(networks):
                     network.load_state_dict(_under(weights, f"{kind}.{fold}."))
                     network.to(device).eval().requires_grad_(False)
@@ -139,7 +140,7 @@ class ModelPackage:
                 f"The weights in {self.path} do not fit its {SETTINGS}: the package was made by another version; "
                 "take a matching one."
             ) from error
-        return Networks(graders, locators, recognisers)
+        return Networks(graders, segmentation, false_positive)
 
     def describe(self) -> dict[str, str]:
         """What people ask of a package, as name -> text."""
@@ -225,7 +226,7 @@ def save(
     """
     from safetensors.torch import save as serialized
 
-    if not networks.graders or not networks.locators:
+    if not networks.graders or not networks.segmentation:
         raise ValueError("a package holds at least one grader and one locator")
     for values in (calibration.interval, calibration.reference):
         if set(values) != {grade.name for grade in GRADES}:
@@ -238,6 +239,8 @@ def save(
         for fold, network in enumerate(some):
             for key, value in network.state_dict().items():
                 value = value.detach().cpu().contiguous()
+                # The name that this layer has in format 4.
+                key = re.sub(r"^shape_features\.", "shape.", key)
                 weights[f"{kind}.{fold}.{key}"] = value.half() if value.is_floating_point() else value
     (path / WEIGHTS).write_bytes(serialized(weights))
     (path / CARD).write_text(card, encoding="utf-8")
@@ -246,8 +249,8 @@ def save(
         "name": name,
         "version": version,
         "folds": len(networks.graders),
-        "locators": len(networks.locators),
-        "recognisers": len(networks.recognisers),
+        "locators": len(networks.segmentation),
+        "recognisers": len(networks.false_positive),
         "trained_on": trained_on,
         "grader": networks.graders[0].config.to_dict(),
         "calibration": {
@@ -281,7 +284,11 @@ def _pairs(pairs: Any) -> tuple[tuple[float, float], ...]:
 
 
 def _under(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    return {
+        re.sub(r"^shape\.", "shape_features.", name.removeprefix(prefix)): value
+        for name, value in weights.items()
+        if name.startswith(prefix)
+    }
 
 
 def _settings_hash(settings: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..grades import CALCIFICATION_PATTERNS, GRADES
-from ..imaging.shape_features import SHAPE, shape
+from ..imaging.shape_features import SHAPE_FEATURES, shape_features
 from ..imaging.slice_stack import PLANES, SliceStack
 from ..imaging.volume import Array
 from .model_config import ModelConfig
@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     """Slice stacks as the model takes them: B nodules of S slices, h x w pixels.
 
     pixels (B, S, h, w) in HU; outline (B, S, h, w), 0 to 1; offset_mm (B, S); plane (B, S), index into the
-    layout's planes; valid (B, S), bool; shape (B, 6), the outline's measures (``extent.shape``).
+    layout's planes; valid (B, S), bool; shape_features (B, 6), the outline's (``imaging.shape_features``).
     """
 
     pixels: Tensor
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     offset_mm: Tensor
     plane: Tensor
     valid: Tensor
-    shape: Tensor
+    shape_features: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on ``device``."""
@@ -59,8 +59,8 @@ def collate(stacks: list[SliceStack]) -> Batch:
         name: torch.stack([torch.as_tensor(getattr(stack, name)) for stack in stacks]).to(kind)
         for name, kind in (kinds | {"valid": torch.bool}).items()
     }
-    measured = [shape(*_first_plane(stack), stack.layout.pixel_mm) for stack in stacks]
-    return Batch(**fields, shape=torch.as_tensor(np.stack(measured)))
+    measured = [shape_features(*_first_plane(stack), stack.layout.pixel_mm) for stack in stacks]
+    return Batch(**fields, shape_features=torch.as_tensor(np.stack(measured)))
 
 
 def _first_plane(stack: SliceStack) -> tuple[Array, Array]:
@@ -138,11 +138,11 @@ class NoduleViT(nn.Module):
             self.vit.pos_embed = None
             self.plane = nn.Embedding(len(PLANES), dim)
             self.offset = nn.Linear(dim, dim)
-        if config.shape:
-            self.shape = nn.Linear(len(SHAPE), dim)
+        if config.shape_features:
+            self.shape_features = nn.Linear(len(SHAPE_FEATURES), dim)
             # Learning begins, or goes on, from what the slices tell alone.
-            nn.init.zeros_(self.shape.weight)
-            nn.init.zeros_(self.shape.bias)
+            nn.init.zeros_(self.shape_features.weight)
+            nn.init.zeros_(self.shape_features.bias)
         self.heads = nn.ModuleDict(
             {
                 grade.name: nn.Sequential(
@@ -212,7 +212,7 @@ class NoduleViT(nn.Module):
     def summary(self, tokens: Tensor, batch: Batch) -> Tensor:
         """What all heads read, (B, dim), from slice tokens (B, S, dim): the class token, and what the shape adds."""
         summary: Tensor = self.vit.norm(self.attended(tokens, batch))[:, 0]
-        return summary + self.shape(batch.shape) if self.config.shape else summary
+        return summary + self.shape_features(batch.shape_features) if self.config.shape_features else summary
 
     def attended(self, tokens: Tensor, batch: Batch) -> Tensor:
         """What the blocks make of slice tokens (B, S, dim): (B, 1 + F, dim).

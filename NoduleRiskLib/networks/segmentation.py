@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from ..imaging.outline import INSIDE, Extent, measure
+from ..imaging.outline import INSIDE, Outline, measure
 from ..imaging.resampling import cut
 from ..imaging.slice_stack import Layout, SliceStack
 from ..imaging.volume import Array, Volume
@@ -22,13 +22,13 @@ REACH_MM = 3.0
 STRIDE_MM = 6.0
 LIMIT_MM = 32.0
 HU_RANGE = (-1000.0, 400.0)
-#: Beside a slice the locator reads the next one and those about so far away, on either side: a vessel runs on there.
+#: Beside a slice the network reads the next one and those about so far away, on either side: a vessel runs on there.
 NEIGHBOURS_MM = (0.0, 4.0, 9.0)
 SLICES = 2 * len(NEIGHBOURS_MM) + 2
 CHANNELS = SLICES + 3
 
 
-class Locator(nn.Module):
+class SegmentationUNet(nn.Module):
     """A 2-D U-Net: one slice and what the point says about it -> how surely each pixel is the nodule's.
 
     (N, 11, h, w) -> logits (N, h, w); the channels are those of ``inputs``. h and w are multiples of 16. It works
@@ -58,7 +58,7 @@ class Locator(nn.Module):
 
 
 def context(at: Array, way: Array, middle: int, step_mm: float, low: int, high: int) -> Array:
-    """Which slices the locator reads for each slice that it outlines.
+    """Which slices the network reads for each slice that it outlines.
 
     Parameters
     ----------
@@ -85,13 +85,13 @@ def context(at: Array, way: Array, middle: int, step_mm: float, low: int, high: 
 
 
 def scaled(hu: Tensor) -> Tensor:
-    """HU of any shape as the locator and the recogniser read them: air to bone, -1..1."""
+    """HU of any shape as both CNNs read them: air to bone, -1..1."""
     low, high = HU_RANGE
     return ((hu - low) / (high - low)).clamp(0, 1) * 2 - 1
 
 
 def inputs(slices: Tensor, distance_mm: Tensor, step_mm: Tensor) -> Tensor:
-    """What the locator reads of N slices, all centred on the point.
+    """What the network reads of N slices, all centred on the point.
 
     Parameters
     ----------
@@ -114,9 +114,9 @@ def inputs(slices: Tensor, distance_mm: Tensor, step_mm: Tensor) -> Tensor:
     return torch.cat([scaled(slices), hill.expand(count, 1, -1, -1), flat], 1)
 
 
-def locate(
-    volume: Volume, points_ras: Array, locators: Sequence[Locator], device: torch.device | str = "cpu"
-) -> list[Extent | None]:
+def segment(
+    volume: Volume, points_ras: Array, networks: Sequence[SegmentationUNet], device: torch.device | str = "cpu"
+) -> list[Outline | None]:
     """The nodule under each point, or ``None`` where there is none.
 
     A first look around the point finds the middle of what lies under it; the outline is read from there,
@@ -136,28 +136,30 @@ def locate(
     NoduleRiskError
         If a point lies outside the volume.
     """
-    return [_locate(volume, np.asarray(point, np.float64), locators, device) for point in points_ras]
+    return [_segment(volume, np.asarray(point, np.float64), networks, device) for point in points_ras]
 
 
-def _locate(volume: Volume, point: Array, locators: Sequence[Locator], device: torch.device | str) -> Extent | None:
-    stack, outline = _look(volume, point, STRIDE_MM, locators, device)
-    places = stack.pixels_ras(outline > INSIDE)
+def _segment(
+    volume: Volume, point: Array, networks: Sequence[SegmentationUNet], device: torch.device | str
+) -> Outline | None:
+    stack, first = _look(volume, point, STRIDE_MM, networks, device)
+    places = stack.pixels_ras(first > INSIDE)
     if not len(places):
         return None
     middle = places.mean(0)
     if not volume.contains(middle):
         return None
-    extent = measure(*_look(volume, middle, LIMIT_MM, locators, device))
-    return extent if extent and volume.contains(extent.centre_ras) else None
+    outline = measure(*_look(volume, middle, LIMIT_MM, networks, device))
+    return outline if outline and volume.contains(outline.centre_ras) else None
 
 
 def _look(
-    volume: Volume, centre: Array, reach_mm: float, locators: Sequence[Locator], device: torch.device | str
+    volume: Volume, centre: Array, reach_mm: float, networks: Sequence[SegmentationUNet], device: torch.device | str
 ) -> tuple[SliceStack, Array]:
     """The slices around a place in the volume, and the outline (S, h, w) of what lies there, 0 to 1."""
     half = reach_mm + NEIGHBOURS_MM[-1]
     stack = cut(volume, centre, LAYOUT, bounds_ras=np.stack([centre - half, centre + half]))
-    probability = _walk(stack, reach_mm, locators, device)
+    probability = _walk(stack, reach_mm, networks, device)
     # Beside the scan its edge is repeated, and so would be a nodule there.
     grey = probability > 0.01
     probability[grey] *= volume.contains(stack.pixels_ras(grey))
@@ -165,7 +167,9 @@ def _look(
 
 
 @torch.inference_mode()
-def _walk(stack: SliceStack, reach_mm: float, locators: Sequence[Locator], device: torch.device | str) -> Array:
+def _walk(
+    stack: SliceStack, reach_mm: float, networks: Sequence[SegmentationUNet], device: torch.device | str
+) -> Array:
     """Mean probability (S, h, w), read outwards from the middle slice while there is still a nodule and reach."""
     probability = np.zeros(stack.pixels.shape, np.float32)
     places = np.flatnonzero(stack.valid)
@@ -189,7 +193,7 @@ def _walk(stack: SliceStack, reach_mm: float, locators: Sequence[Locator], devic
         index = torch.as_tensor(context(at, ways, middle, step, low, high), device=device)
         distance = torch.as_tensor(np.abs(stack.offset_mm[at] - stack.offset_mm[middle])).to(pixels)
         x = inputs(pixels[index], distance, torch.full_like(distance, step)).to(memory_format=torch.channels_last)
-        found = torch.stack([locator(x).sigmoid() for locator in locators]).mean(0).cpu().numpy()
+        found = torch.stack([network(x).sigmoid() for network in networks]).mean(0).cpu().numpy()
         probability[at] = found
         if middle in at:
             probability[middle] = found[at == middle].mean(0)

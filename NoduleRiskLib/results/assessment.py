@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..explain.heatmap import Heatmap
 from ..grades import Grade
-from ..imaging.outline import Extent
+from ..imaging.outline import Outline
 from ..imaging.resampling import paste
 from ..imaging.slice_stack import SliceStack
 from ..imaging.volume import Volume
@@ -91,7 +91,7 @@ class Assessment:
 
     label: str
     point_ras: tuple[float, float, float]
-    extent: Extent | None
+    outline: Outline | None
     estimates: tuple[Estimate, ...] = ()
     calcification: Calcification | None = None
     suspicion_probability: float | None = None

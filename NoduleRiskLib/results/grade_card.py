@@ -124,7 +124,7 @@ def title(label: str, assessment: Assessment | None) -> str:
     bold = f"<b>{html.escape(label)}</b>"
     if assessment is None:
         return f"{bold}: not assessed yet"
-    if assessment.extent is None:
+    if assessment.outline is None:
         return f"{bold}: no nodule was found here, so no grades are given"
     return (
         f"{bold} &nbsp; suspicion probability <b>{percent(known(assessment.suspicion_probability))}</b><br>"

@@ -43,7 +43,7 @@ HEAT = colormaps["inferno"]
 ON_CT = {"color": "white", "path_effects": [withStroke(linewidth=2, foreground="#000000a0")]}
 
 
-def picture(path: Path | str, volume: Volume, assessment: Assessment, name: str = "malignancy") -> None:
+def write_page(path: Path | str, volume: Volume, assessment: Assessment, name: str = "malignancy") -> None:
     """Write a nodule's page as PNG.
 
     Parameters
@@ -62,8 +62,8 @@ def page(volume: Volume, assessment: Assessment, name: str = "malignancy") -> Fi
     """The same page as a figure that belongs to no window; parameters as in ``picture``."""
     warnings = [line for one in assessment.warnings for line in _bullet(one)]
     top = 1.15
-    grades_end = top + 1.75 + (0.3 + ROW * 9 if assessment.extent else 0)
-    height = max(11.9 if assessment.extent else 5.6, grades_end + 0.75 + 0.185 * len(warnings) + 0.75)
+    grades_end = top + 1.75 + (0.3 + ROW * 9 if assessment.outline else 0)
+    height = max(11.9 if assessment.outline else 5.6, grades_end + 0.75 + 0.185 * len(warnings) + 0.75)
     sheet = _Sheet.blank(PAGE, height)
     _header(sheet, volume, assessment)
     bottom = _views(sheet, top, volume, assessment, name)
@@ -145,9 +145,9 @@ def _header(sheet: _Sheet, volume: Volume, assessment: Assessment) -> None:
 
 def _views(sheet: _Sheet, top: float, volume: Volume, assessment: Assessment, name: str) -> float:
     """Axial, coronal and sagittal slices, plain above, explained below; returns where they end."""
-    extent = assessment.extent
-    centre = np.array(assessment.point_ras) if extent is None else extent.centre_ras
-    width_mm = VIEW_MM if extent is None else max(VIEW_MM, AROUND * extent.long_axis_mm)
+    outline = assessment.outline
+    centre = np.array(assessment.point_ras) if outline is None else outline.centre_ras
+    width_mm = VIEW_MM if outline is None else max(VIEW_MM, AROUND * outline.long_axis_mm)
     side = (LEFT_WIDTH - 2 * GAP) / 3
     heat = assessment.heatmap_volumes(name) if name in assessment.heatmaps else {}
     opacity = 0.75 * (1 if heatmap_faithfulness.trusted(assessment.model_id, name) else heatmap_faithfulness.FAINT)
@@ -161,14 +161,14 @@ def _views(sheet: _Sheet, top: float, volume: Volume, assessment: Assessment, na
         _letters(axes, plane)
         if column == 0:
             _scale_bar(axes, width_mm)
-        if extent is None:
+        if outline is None:
             axes.plot(*[(VIEW_PIXELS - 1) / 2] * 2, "+", color=OUTLINE, markersize=16, markeredgewidth=1.2)
             continue
         axes = _ct(sheet, x, top + 0.22 + side + 0.42, side, hu)
         if heat:
             _overlay(axes, np.max([sample(one, places, outside=0.0) for one in heat.values()], axis=0), opacity)
-        _contour(axes, sample(extent.outline, places, outside=0.0), 1.3)
-    if extent is None:
+        _contour(axes, sample(outline.probability, places, outside=0.0), 1.3)
+    if outline is None:
         return top + 0.22 + side
     y = top + 0.22 + side + 0.32
     sheet.title(

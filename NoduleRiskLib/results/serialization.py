@@ -11,7 +11,7 @@ import numpy as np
 
 from ..explain.heatmap import Heatmap
 from ..grades import grade
-from ..imaging.outline import Extent
+from ..imaging.outline import Outline
 from ..imaging.resampling import paste, sample
 from ..imaging.slice_stack import Layout, SliceStack
 from ..imaging.volume import Array, Volume
@@ -46,20 +46,20 @@ def pack(assessment: Assessment) -> Record:
         "warnings": list(assessment.warnings),
         "model_id": assessment.model_id,
     }
-    extent, stack, seen = assessment.extent, assessment.stack, assessment.calcification
-    if extent is None or stack is None or seen is None:
+    outline, stack, seen = assessment.outline, assessment.stack, assessment.calcification
+    if outline is None or stack is None or seen is None:
         return Record(json.dumps(told), {})
     told["suspicion_probability"] = assessment.suspicion_probability
     told["estimates"] = {e.grade.name: [e.value, e.low, e.high, e.percentile] for e in assessment.estimates}
     told["calcification"] = asdict(seen)
     told["extent"] = {
-        "centre_ras": extent.centre_ras.tolist(),
-        "bounds_ras": extent.bounds_ras.tolist(),
-        "diameter_mm": extent.diameter_mm,
-        "long_axis_mm": extent.long_axis_mm,
-        "short_axis_mm": extent.short_axis_mm,
-        "volume_mm3": extent.volume_mm3,
-        "slices": extent.slices,
+        "centre_ras": outline.centre_ras.tolist(),
+        "bounds_ras": outline.bounds_ras.tolist(),
+        "diameter_mm": outline.diameter_mm,
+        "long_axis_mm": outline.long_axis_mm,
+        "short_axis_mm": outline.short_axis_mm,
+        "volume_mm3": outline.volume_mm3,
+        "slices": outline.slices,
     }
     valid = np.flatnonzero(stack.valid)
     told["stack"] = {
@@ -102,13 +102,13 @@ def unpack(text: str, maps: Mapping[str, Volume], volume: Volume | None = None) 
         "model_id": told["model_id"],
     }
     if "extent" not in told:
-        return Assessment(extent=None, **kept)
+        return Assessment(outline=None, **kept)
     stack = _stack(told["stack"], maps, volume)
-    extent = {**told["extent"], "outline": maps.get(OUTLINE) or next(iter(paste(stack, stack.outline).values()))}
+    outline = {**told["extent"], "outline": maps.get(OUTLINE) or next(iter(paste(stack, stack.outline).values()))}
     for name in ("centre_ras", "bounds_ras"):
-        extent[name] = np.array(extent[name])
+        outline[name] = np.array(outline[name])
     return Assessment(
-        extent=Extent(**extent),
+        outline=Outline(**outline),
         estimates=tuple(Estimate(grade(name), *values) for name, values in told["estimates"].items()),
         calcification=Calcification(**told["calcification"]),
         suspicion_probability=told["suspicion_probability"],

@@ -78,13 +78,13 @@ COLUMNS = (
     Column("r", "the point, RAS mm", lambda a: a.point_ras[0], always=True),
     Column("a", "the point, RAS mm", lambda a: a.point_ras[1], always=True),
     Column("s", "the point, RAS mm", lambda a: a.point_ras[2], always=True),
-    Column("nodule_found", "yes or no", lambda a: "no" if a.extent is None else "yes", always=True),
+    Column("nodule_found", "yes or no", lambda a: "no" if a.outline is None else "yes", always=True),
     *(column for grade in GRADES for column in _of_grade(grade)),
     Column("suspicion_probability", SUSPICION_MEANS, lambda a: known(a.suspicion_probability)),
-    Column("outline_diameter_mm", "mean of the two axes", lambda a: known(a.extent).diameter_mm),
-    Column("outline_long_axis_mm", "longest axial diameter", lambda a: known(a.extent).long_axis_mm),
-    Column("outline_short_axis_mm", "the width across it", lambda a: known(a.extent).short_axis_mm),
-    Column("outline_volume_mm3", "outlined volume", lambda a: known(a.extent).volume_mm3),
+    Column("outline_diameter_mm", "mean of the two axes", lambda a: known(a.outline).diameter_mm),
+    Column("outline_long_axis_mm", "longest axial diameter", lambda a: known(a.outline).long_axis_mm),
+    Column("outline_short_axis_mm", "the width across it", lambda a: known(a.outline).short_axis_mm),
+    Column("outline_volume_mm3", "outlined volume", lambda a: known(a.outline).volume_mm3),
     Column("warnings", "full sentences, a space between", lambda a: " ".join(a.warnings), always=True),
     Column("model_id", "name and hash of the model package", lambda a: a.model_id, always=True),
 )
@@ -96,7 +96,7 @@ def write_csv(path: Path | str, assessments: Sequence[Assessment]) -> None:
         writer = csv.writer(file)
         writer.writerow(column.name for column in COLUMNS)
         for one in assessments:
-            writer.writerow(column.value(one) if one.extent or column.always else "" for column in COLUMNS)
+            writer.writerow(column.value(one) if one.outline or column.always else "" for column in COLUMNS)
 
 
 def write_json(path: Path | str, volume: Volume, assessments: Sequence[Assessment], package: ModelPackage) -> None:
@@ -153,10 +153,10 @@ def as_json(volume: Volume, assessments: Sequence[Assessment], package: ModelPac
 
 def size(assessment: Assessment) -> str:
     """Diameter, axes and volume of the outline, for people."""
-    extent = known(assessment.extent)
+    outline = known(assessment.outline)
     return (
-        f"diameter {extent.diameter_mm:.1f} mm ({extent.long_axis_mm:.1f} × {extent.short_axis_mm:.1f} mm), "
-        f"volume {extent.volume_mm3:,.0f} mm³"
+        f"diameter {outline.diameter_mm:.1f} mm ({outline.long_axis_mm:.1f} × {outline.short_axis_mm:.1f} mm), "
+        f"volume {outline.volume_mm3:,.0f} mm³"
     )
 
 
@@ -183,13 +183,13 @@ def _nodule(assessment: Assessment) -> dict[str, Any]:
     told: dict[str, Any] = {
         "label": assessment.label,
         "point_ras_mm": list(assessment.point_ras),
-        "nodule_found": assessment.extent is not None,
+        "nodule_found": assessment.outline is not None,
         "warnings": list(assessment.warnings),
         "model_id": assessment.model_id,
     }
-    if assessment.extent is None:
+    if assessment.outline is None:
         return told
-    extent, seen = assessment.extent, known(assessment.calcification)
+    outline, seen = assessment.outline, known(assessment.calcification)
     estimates = {one.grade.name: _estimate(one) for one in assessment.estimates}
     mean_code = estimates.pop("calcification")
     return {
@@ -205,13 +205,13 @@ def _nodule(assessment: Assessment) -> dict[str, Any]:
             "mean_code": {key: value for key, value in mean_code.items() if key != "word"},
         },
         "outline": {
-            "centre_ras_mm": extent.centre_ras.tolist(),
-            "bounds_ras_mm": extent.bounds_ras.tolist(),
-            "diameter_mm": extent.diameter_mm,
-            "long_axis_mm": extent.long_axis_mm,
-            "short_axis_mm": extent.short_axis_mm,
-            "volume_mm3": extent.volume_mm3,
-            "slices": extent.slices,
+            "centre_ras_mm": outline.centre_ras.tolist(),
+            "bounds_ras_mm": outline.bounds_ras.tolist(),
+            "diameter_mm": outline.diameter_mm,
+            "long_axis_mm": outline.long_axis_mm,
+            "short_axis_mm": outline.short_axis_mm,
+            "volume_mm3": outline.volume_mm3,
+            "slices": outline.slices,
         },
         "slices": _slices(assessment),
     }

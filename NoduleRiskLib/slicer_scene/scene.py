@@ -416,7 +416,7 @@ def _cells(assessment: Assessment) -> Iterator[tuple[str, str | float]]:
     from ..results.tables import COLUMNS
 
     for column in COLUMNS:
-        if assessment.extent or column.always:
+        if assessment.outline or column.always:
             yield column.name, column.value(assessment)
         else:
             yield column.name, "" if _is_text(column.name) else math.nan

@@ -10,11 +10,11 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import map_coordinates
 
-from NoduleRiskLib.imaging.outline import Extent
+from NoduleRiskLib.imaging.outline import Outline
 from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import SliceStack
 from NoduleRiskLib.imaging.volume import LPS_TO_RAS, Array, Volume
-from NoduleRiskLib.networks.segmentation import locate
+from NoduleRiskLib.networks.segmentation import segment
 
 from .samples import AIR_HU, long_chest, package
 from .timing import Figure, Part, in_turns, race, ratio
@@ -29,9 +29,9 @@ def parts() -> Iterator[Part]:
     ours = {}
     for slices in SLICES:
         volume, point = long_chest(slices)
-        (extent,) = locate(volume, np.array([point.ras]), package().networks().locators)
-        assert extent is not None, "the nodule that is cut was not found"
-        contenders = ways(volume, extent)
+        (outline,) = segment(volume, np.array([point.ras]), package().networks().segmentation)
+        assert outline is not None, "the nodule that is cut was not found"
+        contenders = ways(volume, outline)
         times = in_turns(contenders, seconds=6)
         ours[slices] = median(times[OURS])
         figures = []
@@ -46,10 +46,10 @@ def parts() -> Iterator[Part]:
         yield Part(f"Cut one nodule from a CT of {slices} slices", race(contenders, times, OURS), tuple(figures))
 
 
-def ways(volume: Volume, extent: Extent) -> dict[str, Any]:
+def ways(volume: Volume, outline: Outline) -> dict[str, Any]:
     """Callables that all give the slices of the nodule's extent, in HU; checked to agree within 1 HU."""
     layout = package().config.layout
-    stack = cut(volume, extent.centre_ras, layout, extent.bounds_ras)
+    stack = cut(volume, outline.centre_ras, layout, outline.bounds_ras)
     image = _image(volume)
     grid = _grid(stack)
 
@@ -69,7 +69,7 @@ def ways(volume: Volume, extent: Extent) -> dict[str, Any]:
 
     for way in (same_grid, points):
         assert np.abs(way() - stack.pixels[stack.valid]).max() < 1, f"{way.__name__} cuts something else"
-    ours = lambda: cut(volume, extent.centre_ras, layout, extent.bounds_ras)  # noqa: E731
+    ours = lambda: cut(volume, outline.centre_ras, layout, outline.bounds_ras)  # noqa: E731
     return {OURS: ours, REGION: same_grid, SCIPY: points, WHOLE: whole}
 
 

@@ -12,7 +12,7 @@ from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import SliceStack
 from NoduleRiskLib.imaging.volume import Array, Volume
 from NoduleRiskLib.networks.model_package import SHIPPED, ModelPackage, load
-from NoduleRiskLib.networks.segmentation import locate
+from NoduleRiskLib.networks.segmentation import segment
 from NoduleRiskLib.phantom import chest_ct
 
 #: Rows and columns of a scanner's image; the phantom's own is a part of it.
@@ -54,9 +54,9 @@ def many_points(number: int) -> tuple[Point, ...]:
 def stacks(number: int) -> tuple[SliceStack, ...]:
     """So many slice stacks, cut at the nodules' own extents, each a little off the ones before."""
     volume, points = chest()
-    extents = locate(volume, np.array([point.ras for point in points]), package().networks().locators)
+    outlines = segment(volume, np.array([point.ras for point in points]), package().networks().segmentation)
     rng = np.random.default_rng(0)
-    found = [extent for extent in extents if extent is not None]
+    found = [outline for outline in outlines if outline is not None]
     return tuple(
         cut(volume, one.centre_ras + rng.uniform(-1, 1, 3), package().config.layout, one.bounds_ras, one.outline)
         for one in (found[i % len(found)] for i in range(number))

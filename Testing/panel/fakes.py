@@ -76,26 +76,26 @@ class FakeAssessor:
     def _assess(self, volume: Volume, point: Point, heatmaps: bool) -> Assessment:
         whole = cut(volume, np.array(point.ras), LAYOUT)
         distance = np.linalg.norm(whole.pixels_ras() - np.array(point.ras), axis=-1)
-        extent = measure(whole, np.where((whole.pixels > -400) & (distance < 2 * RADIUS_MM), 0.9, 0.0))
-        if extent is None:
+        outline = measure(whole, np.where((whole.pixels > -400) & (distance < 2 * RADIUS_MM), 0.9, 0.0))
+        if outline is None:
             return Assessment(point.label, point.ras, None, warnings=(f"No nodule was found under {point.label}.",))
-        stack = cut(volume, extent.centre_ras, LAYOUT, extent.bounds_ras, extent.outline)
-        size = min(extent.diameter_mm / 20, 1)
+        stack = cut(volume, outline.centre_ras, LAYOUT, outline.bounds_ras, outline.probability)
+        size = min(outline.diameter_mm / 20, 1)
         estimates = []
         for n, grade in enumerate(GRADES):
-            value = extent.diameter_mm if grade.unit else grade.low + (grade.high - grade.low) * size * (n + 3) / 12
+            value = outline.diameter_mm if grade.unit else grade.low + (grade.high - grade.low) * size * (n + 3) / 12
             estimates.append(
                 Estimate(grade, value, grade.clip(value * 0.8), grade.clip(value * 1.15), min(99.0, 8.0 * n + 30))
             )
         return Assessment(
             label=point.label,
             point_ras=point.ras,
-            extent=extent,
+            outline=outline,
             estimates=tuple(estimates),
             calcification=Calcification(0.08, "central", 0.6),
             suspicion_probability=0.37,
             stack=stack,
-            heatmaps={g.name: self._heatmap(stack, extent.centre_ras, n) for n, g in enumerate(GRADES)}
+            heatmaps={g.name: self._heatmap(stack, outline.centre_ras, n) for n, g in enumerate(GRADES)}
             if heatmaps
             else {},
             warnings=(f"The nodule under {point.label} is made up. So are its grades.",),

@@ -37,9 +37,9 @@ def main(folder: Path) -> None:
     marks = scene.marks(points)
     volume = scene.scan(ct).read()
     # The same assessments again, in a scene with real views.
-    picture = grab(panel)
-    views = slice_views(volume, marks, told, (picture.height() - GAP) // 2)
-    picture.save(str(folder / "panel.png"))
+    write_page = grab(panel)
+    views = slice_views(volume, marks, told, (write_page.height() - GAP) // 2)
+    write_page.save(str(folder / "panel.png"))
     views.save(str(folder / "overlay.png"))
 
 

@@ -68,7 +68,7 @@ def test_what_the_scene_keeps_is_what_was_told(logic, ct, points):
         assert kept.estimates == one.estimates
         assert kept.calcification == one.calcification
         assert kept.warnings == one.warnings
-        assert kept.extent.volume_mm3 == one.extent.volume_mm3
+        assert kept.outline.volume_mm3 == one.outline.volume_mm3
         np.testing.assert_allclose(kept.stack.pixels, one.stack.pixels, atol=0.05)
         np.testing.assert_array_equal(kept.stack.valid, one.stack.valid)
         for grade in GRADES:
@@ -84,8 +84,8 @@ def test_layouts_with_three_planes_are_kept_whole(ct):
     fake = fakes.FakeAssessor()
     (one,) = fake.assess(volume, [Point("N-1", fakes.PLACES[0])])
     layout = replace(fakes.LAYOUT, name="triplanar", planes=("axial", "coronal", "sagittal"), step_mm=1.5)
-    stack = fakes.cut(volume, one.extent.centre_ras, layout, one.extent.bounds_ras, one.extent.outline)
-    heatmaps = {"malignancy": fake._heatmap(stack, one.extent.centre_ras, 0)}
+    stack = fakes.cut(volume, one.outline.centre_ras, layout, one.outline.bounds_ras, one.outline.probability)
+    heatmaps = {"malignancy": fake._heatmap(stack, one.outline.centre_ras, 0)}
     packed = serialization.pack(replace(one, stack=stack, heatmaps=heatmaps))
     assert set(packed.maps) == {
         f"{name}{plane}" for name in ("outline", "malignancy") for plane in ("", " coronal", " sagittal")

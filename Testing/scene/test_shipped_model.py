@@ -87,12 +87,12 @@ def test_the_phantoms_nodules_have_their_heatmaps_and_the_window_keeps_its_pace(
         f"\n{len(marks)} nodules: median gap {statistics.median(gaps) * 1e3:.0f} ms, longest {max(gaps) * 1e3:.0f} ms"
     )
     assert statistics.median(gaps) < 0.05
-    assert sum(one.extent is not None for one in told.values()) >= 5
+    assert sum(one.outline is not None for one in told.values()) >= 5
     assert all(any("synthetic" in sentence for sentence in one.warnings) for one in told.values())
     table = scene.results(ct, points)
     for mark in marks:
-        extent = told[mark.id].extent
-        if extent:
+        outline = told[mark.id].outline
+        if outline:
             heatmap = scene.show_heatmap(ct, table, mark.id, "malignancy", 0.6, 0.2)
             distance = np.linalg.norm(_strongest_ras(heatmap) - mark.point.ras)
-            assert distance < max(20, extent.long_axis_mm), mark.point.label
+            assert distance < max(20, outline.long_axis_mm), mark.point.label

@@ -95,9 +95,9 @@ def test_the_heatmap_is_drawn_where_the_nodule_is_and_nowhere_else(application, 
     ct, table, marks = shown
     view = application.views[orientation]
     scene.show_heatmap(ct, table, marks[0].id, "malignancy", 0.8, 0.3)
-    picture = _picture(view, f"slice_{orientation}")
+    write_page = _picture(view, f"slice_{orientation}")
     x, y = _at(view, fakes.PLACES[0])
-    red, green, blue = picture[y, x]
+    red, green, blue = write_page[y, x]
     assert red > green > blue and red - blue > 60, "the heatmap's strongest place is not in its bright colours"
     slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(ct.GetNodeReference(scene.HEATMAP_ROLE)).SetVisibility(False)
     coloured = np.argwhere(np.ptp(_picture(view), axis=-1) > 30)

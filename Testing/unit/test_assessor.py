@@ -63,13 +63,13 @@ def points(nodules: dict[str, PhantomNodule]) -> list[Point]:
 def test_every_nodule_of_the_phantom_is_found_and_graded(assessed: dict[str, Assessment], chest: Chest) -> None:
     for label, nodule in chest[1].items():
         one = assessed[label]
-        assert one.extent is not None, label
+        assert one.outline is not None, label
         assert tuple(estimate.grade.name for estimate in one.estimates) == GRADE_NAMES
         for estimate in one.estimates:
             assert estimate.grade.low <= estimate.low <= estimate.value <= estimate.high <= estimate.grade.high
             assert 0 <= estimate.percentile <= 100
         assert one.suspicion_probability is not None and 0 <= one.suspicion_probability <= 1
-        assert one.extent.diameter_mm == pytest.approx(nodule.diameter_mm, rel=0.35)
+        assert one.outline.diameter_mm == pytest.approx(nodule.diameter_mm, rel=0.35)
 
 
 def test_grades_tell_unlike_nodules_apart(assessed: dict[str, Assessment]) -> None:
@@ -134,7 +134,7 @@ def test_other_places_of_the_sample_are_no_nodules_of_that_kind(
     volume, point, _ = sample
     mirrored = Point("mirrored", (-point.ras[0], *point.ras[1:]))
     there, elsewhere = assessor.assess(volume, [point, mirrored], heatmaps=False)
-    assert elsewhere.extent is None or np.abs(grades(elsewhere) - grades(there)).max() > 0.5
+    assert elsewhere.outline is None or np.abs(grades(elsewhere) - grades(there)).max() > 0.5
 
 
 def test_vessels_and_chest_wall_of_the_sample_are_told_from_nodules(

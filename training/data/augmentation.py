@@ -10,20 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from NoduleRiskLib.imaging.outline import INSIDE
-from NoduleRiskLib.imaging.shape_features import shape
+from NoduleRiskLib.imaging.shape_features import shape_features
 from NoduleRiskLib.imaging.slice_stack import Layout
 from NoduleRiskLib.imaging.volume import Array
 from NoduleRiskLib.networks.nodule_vit import Batch
 
 from .crops import WIDE
-from .found_outlines import TRIES, Located
+from .found_outlines import TRIES, FoundOutlines
 
 #: How far the middle of an outline may lie from the nodule's: standard deviation along each axis.
 SHIFT_MM = 0.56
 
 
 def compose(
-    training: Sequence[Located],
+    training: Sequence[FoundOutlines],
     nodules: Sequence[tuple[int, int]],
     rng: np.random.Generator,
     turned: bool,
@@ -40,9 +40,9 @@ def compose(
     count = len(nodules)
     zoom, places, slices, offsets = np.ones(count), np.zeros((count, 2, 3)), [], []
     for n, (part, index) in enumerate(nodules):
-        located = training[part]
-        here = slice(int(located.first[index]), int(located.first[index + 1]))
-        outline = _outline(located, here, rng if turned else None)
+        found_outlines = training[part]
+        here = slice(int(found_outlines.first[index]), int(found_outlines.first[index + 1]))
+        outline = _outline(found_outlines, here, rng if turned else None)
         inside = outline > INSIDE
         holds = np.flatnonzero(inside.any((1, 2)))
         # No more than the layout has places for: the middle ones, as ``mosaic.cut`` does.
@@ -53,8 +53,8 @@ def compose(
         z, rows, columns = np.nonzero(inside)
         middle = np.array([columns.mean(), rows.mean()]) - (WIDE.pixels - 1) / 2
         places[n] = _affine(middle, zoom[n], rng if turned else None)
-        slices.append(np.stack([located.pixels[here][holds], outline[holds]], 1))
-        offset = located.offset_mm[here].astype(np.float64)
+        slices.append(np.stack([found_outlines.pixels[here][holds], outline[holds]], 1))
+        offset = found_outlines.offset_mm[here].astype(np.float64)
         offset = (offset[holds] - offset[z].mean()) * zoom[n]
         if turned:
             offset = offset * rng.choice((-1, 1)) + rng.normal() * SHIFT_MM
@@ -76,14 +76,14 @@ def compose(
     offset_mm[valid] = torch.as_tensor(np.concatenate(offsets)).float()
     ends = np.cumsum(counts)[:-1]
     outlines = np.split(windows[:, 1].numpy(), ends)
-    measured = [shape(one, offset, layout.pixel_mm) for one, offset in zip(outlines, offsets, strict=True)]
+    measured = [shape_features(one, offset, layout.pixel_mm) for one, offset in zip(outlines, offsets, strict=True)]
     plane = torch.zeros(valid.shape, dtype=torch.int64)
     return Batch(pixels, outlined, offset_mm, plane, valid, torch.as_tensor(np.stack(measured))), zoom
 
 
-def _outline(located: Located, here: slice, rng: np.random.Generator | None) -> Array:
+def _outline(found_outlines: FoundOutlines, here: slice, rng: np.random.Generator | None) -> Array:
     """One outline (float32, 0 to 1, shape (n, 96, 96)) that holds at least one pixel."""
-    share, found = located.share[here], located.located[here]
+    share, found = found_outlines.share[here], found_outlines.found_outlines[here]
     drawn = np.flatnonzero(share.any((0, 2, 3)))
     kind = 0.0 if rng is None else rng.random()
     if kind < 0.45 or rng is None:

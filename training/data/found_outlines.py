@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
-from NoduleRiskLib.imaging.outline import Extent, measure
+from NoduleRiskLib.imaging.outline import Outline, measure
 from NoduleRiskLib.imaging.resampling import cut, sample
 from NoduleRiskLib.imaging.slice_stack import Layout, SliceStack
 from NoduleRiskLib.imaging.volume import Array, Volume
@@ -20,13 +20,13 @@ from .context_synthesis import extend
 from .crops import WIDE, Nodule, read_nodule, write_stacks
 
 #: From a volume and points (RAS mm) to the nodule under each point.
-Finder = Callable[[Volume, Sequence[Array]], list[Extent | None]]
+Finder = Callable[[Volume, Sequence[Array]], list[Outline | None]]
 #: Points tried on each nodule for training; the first is also what the tables score.
 TRIES = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Located:
+class FoundOutlines:
     """The nodules of one fold with surroundings and located outlines: N nodules, T wide slices, G graded slices.
 
     Attributes
@@ -48,20 +48,24 @@ class Located:
     table: pd.DataFrame
     pixels: Array
     share: Array
-    located: Array
+    found_outlines: Array
     offset_mm: Array
     first: Array
 
 
-def find(table: pd.DataFrame, data: Path, finder: Finder, folder: Path, cubes: bool = False, seed: int = 0) -> Located:
+def find(
+    table: pd.DataFrame, data: Path, finder: Finder, folder: Path, cubes: bool = False, seed: int = 0
+) -> FoundOutlines:
     """Locate all nodules of ``table``; the first call writes ``folder``, later ones read it.
 
     The finder must not have seen the patients. Crops get surroundings; cubes have their own.
     """
     if not (folder / "table.csv").is_file():
         _build(table, data, finder, folder, cubes, seed)
-    arrays = {name: np.load(folder / f"{name}.npy") for name in ("pixels", "share", "located", "offset_mm", "first")}
-    return Located(pd.read_csv(folder / "table.csv", dtype={"annotation_ids": str}), **arrays)
+    arrays = {
+        name: np.load(folder / f"{name}.npy") for name in ("pixels", "share", "found_outlines", "offset_mm", "first")
+    }
+    return FoundOutlines(pd.read_csv(folder / "table.csv", dtype={"annotation_ids": str}), **arrays)
 
 
 def missed_point(diameter_mm: float, rng: np.random.Generator) -> Array:
@@ -73,55 +77,55 @@ def missed_point(diameter_mm: float, rng: np.random.Generator) -> Array:
     return np.asarray(miss / np.linalg.norm(miss) * reach)
 
 
-def pipeline_stack(volume: Volume, extent: Extent, layout: Layout) -> SliceStack:
-    """The slices that the pipeline grades: those of the extent that it found itself."""
-    return cut(volume, extent.centre_ras, layout, extent.bounds_ras, extent.outline)
+def pipeline_stack(volume: Volume, outline: Outline, layout: Layout) -> SliceStack:
+    """The slices that the pipeline grades: those of the outline that it found itself."""
+    return cut(volume, outline.centre_ras, layout, outline.bounds_ras, outline.probability)
 
 
 def oracle_stack(nodule: Nodule, layout: Layout) -> SliceStack | None:
     """The slices of the readers' consensus, with the share of readers as outline; ``None`` if they agree on none."""
-    extent = consensus(nodule)
-    if extent is None:
+    outline = consensus(nodule)
+    if outline is None:
         return None
-    return cut(nodule.volume, extent.centre_ras, layout, extent.bounds_ras, nodule.share())
+    return cut(nodule.volume, outline.centre_ras, layout, outline.bounds_ras, nodule.share())
 
 
-def consensus(nodule: Nodule, volume: Volume | None = None) -> Extent | None:
-    """The extent of what at least half of the readers marked, on the slices of ``volume`` (default: the crop)."""
+def consensus(nodule: Nodule, volume: Volume | None = None) -> Outline | None:
+    """The outline of what at least half of the readers marked, on the slices of ``volume`` (default: the crop)."""
     share = nodule.share()
     stack = cut(volume or nodule.volume, np.zeros(3), WIDE, outline=share)
     # Half of the readers is enough; outlines count as inside above one half.
     return measure(stack, np.minimum(stack.outline * 1.02, 1.0))
 
 
-def agreement(truth: Extent, found: Extent) -> tuple[float, float, float]:
+def agreement(truth: Outline, found: Outline) -> tuple[float, float, float]:
     """Dice of two outlines on the grid of ``truth``, and how far (mm) the lower and the upper end are off."""
-    grid = truth.outline
+    grid = truth.probability
     k, j, i = np.indices(grid.array.shape)
-    theirs = sample(found.outline, grid.to_ras(np.stack([i, j, k], -1)), outside=0.0) > 0.5
+    theirs = sample(found.probability, grid.to_ras(np.stack([i, j, k], -1)), outside=0.0) > 0.5
     ours = grid.array > 0.5
     # What was found beyond the slices of the truth counts as wrong, too.
-    area = (found.outline.array > 0.5).sum() * np.prod(found.outline.spacing_mm) / np.prod(grid.spacing_mm)
+    area = (found.probability.array > 0.5).sum() * np.prod(found.probability.spacing_mm) / np.prod(grid.spacing_mm)
     dice = 2 * (ours & theirs).sum() / (ours.sum() + max(area, theirs.sum()))
     low, high = np.abs(truth.bounds_ras[:, 2] - found.bounds_ras[:, 2])
     return float(dice), float(low), float(high)
 
 
 def _build(table: pd.DataFrame, data: Path, finder: Finder, folder: Path, cubes: bool, seed: int) -> None:
-    parts: dict[str, list[Array]] = {"pixels": [], "share": [], "located": [], "offset_mm": []}
+    parts: dict[str, list[Array]] = {"pixels": [], "share": [], "found_outlines": [], "offset_mm": []}
     rows = []
     for row in track(list(table.itertuples()), f"Locating {folder.name}", transient=True):
         rng = np.random.default_rng([seed, *row.nodule_id.encode()])
         nodule = read_nodule(data, row.nodule_id, cubes)
         volume = nodule.volume if cubes else extend(nodule, rng)
         points = np.stack([missed_point(row.diameter, rng) for _ in range(TRIES)])
-        extents = finder(volume, list(points))
+        found = finder(volume, list(points))
         stack = cut(volume, np.zeros(3), WIDE)
         valid = stack.valid
         places = stack.pixels_ras()[valid]
         outlines = [
-            sample(extent.outline, places, outside=0.0) * 255 if extent else np.zeros(places.shape[:-1])
-            for extent in extents
+            sample(outline.probability, places, outside=0.0) * 255 if outline else np.zeros(places.shape[:-1])
+            for outline in found
         ]
         readers = [sample(reader, places, outside=0.0) for reader in nodule.readers]
         readers += [np.zeros(places.shape[:-1])] * (4 - len(readers))
@@ -133,8 +137,8 @@ def _build(table: pd.DataFrame, data: Path, finder: Finder, folder: Path, cubes:
             kind = {"pixels": np.int16, "offset_mm": np.float32}.get(name, np.uint8)
             parts[name].append(part.astype(kind) if kind == np.float32 else np.round(part).astype(kind))
         rows.append(
-            _scores(consensus(nodule, volume), extents[0], points[0], float(stack.step_mm[0]))
-            | {"dice_between": _dice(*(outline > 127 for outline in outlines[:2]))}
+            _scores(consensus(nodule, volume), found[0], points[0], float(stack.step_mm[0]))
+            | {"dice_between": _dice(*(one > 127 for one in outlines[:2]))}
         )
     write_stacks(folder, table.assign(**pd.DataFrame(rows, index=table.index).to_dict("series")), parts)
 
@@ -143,7 +147,7 @@ def _dice(one: Array, other: Array) -> float:
     return float(2 * (one & other).sum() / max(one.sum() + other.sum(), 1))
 
 
-def _scores(truth: Extent | None, found: Extent | None, point: Array, step_mm: float) -> dict[str, float]:
+def _scores(truth: Outline | None, found: Outline | None, point: Array, step_mm: float) -> dict[str, float]:
     scores = {"slice_step_mm": step_mm, "point_r": point[0], "point_a": point[1], "point_s": point[2]}
     if truth is not None:
         scores["true_diameter"], scores["true_volume"] = truth.diameter_mm, truth.volume_mm3

@@ -16,8 +16,8 @@ from scipy.stats import spearmanr
 
 from NoduleRiskLib.explain.heatmaps import DEFAULT, explain, slice_weights
 from NoduleRiskLib.explain.pixel_attribution import PIXEL_METHODS, gradient
-from NoduleRiskLib.explain.slice_attribution import SLICE_METHODS, head_relevance, withheld
-from NoduleRiskLib.imaging.outline import Extent
+from NoduleRiskLib.explain.slice_attribution import SLICE_METHODS, head_relevance, leave_one_out
+from NoduleRiskLib.imaging.outline import Outline
 from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import Layout, SliceStack
 from NoduleRiskLib.imaging.volume import Array
@@ -45,35 +45,37 @@ from .heatmap_scores import (
 #: How far (mm) the hand may miss for the retest.
 JITTER_MM = 1.0
 #: The heatmap of the release before this was measured, and the default without the outline's part in it.
-FIRST, IMAGE = "0.1.0", "secants, image alone"
+FIRST, IMAGE = "0.1.0", "deeplift rescale, image alone"
 #: What a map reaches that asks the outline and never the grader: no map that follows the outline may be praised for it.
 OUTLINE = "outline alone"
 
 
-def nodules_of(data: Path, fold: int, count: int) -> Iterator[tuple[str, Nodule, Extent]]:
+def nodules_of(data: Path, fold: int, count: int) -> Iterator[tuple[str, Nodule, Outline]]:
     """The first ``count`` of a fold's reference nodules in a fixed order: at least three slices, readers agree."""
     table = nodule_table(data)
     table = table[table.in_luna16_reference & (table.patient_id != SAMPLE_PATIENT) & (table.fold == fold)]
     found = 0
     for name in table.nodule_id.sample(frac=1, random_state=fold):
         nodule = read_nodule(data, name)
-        extent = consensus(nodule)
-        if extent is not None and extent.slices >= 3:
-            yield name, nodule, extent
+        outline = consensus(nodule)
+        if outline is not None and outline.slices >= 3:
+            yield name, nodule, outline
             found += 1
             if found == count:
                 return
 
 
-def stack_at(nodule: Nodule, extent: Extent, layout: Layout, off_mm: Array | Sequence[float] = (0, 0, 0)) -> SliceStack:
+def stack_at(
+    nodule: Nodule, outline: Outline, layout: Layout, off_mm: Array | Sequence[float] = (0, 0, 0)
+) -> SliceStack:
     """The nodule's slices with the readers' outline, the point ``off_mm`` (RAS) beside its middle."""
-    return cut(nodule.volume, extent.centre_ras + np.asarray(off_mm), layout, extent.bounds_ras, nodule.share())
+    return cut(nodule.volume, outline.centre_ras + np.asarray(off_mm), layout, outline.bounds_ras, nodule.share())
 
 
 def measure(
     name: str,
     nodule: Nodule,
-    extent: Extent,
+    outline: Outline,
     grader: NoduleViT,
     other: NoduleViT,
     methods: Sequence[str] = tuple(PIXEL_METHODS),
@@ -81,10 +83,10 @@ def measure(
 ) -> dict[str, Array]:
     """All of one nodule that later tables need, by name; ``other`` is another fold's grader."""
     rng = np.random.default_rng([0, *name.encode()])
-    stack = stack_at(nodule, extent, grader.config.layout)
+    stack = stack_at(nodule, outline, grader.config.layout)
     batch, valid = collate([stack]), stack.valid
-    ball = gaussian(stack, extent.diameter_mm)
-    told: dict[str, Array] = {"diameter": np.array(extent.diameter_mm), "slices": np.array(valid.sum())}
+    ball = gaussian(stack, outline.diameter_mm)
+    told: dict[str, Array] = {"diameter": np.array(outline.diameter_mm), "slices": np.array(valid.sum())}
 
     weights = {way: slice_weights([grader], batch, way).numpy() for way in SLICE_METHODS}
     weights |= {
@@ -104,8 +106,8 @@ def measure(
         OUTLINE: smooth_outline(stack)[valid],
     }
     for way, map_ in controls.items():
-        for kind, outline in (("blocks", True), ("image", False)):
-            curves = block_curves(grader, stack, blocks_of(map_)[None], outline)[0]
+        for kind, with_outline in (("blocks", True), ("image", False)):
+            curves = block_curves(grader, stack, blocks_of(map_)[None], with_outline)[0]
             told[f"{kind}/{way}"] = np.moveaxis(curves, -1, 0)
     for way, each in maps.items():
         told[f"blocks/{way}"] = own(block_curves(grader, stack, blocks_of(each[:, valid])))
@@ -115,15 +117,15 @@ def measure(
 
     shift = beside(stack, rng)
     if shift is not None:
-        moved = stack_at(nodule, extent, grader.config.layout, shift)
+        moved = stack_at(nodule, outline, grader.config.layout, shift)
         for way in methods:
             told[f"placed/{way}"] = placed(moved, maps_of([grader], moved, way))
         told[f"placed/{FIRST}"] = placed(moved, first_version(grader, moved))
         told[f"placed/{OUTLINE}"] = np.tile(placed(moved, smooth_outline(moved)[None]), (NINE, 1))
-        told["placed/centred Gaussian"] = placed(moved, gaussian(moved, extent.diameter_mm)[None])[0]
+        told["placed/centred Gaussian"] = placed(moved, gaussian(moved, outline.diameter_mm)[None])[0]
 
     jitter = rng.normal(size=3)
-    again = stack_at(nodule, extent, grader.config.layout, jitter / np.linalg.norm(jitter) * JITTER_MM)
+    again = stack_at(nodule, outline, grader.config.layout, jitter / np.linalg.norm(jitter) * JITTER_MM)
     for way in dict.fromkeys((default, "gradient")):
         told[f"retest/{way}"] = rank_correlation(stack, maps[way], again, maps_of([grader], again, way))
     fold = maps_of([other], stack, default)
@@ -145,15 +147,15 @@ def collect(
     measured = {}
     for fold in folds:
         (folder / f"fold-{fold}").mkdir(parents=True, exist_ok=True)
-        for name, nodule, extent in nodules_of(data, fold, count):
+        for name, nodule, outline in nodules_of(data, fold, count):
             path = folder / f"fold-{fold}" / f"{name}.npz"
             if not path.is_file():
                 other = graders[(fold + 1) % len(graders)]
-                told = measure(name, nodule, extent, graders[fold], other)
+                told = measure(name, nodule, outline, graders[fold], other)
                 unfinished = path.with_suffix(".part.npz")
                 np.savez_compressed(unfinished, allow_pickle=False, **told)
                 os.replace(unfinished, path)
-                console.print(f"fold {fold}: {name}, {extent.slices} slices, {extent.diameter_mm:.1f} mm")
+                console.print(f"fold {fold}: {name}, {outline.slices} slices, {outline.diameter_mm:.1f} mm")
             with np.load(path) as arrays:
                 measured[name] = dict(arrays)
     return measured
@@ -163,8 +165,8 @@ def cost(data: Path, package: ModelPackage, count: int = 5) -> dict[str, float]:
     """Processor time of all nine maps by each method of pixels, in forward passes of the same grader."""
     graders = package.networks().graders
     times: dict[str, list[float]] = {way: [] for way in PIXEL_METHODS}
-    for _, nodule, extent in nodules_of(data, 0, count):
-        stack = stack_at(nodule, extent, package.config.layout)
+    for _, nodule, outline in nodules_of(data, 0, count):
+        stack = stack_at(nodule, outline, package.config.layout)
         batch = collate([stack])
         with torch.no_grad():
             forward = _seconds(partial(graders[0], batch), 10)
@@ -184,7 +186,7 @@ def first_version(grader: NoduleViT, stack: SliceStack) -> Array:
     fine = 1.4 / stack.layout.pixel_mm
     moves = gaussian_filter(gradient(grader, batch).abs().numpy(), (0, 0, fine, fine))
     moves /= np.maximum(moves.max((2, 3), keepdims=True), 1e-12)
-    moves *= withheld(grader, batch).abs().numpy()[:, :, None, None]
+    moves *= leave_one_out(grader, batch).abs().numpy()[:, :, None, None]
     maps = np.zeros((NINE, *stack.pixels.shape), np.float32)
     maps[:, stack.valid] = moves / np.maximum(moves.max((1, 2, 3), keepdims=True), 1e-12)
     return maps

@@ -137,7 +137,7 @@ def heads_table(measured: Measured, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("block")
 
 
-def verdict(measured: Measured, default: str, package: str, command: str) -> dict[str, Any]:
+def faithfulness(measured: Measured, default: str, package: str, command: str) -> dict[str, Any]:
     """What the panel reads: by grade, whether the map beats the centred Gaussian, and by how much; means over grades.
 
     ``package`` is the ``model_id`` of what was measured: the verdict holds for no other.

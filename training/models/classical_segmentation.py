@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from NoduleRiskLib.imaging.outline import Extent, measure
+from NoduleRiskLib.imaging.outline import Outline, measure
 from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import SliceStack
 from NoduleRiskLib.imaging.volume import Array, Volume
@@ -20,18 +20,18 @@ LOWEST_HU, HIGHEST_HU = -650.0, -300.0
 DETACH = 0.6
 
 
-def locate(volume: Volume, points_ras: Sequence[Array]) -> list[Extent | None]:
+def segment(volume: Volume, points_ras: Sequence[Array]) -> list[Outline | None]:
     """The same question as ``NoduleRiskLib.networks.segmentation.locate`` answers, RAS mm, answered by morphology.
 
     After Kuhnigk et al. 2006, "Morphological segmentation and partial volume analysis for volumetry of solid
     pulmonary lesions in thoracic CT scans", doi 10.1109/TMI.2006.871547: threshold, erode until the vessels are
     gone, keep the part at the point, dilate back inside the threshold.
     """
-    extents = []
+    outlines = []
     for point in points_ras:
         stack = cut(volume, point, LAYOUT, bounds_ras=np.stack([point - LIMIT_MM, point + LIMIT_MM]))
-        extents.append(measure(stack, _outline(stack, np.asarray(point, np.float64))))
-    return extents
+        outlines.append(measure(stack, _outline(stack, np.asarray(point, np.float64))))
+    return outlines
 
 
 def _outline(stack: SliceStack, point: Array) -> Array:

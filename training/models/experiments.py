@@ -14,7 +14,7 @@ from .targets_and_losses import TASKS
 
 MULTITASK = "multitask"
 #: What the slices tell alone: the measures of the outline's shape are compared like anything else.
-CONFIG = replace(ModelConfig(), shape=False)
+CONFIG = replace(ModelConfig(), shape_features=False)
 
 RUNS: dict[str, GraderRun] = {
     # Nine grades at once by dynamic weight average; again with another seed: differences below that are chance.

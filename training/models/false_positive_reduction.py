@@ -20,11 +20,11 @@ from NoduleRiskLib.imaging.input_checks import LIKELY
 from NoduleRiskLib.imaging.outline import INSIDE
 from NoduleRiskLib.imaging.resampling import sample
 from NoduleRiskLib.imaging.volume import Array, Volume
-from NoduleRiskLib.networks.false_positive_reduction import GRID_MM, Recogniser, nodule_probability
+from NoduleRiskLib.networks.false_positive_reduction import GRID_MM, FalsePositiveNet, nodule_probability
 
 from ..data.context_synthesis import Surrounded
 from ..data.crops import WIDE
-from ..data.found_outlines import Located
+from ..data.found_outlines import FoundOutlines
 from .segmentation import tissues
 from .training_loop import fit
 
@@ -38,7 +38,7 @@ MISS_MM = 1.0
 
 
 @dataclass(frozen=True)
-class RecogniserRun:
+class FalsePositiveRun:
     """One training run of the recognisers.
 
     Attributes
@@ -57,9 +57,9 @@ class RecogniserRun:
     seed: int = 0
 
 
-def train_recogniser(
-    name: str, crops: Sequence[Surrounded], cubes: Surrounded, run: RecogniserRun, folder: Path, console: Console
-) -> Recogniser:
+def train_false_positive(
+    name: str, crops: Sequence[Surrounded], cubes: Surrounded, run: FalsePositiveRun, folder: Path, console: Console
+) -> FalsePositiveNet:
     """Train on all nodules that are given; resumes from ``folder`` after a kill, losing no more than an epoch.
 
     Parameters
@@ -71,24 +71,24 @@ def train_recogniser(
     cubes : Surrounded
     """
 
-    def begin(rng: np.random.Generator) -> tuple[int, Callable[[Recogniser, int], Tensor]]:
+    def begin(rng: np.random.Generator) -> tuple[int, Callable[[FalsePositiveNet, int], Tensor]]:
         shown, wanted = _epoch(crops, cubes, run, rng)
 
-        def loss(recogniser: Recogniser, step: int) -> Tensor:
+        def loss(false_positive_net: FalsePositiveNet, step: int) -> Tensor:
             here = slice(step * run.batch, (step + 1) * run.batch)
             x = shown[here].astype(np.float32)
             if rng.random() < 0.5:
                 x += rng.uniform(0, 40) * rng.standard_normal(x.shape, np.float32)
-            logits = recogniser(torch.as_tensor(x))
+            logits = false_positive_net(torch.as_tensor(x))
             return nn.functional.binary_cross_entropy_with_logits(logits, torch.as_tensor(wanted[here]))
 
         return len(shown) // run.batch, loss
 
-    return fit(Recogniser, begin, run, 0.02, "recogniser", name, folder, console)
+    return fit(FalsePositiveNet, begin, run, 0.02, "recogniser", name, folder, console)
 
 
 def _epoch(
-    crops: Sequence[Surrounded], cubes: Surrounded, run: RecogniserRun, rng: np.random.Generator
+    crops: Sequence[Surrounded], cubes: Surrounded, run: FalsePositiveRun, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     """Cubes of HU (N, 32, 32, 32), int16, and whether each shows a nodule (float32), in random order."""
     shown: list[Array] = []
@@ -128,7 +128,7 @@ def beside(pixels: Array, share: Array, count: int, rng: np.random.Generator) ->
     return places
 
 
-def second_opinions(located: Located, recogniser: Recogniser) -> pd.DataFrame:
+def second_opinions(found_outlines: FoundOutlines, false_positive_net: FalsePositiveNet) -> pd.DataFrame:
     """What a recogniser that never saw the patients says of the nodules that were found, and of places beside them.
 
     Returns
@@ -137,17 +137,17 @@ def second_opinions(located: Located, recogniser: Recogniser) -> pd.DataFrame:
         One row a place: ``kind`` ("nodule" or a key of ``KINDS``), ``patient_id``, ``probability``.
     """
     rows = []
-    for index, row in enumerate(located.table.itertuples()):
-        here = slice(int(located.first[index]), int(located.first[index + 1]))
-        found = np.argwhere(located.located[here, 0] > 255 * INSIDE)
+    for index, row in enumerate(found_outlines.table.itertuples()):
+        here = slice(int(found_outlines.first[index]), int(found_outlines.first[index + 1]))
+        found = np.argwhere(found_outlines.found_outlines[here, 0] > 255 * INSIDE)
         if not len(found) or here.stop - here.start < 2:
             continue
         rng = np.random.default_rng([0, *row.nodule_id.encode()])
-        pixels = located.pixels[here]
-        volume = wide_volume(pixels, located.offset_mm[here])
-        places = [("nodule", found.mean(0)), *beside(pixels, located.share[here].max(1), PLACES, rng)]
+        pixels = found_outlines.pixels[here]
+        volume = wide_volume(pixels, found_outlines.offset_mm[here])
+        places = [("nodule", found.mean(0)), *beside(pixels, found_outlines.share[here].max(1), PLACES, rng)]
         centres = np.stack([volume.to_ras(voxel[::-1]) for _, voxel in places])
-        told = nodule_probability(volume, centres, [recogniser])
+        told = nodule_probability(volume, centres, [false_positive_net])
         rows += [(kind, row.patient_id, value) for (kind, _), value in zip(places, told, strict=True)]
     return pd.DataFrame(rows, columns=["kind", "patient_id", "probability"])
 

@@ -25,7 +25,7 @@ from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT
 
 from ..checkpoints import keep_state, resumed
 from ..data.augmentation import compose
-from ..data.found_outlines import Located
+from ..data.found_outlines import FoundOutlines
 from .baselines import TRUNKS
 from .devices import backward, even_out, on, own_part
 from .loss_weighting import BALANCES, recall
@@ -107,12 +107,12 @@ def build(run: GraderRun) -> NoduleViT:
 
 def train_grader(
     fold: int,
-    training: Sequence[Located],
+    training: Sequence[FoundOutlines],
     run: GraderRun,
     folder: Path,
     device: str,
     console: Console,
-    weak: Sequence[Located] = (),
+    weak: Sequence[FoundOutlines] = (),
 ) -> NoduleViT:
     """Train on the other folds' nodules; resumes from ``folder`` after a kill, losing no more than an epoch.
 
@@ -142,9 +142,11 @@ def train_grader(
         )
     state_file = folder / f"grader-{fold}.pt"
     parts = [*training, *weak]
-    nodules = [(part, index) for part, located in enumerate(parts) for index in range(len(located.table))]
-    table = pd.concat([located.table for located in parts], ignore_index=True) if parts else pd.DataFrame()
-    reference = np.arange(len(table)) < sum(len(located.table) for located in training)
+    nodules = [(part, index) for part, found_outlines in enumerate(parts) for index in range(len(found_outlines.table))]
+    table = (
+        pd.concat([found_outlines.table for found_outlines in parts], ignore_index=True) if parts else pd.DataFrame()
+    )
+    reference = np.arange(len(table)) < sum(len(found_outlines.table) for found_outlines in training)
     inner = _inner_patients(table[reference], run, fold) if reference.any() else reference
     held, trained = np.flatnonzero(inner), np.flatnonzero(~inner)
     if len(trained) < run.batch:
@@ -167,7 +169,7 @@ def train_grader(
         graders = package.networks().graders
         # The measures of shape came later: for whoever has learned without them, they begin at nothing.
         shape_is_new = package.config != run.config
-        if (shape_is_new and replace(run.config, shape=False) != package.config) or fold >= len(graders):
+        if (shape_is_new and replace(run.config, shape_features=False) != package.config) or fold >= len(graders):
             raise NoduleRiskError(
                 f"{run.start} has {len(graders)} graders, maybe of another kind: give a package of these five folds."
             )
@@ -182,9 +184,9 @@ def train_grader(
     balance = BALANCES[run.balance](len(run.tasks), model.vit.norm.weight).to(device)
     named = list(model.named_parameters())
     learned: list[dict[str, Any]] = [
-        {"params": [one for name, one in named if not name.startswith("shape.")]},
+        {"params": [one for name, one in named if not name.startswith("shape_features.")]},
         {
-            "params": [one for name, one in named if name.startswith("shape.")],
+            "params": [one for name, one in named if name.startswith("shape_features.")],
             "lr_scale": LATE_RATE if shape_is_new else 1.0,
         },
         {"params": list(balance.parameters()), "weight_decay": 0.0},
@@ -277,13 +279,13 @@ def losses_of(model: NoduleViT, batch: Batch, labels: Labels, run: GraderRun) ->
 
 
 @torch.no_grad()
-def grade(model: NoduleViT, located: Located, run: GraderRun, device: str) -> Array:
+def grade(model: NoduleViT, found_outlines: FoundOutlines, run: GraderRun, device: str) -> Array:
     """Nine grades of each nodule at its located outline, (N, 9) in grade units; NaN where the run leaves one out."""
     told = []
-    rows = [(0, index) for index in range(len(located.table))]
+    rows = [(0, index) for index in range(len(found_outlines.table))]
     for begin in range(0, len(rows), run.batch):
         batch, _ = compose(
-            [located], rows[begin : begin + run.batch], np.random.default_rng(0), False, run.config.layout
+            [found_outlines], rows[begin : begin + run.batch], np.random.default_rng(0), False, run.config.layout
         )
         told.append(read(model, said_by(model, batch.to(device), run.tasks), run.answers).cpu())
     return np.asarray(torch.cat(told)) if told else np.zeros((0, len(GRADES)))
@@ -328,7 +330,7 @@ def _schedule(optimizer: torch.optim.Optimizer, run: GraderRun, epoch: float) ->
 @torch.no_grad()
 def _held_out(
     model: nn.Module,
-    training: Sequence[Located],
+    training: Sequence[FoundOutlines],
     held: Sequence[tuple[int, int]],
     labels: Labels,
     run: GraderRun,

@@ -17,7 +17,7 @@ from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT
 
 from ..checkpoints import keep_state, resumed
 from ..data.augmentation import compose
-from ..data.found_outlines import Located
+from ..data.found_outlines import FoundOutlines
 from .devices import backward, even_out, own_part
 from .precision import half_where_fast
 
@@ -63,7 +63,7 @@ def half_of(valid: Tensor, rng: np.random.Generator) -> Tensor:
 
 def fill_in_slices(
     model: NoduleViT,
-    parts: Sequence[Located],
+    parts: Sequence[FoundOutlines],
     nodules: Sequence[tuple[int, int]],
     run: GraderRun,
     fold: int,

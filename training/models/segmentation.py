@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from NoduleRiskLib.imaging.outline import INSIDE
 from NoduleRiskLib.imaging.volume import Array
-from NoduleRiskLib.networks.segmentation import LAYOUT, REACH_MM, Locator, context, inputs
+from NoduleRiskLib.networks.segmentation import LAYOUT, REACH_MM, SegmentationUNet, context, inputs
 
 from ..data.context_synthesis import Surrounded
 from ..data.crops import SAMPLE_PATIENT, WIDE
@@ -27,7 +27,7 @@ VESSEL_RADIUS_MM = 4.5
 
 
 @dataclass(frozen=True)
-class LocatorRun:
+class SegmentationRun:
     """One training run of the locators.
 
     Attributes
@@ -56,9 +56,9 @@ class Example:
     outline: Array
 
 
-def train_locator(
-    name: str, crops: Sequence[Surrounded], cubes: Surrounded, run: LocatorRun, folder: Path, console: Console
-) -> Locator:
+def train_segmentation(
+    name: str, crops: Sequence[Surrounded], cubes: Surrounded, run: SegmentationRun, folder: Path, console: Console
+) -> SegmentationUNet:
     """Train on all nodules that are given; resumes from ``folder`` after a kill, losing no more than an epoch.
 
     Parameters
@@ -70,19 +70,19 @@ def train_locator(
     cubes : Surrounded
     """
 
-    def begin(rng: np.random.Generator) -> tuple[int, Callable[[Locator, int], Tensor]]:
+    def begin(rng: np.random.Generator) -> tuple[int, Callable[[SegmentationUNet, int], Tensor]]:
         examples = _epoch(crops, cubes, run, rng)
 
-        def loss(locator: Locator, step: int) -> Tensor:
+        def loss(segmentation_net: SegmentationUNet, step: int) -> Tensor:
             x, target = _batch(examples[step * run.batch : (step + 1) * run.batch], rng)
             with half_where_fast("cpu"):
-                logits = locator(x)
+                logits = segmentation_net(x)
             return outline_loss(logits.float(), target)
 
         return len(examples) // run.batch, loss
 
-    def make() -> Locator:
-        return Locator().to(memory_format=torch.channels_last)
+    def make() -> SegmentationUNet:
+        return SegmentationUNet().to(memory_format=torch.channels_last)
 
     return fit(make, begin, run, 0.01, "locator", name, folder, console)
 
@@ -108,7 +108,9 @@ def outline_loss(logits: Tensor, target: Tensor) -> Tensor:
     return 10 * cross + (1 - dice).mean()
 
 
-def _epoch(crops: Sequence[Surrounded], cubes: Surrounded, run: LocatorRun, rng: np.random.Generator) -> list[Example]:
+def _epoch(
+    crops: Sequence[Surrounded], cubes: Surrounded, run: SegmentationRun, rng: np.random.Generator
+) -> list[Example]:
     examples: list[Example] = []
     for variants, (inside, elsewhere) in ((crops, run.crop_slices), ((cubes,), run.cube_slices)):
         for index in range(len(variants[0].table)):

@@ -17,13 +17,13 @@ from NoduleRiskLib.grades import BENIGN_BELOW, GRADE_NAMES, MALIGNANT_ABOVE
 from NoduleRiskLib.imaging.volume import Array
 
 from ..data.crops import FOLDS, Stacks, load, slices_of
-from ..data.found_outlines import TRIES, Located
+from ..data.found_outlines import TRIES, FoundOutlines
 from ..evaluation.metrics import BOOTSTRAPS, auc_difference, best_threshold, grade_table, malignancy_table, markdown
 from ..models.devices import on
 from ..models.graders import GraderRun, grade, history, train_grader
 from ..models.pretraining import MASKED
 from ..models.targets_and_losses import ANSWERS
-from .cross_validation import Study, locators, outlines, without_sample
+from .cross_validation import Study, outlines, segmentation_nets, without_sample
 from .two_stages import CLASSIFIERS, OTHERS, features
 
 NONE = "–"
@@ -33,8 +33,8 @@ NONE = "–"
 class Nodules:
     """What all runs read: the reference nodules of each fold, and those of one or two readers (may be empty)."""
 
-    reference: dict[int, Located]
-    weak: dict[int, Located]
+    reference: dict[int, FoundOutlines]
+    weak: dict[int, FoundOutlines]
 
 
 def from_readers(study: Study) -> Nodules:
@@ -51,7 +51,7 @@ def from_readers(study: Study) -> Nodules:
 
 def from_pipeline(study: Study) -> Nodules:
     """Nodules with surroundings, at the outlines that the locator which never saw the patient finds."""
-    return Nodules(outlines(study, locators(study)), {})
+    return Nodules(outlines(study, segmentation_nets(study)), {})
 
 
 SOURCES: dict[str, Callable[[Study], Nodules]] = {"readers": from_readers, "pipeline": from_pipeline}
@@ -62,12 +62,12 @@ SOURCE_WORDS = {
 }
 
 
-def at_readers_outlines(stacks: Stacks, rows: Array) -> Located:
+def at_readers_outlines(stacks: Stacks, rows: Array) -> FoundOutlines:
     """Some of the nodules with the mean of their readers' outlines where a locator's would stand."""
     counts = np.diff(stacks.first)[rows]
     slices = slices_of(stacks.first, rows)
     mean = np.round(stacks.share(slices) * 255).astype(np.uint8)
-    return Located(
+    return FoundOutlines(
         stacks.table.iloc[rows].reset_index(drop=True),
         stacks.pixels[slices],
         stacks.readers[slices],

@@ -18,21 +18,21 @@ from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.imaging.outline import measure
 from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import SliceStack
-from NoduleRiskLib.networks.false_positive_reduction import Recogniser
+from NoduleRiskLib.networks.false_positive_reduction import FalsePositiveNet
 from NoduleRiskLib.networks.nodule_vit import NoduleViT, collate
-from NoduleRiskLib.networks.segmentation import Locator, locate
+from NoduleRiskLib.networks.segmentation import SegmentationUNet, segment
 
 from ..data.context_synthesis import by_themselves, extend, surrounded
 from ..data.crops import FOLDS, SAMPLE_PATIENT, WIDE, load, nodule_table, read_nodule, slices_of
-from ..data.found_outlines import Finder, Located, find, oracle_stack, pipeline_stack
+from ..data.found_outlines import Finder, FoundOutlines, find, oracle_stack, pipeline_stack
 from ..models import classical_segmentation
-from ..models.false_positive_reduction import RecogniserRun, second_opinions, train_recogniser
+from ..models.false_positive_reduction import FalsePositiveRun, second_opinions, train_false_positive
 from ..models.graders import GraderRun, train_grader
-from ..models.segmentation import LocatorRun, train_locator, without
+from ..models.segmentation import SegmentationRun, train_segmentation, without
 
 #: No fold is held out: what ships.
 ALL = -1
-Network = TypeVar("Network", Locator, Recogniser)
+Network = TypeVar("Network", SegmentationUNet, FalsePositiveNet)
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Study:
 
     data: Path
     out: Path
-    locator: LocatorRun = field(default_factory=LocatorRun)
-    recogniser: RecogniserRun = field(default_factory=RecogniserRun)
+    segmentation_net: SegmentationRun = field(default_factory=SegmentationRun)
+    false_positive_net: FalsePositiveRun = field(default_factory=FalsePositiveRun)
     grader: GraderRun = field(default_factory=GraderRun)
     device: str = "cpu"
     folds: tuple[int, ...] = tuple(range(FOLDS))
@@ -64,24 +64,24 @@ class Study:
     console: Console = field(default_factory=Console)
 
 
-def locators(study: Study) -> dict[int, Locator]:
+def segmentation_nets(study: Study) -> dict[int, SegmentationUNet]:
     """One locator a fold, trained on the patients of the others."""
-    return _each_fold(study, study.folds, partial(train_locator, run=study.locator))
+    return _each_fold(study, study.folds, partial(train_segmentation, run=study.segmentation_net))
 
 
-def shipped_locator(study: Study) -> Locator:
+def shipped_segmentation(study: Study) -> SegmentationUNet:
     """The locator that ships: trained like the folds' own, on all of them but the sample's patient."""
-    return _each_fold(study, (ALL,), partial(train_locator, run=study.locator))[ALL]
+    return _each_fold(study, (ALL,), partial(train_segmentation, run=study.segmentation_net))[ALL]
 
 
-def recognisers(study: Study) -> dict[int, Recogniser]:
+def false_positive_nets(study: Study) -> dict[int, FalsePositiveNet]:
     """One recogniser a fold, trained on the patients of the others."""
-    return _each_fold(study, study.folds, partial(train_recogniser, run=study.recogniser))
+    return _each_fold(study, study.folds, partial(train_false_positive, run=study.false_positive_net))
 
 
-def shipped_recogniser(study: Study) -> Recogniser:
+def shipped_false_positive(study: Study) -> FalsePositiveNet:
     """The recogniser that ships: trained like the folds' own, on all of them but the sample's patient."""
-    return _each_fold(study, (ALL,), partial(train_recogniser, run=study.recogniser))[ALL]
+    return _each_fold(study, (ALL,), partial(train_false_positive, run=study.false_positive_net))[ALL]
 
 
 def _each_fold(study: Study, folds: Sequence[int], train: Callable[..., Network]) -> dict[int, Network]:
@@ -107,17 +107,17 @@ def _each_fold(study: Study, folds: Sequence[int], train: Callable[..., Network]
     }
 
 
-def outlines(study: Study, found_by: dict[int, Locator], cubes: bool = False) -> dict[int, Located]:
+def outlines(study: Study, found_by: dict[int, SegmentationUNet], cubes: bool = False) -> dict[int, FoundOutlines]:
     """The reference nodules of each fold as that fold's locator, which never saw them, finds them."""
-    return _found(study, {fold: partial(locate, locators=[one]) for fold, one in found_by.items()}, "", cubes)
+    return _found(study, {fold: partial(segment, networks=[one]) for fold, one in found_by.items()}, "", cubes)
 
 
-def classical_outlines(study: Study, cubes: bool = False) -> dict[int, Located]:
+def classical_outlines(study: Study, cubes: bool = False) -> dict[int, FoundOutlines]:
     """The same nodules from the same points, found without learning."""
-    return _found(study, dict.fromkeys(study.folds, classical_segmentation.locate), "classical-", cubes)
+    return _found(study, dict.fromkeys(study.folds, classical_segmentation.segment), "classical-", cubes)
 
 
-def _found(study: Study, finders: Mapping[int, Finder], name: str, cubes: bool) -> dict[int, Located]:
+def _found(study: Study, finders: Mapping[int, Finder], name: str, cubes: bool) -> dict[int, FoundOutlines]:
     table = load(study.data, study.out / "cache", cubes).table
     table = table[table.in_luna16_reference]
     return {
@@ -132,19 +132,19 @@ def _found(study: Study, finders: Mapping[int, Finder], name: str, cubes: bool) 
     }
 
 
-def opinions(located: dict[int, Located], told_by: dict[int, Recogniser]) -> pd.DataFrame:
+def opinions(found_outlines: dict[int, FoundOutlines], told_by: dict[int, FalsePositiveNet]) -> pd.DataFrame:
     """What each fold's recogniser says of that fold's nodules and of places beside them: ``second_opinions``."""
-    return pd.concat([second_opinions(located[fold], one) for fold, one in told_by.items()], ignore_index=True)
+    return pd.concat([second_opinions(found_outlines[fold], one) for fold, one in told_by.items()], ignore_index=True)
 
 
-def joined(located: dict[int, Located]) -> pd.DataFrame:
+def joined(found_outlines: dict[int, FoundOutlines]) -> pd.DataFrame:
     """The tables of all folds under each other."""
-    return pd.concat([part.table for part in located.values()], ignore_index=True)
+    return pd.concat([part.table for part in found_outlines.values()], ignore_index=True)
 
 
-def graders(study: Study, located: dict[int, Located]) -> dict[int, NoduleViT]:
+def graders(study: Study, found_outlines: dict[int, FoundOutlines]) -> dict[int, NoduleViT]:
     """One grader a fold, trained on the others' nodules, the sample's patient left out of all of them."""
-    kept = {fold: without_sample(part) for fold, part in located.items()}
+    kept = {fold: without_sample(part) for fold, part in found_outlines.items()}
     return {
         fold: train_grader(
             fold,
@@ -159,7 +159,7 @@ def graders(study: Study, located: dict[int, Located]) -> dict[int, NoduleViT]:
 
 
 def out_of_fold(
-    study: Study, located: dict[int, Located], trained: dict[int, NoduleViT], cubes: bool = False
+    study: Study, found_outlines: dict[int, FoundOutlines], trained: dict[int, NoduleViT], cubes: bool = False
 ) -> pd.DataFrame:
     """What each fold's grader says of that fold's nodules.
 
@@ -168,7 +168,7 @@ def out_of_fold(
     """
     tables = []
     for fold, grader in trained.items():
-        part = located[fold]
+        part = found_outlines[fold]
         stacks: dict[str, list[SliceStack | None]] = {"pipeline": [], "oracle": []}
         for index, row in enumerate(track(list(part.table.itertuples()), f"Cutting fold {fold}", transient=True)):
             nodule = read_nodule(study.data, row.nodule_id, cubes)
@@ -178,10 +178,10 @@ def out_of_fold(
             stack = cut(volume, np.zeros(3), WIDE)
             found = np.zeros(stack.pixels.shape, np.float32)
             here = slice(int(part.first[index]), int(part.first[index + 1]))
-            found[stack.valid] = part.located[here, 0] / np.float32(255)
-            extent = measure(stack, found)
+            found[stack.valid] = part.found_outlines[here, 0] / np.float32(255)
+            outline = measure(stack, found)
             layout = grader.config.layout
-            stacks["pipeline"].append(pipeline_stack(volume, extent, layout) if extent else None)
+            stacks["pipeline"].append(pipeline_stack(volume, outline, layout) if outline else None)
             stacks["oracle"].append(oracle_stack(nodule, layout))
         table = part.table.assign(count_mm=part.table.slices * part.table.slice_spacing_mm)
         for name, kind in stacks.items():
@@ -205,18 +205,18 @@ def grade_stacks(grader: NoduleViT, stacks: list[SliceStack | None], batch: int 
     return values
 
 
-def without_sample(located: Located) -> Located:
+def without_sample(found_outlines: FoundOutlines) -> FoundOutlines:
     """Without the sample's patient: its nodules' slices stay in the arrays, no row points to them."""
-    keep = np.flatnonzero((located.table.patient_id != SAMPLE_PATIENT).to_numpy())
-    if len(keep) == len(located.table):
-        return located
-    counts = np.diff(located.first)
-    slices = slices_of(located.first, keep)
-    return Located(
-        located.table.iloc[keep].reset_index(drop=True),
-        located.pixels[slices],
-        located.share[slices],
-        located.located[slices],
-        located.offset_mm[slices],
+    keep = np.flatnonzero((found_outlines.table.patient_id != SAMPLE_PATIENT).to_numpy())
+    if len(keep) == len(found_outlines.table):
+        return found_outlines
+    counts = np.diff(found_outlines.first)
+    slices = slices_of(found_outlines.first, keep)
+    return FoundOutlines(
+        found_outlines.table.iloc[keep].reset_index(drop=True),
+        found_outlines.pixels[slices],
+        found_outlines.share[slices],
+        found_outlines.found_outlines[slices],
+        found_outlines.offset_mm[slices],
         np.cumsum([0, *counts[keep]]),
     )

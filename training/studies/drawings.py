@@ -19,7 +19,7 @@ from NoduleRiskLib.explain.slice_attribution import SLICE_METHODS
 from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.imaging.mosaic import mosaic
 from NoduleRiskLib.imaging.outline import INSIDE
-from NoduleRiskLib.imaging.shape_features import SHAPE
+from NoduleRiskLib.imaging.shape_features import SHAPE_FEATURES
 from NoduleRiskLib.imaging.volume import Array
 from NoduleRiskLib.networks.model_package import ModelPackage
 from NoduleRiskLib.networks.nodule_vit import collate
@@ -71,7 +71,7 @@ def model(package: ModelPackage) -> Figure:
     inputs = f"{len(config.windows)} HU windows\n" + ("and the outline" if config.outline else "")
     pixels = config.layout.pixels
     # Below all that goes through the slices stands what does not.
-    up = 0.85 if config.shape else 0.0
+    up = 0.85 if config.shape_features else 0.0
     figure, axes = _canvas(11.7, 4.35 + up)
     for i, label in enumerate(("slice 1", "slice 2", "slice N")):
         y = 2.65 - 1.25 * i + up
@@ -96,8 +96,10 @@ def model(package: ModelPackage) -> Figure:
     )
     middle = 2.2 + up
     _arrow(axes, 7.8, middle, 8.15, middle)
-    if config.shape:
-        _box(axes, 2.1, 0.15, 5.7, 0.55, "outline", f"{len(SHAPE)} measures: {', '.join(SHAPE)}", PALE)
+    if config.shape_features:
+        _box(
+            axes, 2.1, 0.15, 5.7, 0.55, "outline", f"{len(SHAPE_FEATURES)} measures: {', '.join(SHAPE_FEATURES)}", PALE
+        )
         _arrow(axes, 7.8, 0.42, 8.15, middle - 0.12)
         axes.text(8.25, middle, "+", ha="center", va="center", color=INK, weight="bold")
     for i, grade in enumerate(GRADES):

@@ -48,7 +48,9 @@ def speed(study: Study, runs: Mapping[str, GraderRun], images: int = 16) -> str:
         with TemporaryDirectory() as folder:
             model = train_grader(fold, training, replace(run, cycles=(1,)), Path(folder), study.device, study.console)
             rate = history(Path(folder), fold)["nodules_per_second"]
-        nodules = [(part, index) for part, located in enumerate(training) for index in range(len(located.table))]
+        nodules = [
+            (part, index) for part, found_outlines in enumerate(training) for index in range(len(found_outlines.table))
+        ]
         forward = 0.0
         for nodule in nodules:
             batch, _ = compose(training, [nodule], np.random.default_rng(0), False, run.config.layout)

@@ -27,7 +27,7 @@ from NoduleRiskLib.imaging.slice_stack import LAYOUTS, Layout
 from NoduleRiskLib.imaging.volume import Array, Volume, write_nrrd
 from NoduleRiskLib.networks.model_package import ModelPackage
 from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate
-from NoduleRiskLib.results.nodule_page import page, picture
+from NoduleRiskLib.results.nodule_page import page, write_page
 from NoduleRiskLib.results.tables import COLUMNS, along, as_json, dumps, percent, write_csv, write_json
 
 CENTRE = np.array([-40.0, 25.0, -110.0])
@@ -63,15 +63,15 @@ def nodule(
     """An assessment of the ball whose heatmaps are strongest in its middle."""
     stack = cut(volume, CENTRE, Layout("outline", slices=25))
     near = np.linalg.norm(stack.pixels_ras() - CENTRE, axis=-1) < RADIUS_MM + 2
-    extent = measure(stack, (near & (stack.pixels > -400)).astype(np.float32))
-    assert extent is not None
-    stack = cut(volume, extent.centre_ras, layout, extent.bounds_ras, extent.outline)
+    outline = measure(stack, (near & (stack.pixels > -400)).astype(np.float32))
+    assert outline is not None
+    stack = cut(volume, outline.centre_ras, layout, outline.bounds_ras, outline.probability)
     middle = np.exp(-((stack.offset_mm / 4) ** 2)) * stack.valid
     values = dict.fromkeys(GRADE_NAMES, 3.21) | {"calcification": MEAN_CODE, "diameter": 12.3}
     return Assessment(
         label=label,
         point_ras=(-40.1, 25.3, -110.7),
-        extent=extent,
+        outline=outline,
         estimates=tuple(
             Estimate(grade, values[grade.name], values[grade.name] * 0.8, values[grade.name] * 1.2, 10.0 * g)
             for g, grade in enumerate(GRADES)
@@ -141,8 +141,8 @@ def test_a_spreadsheet_holds_the_very_numbers_of_the_assessment(tmp_path: Path, 
             assert told == [estimate.value, estimate.low, estimate.high, estimate.percentile]
             assert first[f"{name}_word"] == estimate.word
     assert float(first["suspicion_probability"]) == assessment.suspicion_probability
-    assert assessment.extent is not None
-    assert float(first["outline_volume_mm3"]) == assessment.extent.volume_mm3
+    assert assessment.outline is not None
+    assert float(first["outline_volume_mm3"]) == assessment.outline.volume_mm3
     assert first["model_id"] == PACKAGE.model_id
     assert first["warnings"] == " ".join(WARNINGS)
 
@@ -288,7 +288,7 @@ def saturation(path: Path) -> Array:
 
 def panel(figure: Any, number: int, pixels: Array) -> Array:
     """The part of a page's pixels that shows one of its slices, in the order in which they were drawn."""
-    left, bottom, right, top = figure.axes[number + 1].get_position().extents
+    left, bottom, right, top = figure.axes[number + 1].get_position().outlines
     height, width = pixels.shape
     return pixels[int((1 - top) * height) : int((1 - bottom) * height), int(left * width) : int(right * width)]
 
@@ -296,7 +296,7 @@ def panel(figure: Any, number: int, pixels: Array) -> Array:
 def test_the_picture_shows_the_heatmap_on_the_nodule_and_leaves_the_plain_slice_plain(
     tmp_path: Path, volume: Volume, assessment: Assessment
 ) -> None:
-    picture(tmp_path / "a.png", volume, assessment)
+    write_page(tmp_path / "a.png", volume, assessment)
     figure, colour = page(volume, assessment), saturation(tmp_path / "a.png")
     plain, explained = (panel(figure, number, colour) for number in (0, 1))
     assert plain.max() < 0.1
@@ -308,7 +308,7 @@ def test_the_picture_shows_the_heatmap_on_the_nodule_and_leaves_the_plain_slice_
 
 def test_without_heatmaps_nothing_looks_like_one(tmp_path: Path, volume: Volume) -> None:
     assessment = nodule(volume, heatmaps=False)
-    picture(tmp_path / "a.png", volume, assessment)
+    write_page(tmp_path / "a.png", volume, assessment)
     explained = panel(page(volume, assessment), 1, saturation(tmp_path / "a.png"))
     middle = tuple(slice(n // 2 - 10, n // 2 + 10) for n in explained.shape)
     assert explained[middle].max() < 0.1 and explained.max() > 0.3, "the outline alone is coloured"
@@ -335,7 +335,7 @@ def test_the_picture_shows_the_patients_right_on_the_left_and_the_front_and_head
 def test_every_layout_and_every_answer_has_its_picture(tmp_path: Path, volume: Volume, name: str) -> None:
     assessment = nodule(volume, LAYOUTS[name], label="costs $5 or $6_x$ and [more]")
     for i, one in enumerate((assessment, replace(nothing(), label="$x"))):
-        picture(tmp_path / f"{i}.png", volume, one)
+        write_page(tmp_path / f"{i}.png", volume, one)
         assert imread(tmp_path / f"{i}.png").std() > 0.1
 
 

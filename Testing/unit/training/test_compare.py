@@ -159,7 +159,7 @@ def test_one_fold_has_no_threshold_from_others_and_so_no_accuracy(
 def test_no_patient_of_the_scored_fold_trains_its_grader(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[str]] = []
 
-    def spy(fold: int, training: list[compare.Located], *rest: object) -> None:
+    def spy(fold: int, training: list[compare.FoundOutlines], *rest: object) -> None:
         weak = rest[-1]
         assert isinstance(weak, list) and len(weak) == 4
         seen.append({name for part in (*training, *weak) for name in part.table.patient_id})

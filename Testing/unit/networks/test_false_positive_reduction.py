@@ -10,7 +10,7 @@ from conftest import CENTRE, LUNG_HU, TISSUE_HU, Painter, beside
 from torch import Tensor, nn
 
 from NoduleRiskLib.imaging.volume import Array
-from NoduleRiskLib.networks.false_positive_reduction import SIDE, Recogniser, nodule_probability
+from NoduleRiskLib.networks.false_positive_reduction import SIDE, FalsePositiveNet, nodule_probability
 
 
 class Middle(nn.Module):
@@ -37,7 +37,7 @@ def test_recognisers_are_averaged_and_none_has_no_doubt(
 ) -> None:
     volume = paint(ball((CENTRE, 4.0)), frames["thick"])
     torch.manual_seed(0)
-    some = [Recogniser().eval(), Recogniser().eval()]
+    some = [FalsePositiveNet().eval(), FalsePositiveNet().eval()]
     each = [nodule_probability(volume, CENTRE[None], [one])[0] for one in some]
     assert each[0] != each[1]
     assert np.isclose(nodule_probability(volume, CENTRE[None], some)[0], np.mean(each))

@@ -22,7 +22,7 @@ from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.imaging.slice_stack import SliceStack
 from NoduleRiskLib.networks import model_package
-from NoduleRiskLib.networks.false_positive_reduction import SIDE, Recogniser
+from NoduleRiskLib.networks.false_positive_reduction import SIDE, FalsePositiveNet
 from NoduleRiskLib.networks.model_config import ModelConfig
 from NoduleRiskLib.networks.model_package import (
     CARD,
@@ -37,7 +37,7 @@ from NoduleRiskLib.networks.model_package import (
     with_card,
 )
 from NoduleRiskLib.networks.nodule_vit import NoduleViT, collate
-from NoduleRiskLib.networks.segmentation import CHANNELS, Locator
+from NoduleRiskLib.networks.segmentation import CHANNELS, SegmentationUNet
 
 CALIBRATION = Calibration(
     interval={name: ((-0.5 - g / 10, 0.6 + g / 7), (-0.2, 0.3 + g)) for g, name in enumerate(GRADE_NAMES)},
@@ -51,7 +51,7 @@ LIBRARY = Path(NoduleRiskLib.__file__).parent
 @pytest.fixture(scope="module")
 def networks(tiny: ModelConfig, trained: Callable[..., NoduleViT]) -> Networks:
     torch.manual_seed(0)
-    return Networks([trained(tiny, seed) for seed in (1, 2)], [Locator().eval()], [Recogniser().eval()])
+    return Networks([trained(tiny, seed) for seed in (1, 2)], [SegmentationUNet().eval()], [FalsePositiveNet().eval()])
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,9 @@ def resettle(path: Path, **changes: Any) -> None:
 
 @torch.no_grad()
 def test_a_package_grades_as_the_networks_did(kept: ModelPackage, networks: Networks, stack: SliceStack) -> None:
-    graders, locators, recognisers = again = load(kept.path).networks()
+    graders, segmentation_nets, false_positive_nets = again = load(kept.path).networks()
     assert [len(some) for some in again] == [2, 1, 1]
-    for network in (*graders, *locators, *recognisers):
+    for network in (*graders, *segmentation_nets, *false_positive_nets):
         assert not network.training
         assert all(p.dtype == torch.float32 and not p.requires_grad for p in network.parameters())
     batch, slices, cubes = collate([stack]), torch.rand(2, CHANNELS, 32, 32), torch.rand(2, SIDE, SIDE, SIDE) * 400
@@ -89,8 +89,8 @@ def test_a_package_grades_as_the_networks_did(kept: ModelPackage, networks: Netw
         assert torch.allclose(mine(batch).grades, theirs(batch).grades, atol=1e-2)
         assert torch.allclose(mine(batch).pattern, theirs(batch).pattern, atol=1e-2)
     assert not torch.allclose(graders[0](batch).grades, graders[1](batch).grades, atol=5e-2)
-    assert torch.allclose(locators[0](slices), networks.locators[0](slices), atol=1e-2)
-    assert torch.allclose(recognisers[0](cubes), networks.recognisers[0](cubes), atol=1e-2)
+    assert torch.allclose(segmentation_nets[0](slices), networks.segmentation[0](slices), atol=1e-2)
+    assert torch.allclose(false_positive_nets[0](cubes), networks.false_positive[0](cubes), atol=1e-2)
 
 
 def test_a_package_from_before_recognisers_is_read(copy: Path) -> None:
@@ -156,7 +156,7 @@ def test_two_packages_never_share_an_identity(kept: ModelPackage, copy: Path) ->
 
 
 def test_an_incomplete_package_is_never_written(networks: Networks, tmp_path: Path) -> None:
-    for some in (networks._replace(graders=[]), networks._replace(locators=[])):
+    for some in (networks._replace(graders=[]), networks._replace(segmentation_nets=[])):
         with pytest.raises(ValueError, match="at least one grader and one locator"):
             save(tmp_path, "toy", "1", some, CALIBRATION, "", "")
     without = replace(CALIBRATION, interval={"margin": ((0, 0),)})

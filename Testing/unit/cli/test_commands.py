@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from matplotlib.image import imread
-from test_report import PACKAGE as TOY
-from test_report import nodule, nothing, rows, scan, strict
+from test_results import PACKAGE as TOY
+from test_results import nodule, nothing, rows, scan, strict
 
 from NoduleRiskLib import __main__
 from NoduleRiskLib.cli import commands

@@ -11,7 +11,7 @@ from conftest import CENTRE, LUNG_HU, TISSUE_HU, Painter, beside
 from torch import Tensor, nn
 
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.imaging.outline import Extent
+from NoduleRiskLib.imaging.outline import Outline
 from NoduleRiskLib.imaging.volume import Array, Volume
 from NoduleRiskLib.networks.segmentation import (
     CHANNELS,
@@ -20,10 +20,10 @@ from NoduleRiskLib.networks.segmentation import (
     REACH_MM,
     SLICES,
     STRIDE_MM,
-    Locator,
+    SegmentationUNet,
     context,
     inputs,
-    locate,
+    segment,
 )
 
 Ball = Callable[..., Callable[[Array], Array]]
@@ -44,30 +44,30 @@ class Dense(nn.Module):
         return (x[:, 0] - self.level) * 10
 
 
-def look(volume: Volume, point: Array) -> Extent | None:
-    return locate(volume, [point], [Dense()])[0]
+def look(volume: Volume, point: Array) -> Outline | None:
+    return segment(volume, [point], [Dense()])[0]
 
 
-def found(volume: Volume, point: Array) -> Extent:
-    extent = look(volume, point)
-    assert extent is not None
-    return extent
+def found(volume: Volume, point: Array) -> Outline:
+    outline = look(volume, point)
+    assert outline is not None
+    return outline
 
 
-def assert_is(extent: Extent, centre: Array, radius: float, step_mm: float = 1.25) -> None:
-    assert np.allclose(extent.centre_ras, centre, atol=max(0.3, step_mm / 3))
-    assert extent.diameter_mm == pytest.approx(2 * radius, abs=0.7 + step_mm / 4)
-    assert extent.volume_mm3 == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.2)
+def assert_is(outline: Outline, centre: Array, radius: float, step_mm: float = 1.25) -> None:
+    assert np.allclose(outline.centre_ras, centre, atol=max(0.3, step_mm / 3))
+    assert outline.diameter_mm == pytest.approx(2 * radius, abs=0.7 + step_mm / 4)
+    assert outline.volume_mm3 == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.2)
 
 
 def test_the_nodule_under_the_point_is_found_in_every_scan(paint: Painter, ball: Ball, frame: Array) -> None:
     nodule, neighbour = beside(3.1, -2.2, 1.4), beside(-14, 6, -3)
     volume = paint(ball((nodule, 6.0), (neighbour, 5.0)), frame)
-    extents = locate(volume, np.stack([nodule + np.array([1, 1, -2]), neighbour]), [Dense()])
-    step = float(extents[0].outline.ijk_to_ras[2, 2]) if extents[0] else 0.0
-    for extent, (centre, radius) in zip(extents, ((nodule, 6.0), (neighbour, 5.0)), strict=True):
-        assert extent is not None
-        assert_is(extent, centre, radius, step)
+    outlines = segment(volume, np.stack([nodule + np.array([1, 1, -2]), neighbour]), [Dense()])
+    step = float(outlines[0].outline.ijk_to_ras[2, 2]) if outlines[0] else 0.0
+    for outline, (centre, radius) in zip(outlines, ((nodule, 6.0), (neighbour, 5.0)), strict=True):
+        assert outline is not None
+        assert_is(outline, centre, radius, step)
 
 
 def test_the_way_a_scan_is_stored_changes_nothing(paint: Painter, ball: Ball) -> None:
@@ -132,43 +132,43 @@ def test_a_point_half_way_between_thick_slices_finds_a_nodule_in_one(paint: Pain
     volume = paint(ball((CENTRE, 3.0)), np.diag([-0.7, -0.7, 5.0]))
     k = np.rint(volume.to_ijk(CENTRE))
     slice_centre = volume.to_ras(k)
-    extent = found(volume, slice_centre + np.array([0, 0, above * 2.45]))
-    assert extent.slices == 1
-    assert extent.centre_ras[2] == pytest.approx(slice_centre[2])
+    outline = found(volume, slice_centre + np.array([0, 0, above * 2.45]))
+    assert outline.slices == 1
+    assert outline.centre_ras[2] == pytest.approx(slice_centre[2])
 
 
 @pytest.mark.parametrize("end", [-1, 0, 1])
 def test_a_nodule_longer_than_a_stride_is_followed_to_its_ends(paint: Painter, ball: Ball, end: int) -> None:
     height = 2.5 * STRIDE_MM
     volume = paint(ball((CENTRE, np.array([4.0, 4.0, height]))), UPRIGHT, np.array([23, 23, 40]))
-    extent = found(volume, beside(0, 0, end * (height - 4)))
-    assert np.ptp(extent.bounds_ras[:, 2]) == pytest.approx(2 * height, abs=3)
-    assert np.allclose(extent.centre_ras, CENTRE, atol=0.6)
-    assert extent.diameter_mm == pytest.approx(8, abs=0.6)
+    outline = found(volume, beside(0, 0, end * (height - 4)))
+    assert np.ptp(outline.bounds_ras[:, 2]) == pytest.approx(2 * height, abs=3)
+    assert np.allclose(outline.centre_ras, CENTRE, atol=0.6)
+    assert outline.diameter_mm == pytest.approx(8, abs=0.6)
 
 
 def test_a_vessel_is_not_followed_through_the_whole_lung(paint: Painter, ball: Ball) -> None:
     volume = paint(ball((CENTRE, np.array([3.0, 3.0, 300.0]))), UPRIGHT, np.array([23, 23, 60]))
-    extent = found(volume, CENTRE)
-    assert np.ptp(extent.bounds_ras[:, 2]) == pytest.approx(2 * LIMIT_MM, abs=3)
+    outline = found(volume, CENTRE)
+    assert np.ptp(outline.bounds_ras[:, 2]) == pytest.approx(2 * LIMIT_MM, abs=3)
 
 
 def test_only_the_slices_around_the_nodule_are_read(paint: Painter, ball: Ball) -> None:
     """What is read takes the time that people wait."""
-    locator = Dense()
+    segmentation_net = Dense()
     volume = paint(ball((CENTRE, 4.0)), UPRIGHT, np.array([23, 23, 40]))
-    assert locate(volume, [CENTRE], [locator])[0] is not None
-    assert locator.slices_read < 2 * (2 * (4 + 2 * STRIDE_MM) / 1.25)
+    assert segment(volume, [CENTRE], [segmentation_net])[0] is not None
+    assert segmentation_net.slices_read < 2 * (2 * (4 + 2 * STRIDE_MM) / 1.25)
 
 
 @pytest.mark.parametrize("end", [-1, 1])
 def test_a_nodule_at_the_scans_end_is_measured_as_far_as_it_is_seen(paint: Painter, ball: Ball, end: int) -> None:
     volume = paint(ball((beside(0, 0, end * 10), 6.0)), UPRIGHT, np.array([23, 23, 10]))
-    extent = found(volume, beside(0, 0, end * 8))
-    assert volume.contains(extent.bounds_ras).all()
-    assert extent.diameter_mm == pytest.approx(12, abs=0.7)
+    outline = found(volume, beside(0, 0, end * 8))
+    assert volume.contains(outline.bounds_ras).all()
+    assert outline.diameter_mm == pytest.approx(12, abs=0.7)
     seen = np.sum(volume.array - LUNG_HU) / (TISSUE_HU - LUNG_HU) * np.prod(volume.spacing_mm)
-    assert extent.volume_mm3 == pytest.approx(seen, rel=0.1)
+    assert outline.volume_mm3 == pytest.approx(seen, rel=0.1)
 
 
 def test_a_large_nodule_is_whole_wherever_in_it_the_point_lies(paint: Painter, ball: Ball) -> None:
@@ -185,8 +185,8 @@ def test_a_nodule_at_the_scans_side_is_found(paint: Painter, ball: Ball, way: tu
 
 def test_a_nodule_cut_off_by_the_scans_side_is_not_drawn_beyond_it(paint: Painter, ball: Ball) -> None:
     volume = paint(ball((beside(22, 0, 0), 6.0)), UPRIGHT)
-    extent = found(volume, beside(20, 0, 0))
-    assert volume.contains(extent.bounds_ras).all()
+    outline = found(volume, beside(20, 0, 0))
+    assert volume.contains(outline.bounds_ras).all()
 
 
 def test_a_point_outside_the_ct_is_refused(paint: Painter, ball: Ball) -> None:
@@ -197,7 +197,7 @@ def test_a_point_outside_the_ct_is_refused(paint: Painter, ball: Ball) -> None:
 def test_locators_are_averaged(paint: Painter, ball: Ball) -> None:
     volume = paint(ball((CENTRE, 6.0), edge_mm=4.0), UPRIGHT)
     wide, narrow, both = (
-        locate(volume, [CENTRE], [Dense(hu) for hu in levels])[0] for levels in ((-700,), (-100,), (-700, -100))
+        segment(volume, [CENTRE], [Dense(hu) for hu in levels])[0] for levels in ((-700,), (-100,), (-700, -100))
     )
     assert wide is not None and narrow is not None and both is not None
     assert narrow.diameter_mm < both.diameter_mm < wide.diameter_mm
@@ -205,8 +205,8 @@ def test_locators_are_averaged(paint: Painter, ball: Ball) -> None:
 
 def test_every_point_is_answered_in_order(paint: Painter, ball: Ball) -> None:
     volume = paint(ball((CENTRE, 5.0)), UPRIGHT)
-    extents = locate(volume, np.stack([beside(12, 0, 0), CENTRE, beside(0, 12, 0)]), [Dense()])
-    assert [extent is not None for extent in extents] == [False, True, False]
+    outlines = segment(volume, np.stack([beside(12, 0, 0), CENTRE, beside(0, 12, 0)]), [Dense()])
+    assert [outline is not None for outline in outlines] == [False, True, False]
 
 
 def test_the_locator_reads_slices_point_distance_and_step() -> None:
@@ -239,7 +239,7 @@ def test_each_slice_is_read_beside_its_neighbours(paint: Painter) -> None:
             read.append(x[:, :, 0, 0])
             return torch.ones_like(x[:, 0])
 
-    locate(paint(lambda points: (points - CENTRE)[..., 2] * 20 - 300, UPRIGHT), [CENTRE], [Endless()])
+    segment(paint(lambda points: (points - CENTRE)[..., 2] * 20 - 300, UPRIGHT), [CENTRE], [Endless()])
     x = torch.cat(read)
     # Back from -1..1 to mm: the scan's HU tell how high a slice lies.
     own, nearer, *_, point = x[:, :SLICES].T * (HU_RANGE[1] - HU_RANGE[0]) / 2 / 20
@@ -254,6 +254,6 @@ def test_each_slice_is_read_beside_its_neighbours(paint: Painter) -> None:
 
 def test_the_network_answers_every_pixel() -> None:
     torch.manual_seed(0)
-    locator = Locator().eval()
+    segmentation_net = SegmentationUNet().eval()
     with torch.no_grad():
-        assert locator(torch.rand(3, CHANNELS, 32, 48)).shape == (3, 32, 48)
+        assert segmentation_net(torch.rand(3, CHANNELS, 32, 48)).shape == (3, 32, 48)

@@ -17,7 +17,7 @@ from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from torch import Tensor
 
 from NoduleRiskLib.grades import CALCIFICATION_PATTERNS, GRADE_NAMES
-from NoduleRiskLib.imaging.shape_features import SHAPE
+from NoduleRiskLib.imaging.shape_features import SHAPE_FEATURES
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS, PLANES, Layout, SliceStack, part
 from NoduleRiskLib.networks.model_config import WINDOWS, ModelConfig, paper_config
 from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT, collate
@@ -42,7 +42,7 @@ def nodules(config: ModelConfig, count: int = 4) -> Batch:
         offset.float().expand(count, -1) * 1.7,
         plane.expand(count, -1),
         valid,
-        torch.randn(count, len(SHAPE), generator=dice),
+        torch.randn(count, len(SHAPE_FEATURES), generator=dice),
     )
 
 
@@ -131,7 +131,7 @@ def test_a_position_in_mm_is_no_slot(tiny: ModelConfig, trained: Trained) -> Non
     model = trained(tiny)
     batch = one(nodules(tiny), 0)
     order = torch.randperm(batch.valid.shape[1], generator=torch.Generator().manual_seed(1))
-    ordered = {name: tensor[:, order] for name, tensor in batch._asdict().items() if name != "shape"}
+    ordered = {name: tensor[:, order] for name, tensor in batch._asdict().items() if name != "shape_features"}
     assert_alike(model(batch._replace(**ordered)), model(batch))
     stretched = batch._replace(offset_mm=batch.offset_mm * 1.5)
     assert not torch.allclose(model(stretched).grades, model(batch).grades, atol=1e-5)
@@ -264,7 +264,7 @@ def test_settings_survive_json(tiny: ModelConfig) -> None:
         ModelConfig.from_dict({**tiny.to_dict(), "unheard_of": 1})
     # What was written before there were measures of shape was made without them.
     older = {name: value for name, value in tiny.to_dict().items() if name != "shape"}
-    assert tiny.shape and ModelConfig.from_dict(older) == replace(tiny, shape=False)
+    assert tiny.shape_features and ModelConfig.from_dict(older) == replace(tiny, shape_features=False)
 
 
 # Transfer learning

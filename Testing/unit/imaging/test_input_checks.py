@@ -44,7 +44,7 @@ def place(x_left: float, y_back: float, z_up: float) -> Point:
     ids=["in the lung", "on the chest wall", "outside the body", "in the other side's tissue"],
 )
 def test_a_point_where_no_lung_is_gets_said_so(point: Point, words: str | None) -> None:
-    found = input_checks.of_place(body(), point)
+    found = input_checks.check_point(body(), point)
     assert len(found) == (words is not None)
     assert all(words is not None and words in sentence and "P" in sentence for sentence in found)
 
@@ -52,16 +52,16 @@ def test_a_point_where_no_lung_is_gets_said_so(point: Point, words: str | None) 
 def test_enhanced_blood_is_told_from_plain_blood_and_from_bone() -> None:
     assert not input_checks.has_contrast(body(blood_hu=45))
     assert input_checks.has_contrast(body(blood_hu=280))
-    assert any("contrast" in sentence for sentence in input_checks.of_volume(body(blood_hu=280)))
+    assert any("contrast" in sentence for sentence in input_checks.check_volume(body(blood_hu=280)))
 
 
 def outlined(centre: Array, radius_mm: float) -> tuple[str, ...]:
     volume = body()
     stack = cut(volume, centre, Layout("native"))
     inside = np.linalg.norm(stack.pixels_ras() - centre, axis=-1) < radius_mm
-    extent = measure(stack, inside.astype(np.float32))
-    assert extent is not None
-    return input_checks.of_extent(volume, Point("P", tuple(centre)), extent)
+    outline = measure(stack, inside.astype(np.float32))
+    assert outline is not None
+    return input_checks.check_outline(volume, Point("P", tuple(centre)), outline)
 
 
 def test_a_nodule_that_the_scan_cuts_off_is_pointed_out() -> None:

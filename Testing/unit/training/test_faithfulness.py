@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_attention import OneReason
+from test_heatmaps import OneReason
 
 from NoduleRiskLib.explain import heatmap_faithfulness
 from NoduleRiskLib.explain.heatmaps import DEFAULT
 from NoduleRiskLib.grades import GRADE_NAMES
-from NoduleRiskLib.imaging.outline import Extent, measure
+from NoduleRiskLib.imaging.outline import Outline, measure
 from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import Layout, SliceStack
 from NoduleRiskLib.imaging.volume import Array, Volume
@@ -32,7 +32,7 @@ RIGHT = (slice(12, 20), slice(20, 24))
 @pytest.fixture(scope="module")
 def nodule(
     paint: Callable[..., Volume], ball: Callable[..., Callable[[Array], Array]], frames: dict[str, Array]
-) -> tuple[Nodule, Extent]:
+) -> tuple[Nodule, Outline]:
     """A textured ball in textured lung, with what two readers drew; RAS 0 is its middle, as in the crops."""
     centre = np.array([-37.3, 61.8, -204.6])
     hu = ball((centre, 6.0))
@@ -43,19 +43,19 @@ def nodule(
     volume, reader = (replace(one, ijk_to_ras=back @ one.ijk_to_ras) for one in (volume, reader))
     read = Nodule(replace(volume, array=volume.array.astype(np.int16)), (reader, reader))
     stack = cut(read.volume, np.zeros(3), FIELD, outline=read.share())
-    extent = measure(stack, stack.outline)
-    assert extent is not None
-    return read, extent
+    outline = measure(stack, stack.outline)
+    assert outline is not None
+    return read, outline
 
 
 @pytest.fixture(scope="module")
-def whole(nodule: tuple[Nodule, Extent]) -> SliceStack:
+def whole(nodule: tuple[Nodule, Outline]) -> SliceStack:
     return faithfulness.stack_at(*nodule, FIELD)
 
 
 @pytest.fixture(scope="module")
 def measured(
-    nodule: tuple[Nodule, Extent], tiny: ModelConfig, trained: Callable[..., NoduleViT]
+    nodule: tuple[Nodule, Outline], tiny: ModelConfig, trained: Callable[..., NoduleViT]
 ) -> dict[str, dict[str, Array]]:
     graders = [trained(replace(tiny, layout=FIELD), seed) for seed in (1, 2)]
     return {f"n{i}": faithfulness.measure(f"n{i}", *nodule, graders[i % 2], graders[1 - i % 2]) for i in range(2)}
@@ -86,7 +86,7 @@ def test_the_slice_that_is_the_reason_goes_first(whole: SliceStack) -> None:
 
 
 def test_the_point_is_put_beside_the_nodule_and_the_nodule_stays_in_the_field(
-    nodule: tuple[Nodule, Extent], whole: SliceStack
+    nodule: tuple[Nodule, Outline], whole: SliceStack
 ) -> None:
     drawn = (whole.outline > 0.49).sum()
     for seed in range(5):
@@ -125,7 +125,7 @@ def test_shuffling_goes_from_the_heads_down_and_leaves_the_grader_alone(
 
 
 def test_the_same_maps_are_alike_and_moved_ones_are_found_again(
-    nodule: tuple[Nodule, Extent], whole: SliceStack
+    nodule: tuple[Nodule, Outline], whole: SliceStack
 ) -> None:
     maps = np.tile(whole.outline, (9, 1, 1, 1))
     assert np.allclose(heatmap_scores.similarity(maps, maps), 1)
@@ -152,10 +152,10 @@ def test_a_small_run_tells_all_tables_and_a_verdict(measured: dict[str, dict[str
     assert text.startswith("2 nodules out of fold")
     assert all(name in text for name in (*GRADE_NAMES, *faithfulness.PIXEL_METHODS, *faithfulness.SLICE_METHODS))
     assert " nan " not in text
-    told = heatmap_tables.verdict(measured, faithfulness.DEFAULT, "tiny", "a test")
+    told = heatmap_tables.faithfulness(measured, faithfulness.DEFAULT, "tiny", "a test")
     # Two nodules cannot reach p < .01.
     assert [one["beats_gaussian"] for one in told["grades"].values()] == [False] * 9
-    for kind, methods in (("blocks", ["secants"]), ("slices", ["alone"])):
+    for kind, methods in (("blocks", ["deeplift rescale"]), ("slices", ["alone"])):
         heatmap_tables.plot_curves(tmp_path / f"{kind}.png", measured, kind, methods)
         assert (tmp_path / f"{kind}.png").stat().st_size > 10_000
     heatmap_tables.plot_heads(tmp_path / "heads.png", measured)
@@ -181,10 +181,10 @@ def test_a_map_that_always_wins_beats_the_ball(measured: dict[str, dict[str, Arr
     for i in range(12):
         one = dict(measured["n0"])
         ball = one["blocks/centred Gaussian"] = one["blocks/centred Gaussian"].astype(np.float64)
-        one["blocks/secants"] = ball + np.array([0.1 + i / 100, -0.1 - i / 100])[:, None]
-        one["blocks/secants"][3, 1] = ball[3, 1]
+        one["blocks/deeplift rescale"] = ball + np.array([0.1 + i / 100, -0.1 - i / 100])[:, None]
+        one["blocks/deeplift rescale"][3, 1] = ball[3, 1]
         rigged[str(i)] = one
-    told = heatmap_tables.verdict(rigged, "secants", "tiny", "a test")["grades"]
+    told = heatmap_tables.faithfulness(rigged, "deeplift rescale", "tiny", "a test")["grades"]
     assert [one["beats_gaussian"] for one in told.values()] == [g != 3 for g in range(9)]
 
 
@@ -200,7 +200,7 @@ def test_heads_that_serve_a_grade_each_are_told_from_heads_that_do_not(measured:
 def test_the_shipped_verdict_is_told_in_words() -> None:
     shipped = load()
     for name in GRADE_NAMES:
-        found = heatmap_faithfulness.verdict(shipped.model_id, name)
+        found = heatmap_faithfulness.faithfulness(shipped.model_id, name)
         assert found is not None and found.nodules > 0
         words = heatmap_faithfulness.told(shipped.model_id, name)
         assert ("no more than a ball" in words) == (not found.beats_gaussian)
@@ -215,13 +215,13 @@ def test_what_was_measured_is_the_default() -> None:
 def test_another_package_has_no_verdict_whatever_it_is_called(other: str) -> None:
     name, digest = load().model_id.split("@")
     other = other.format(name=name, digest=digest)
-    assert heatmap_faithfulness.verdict(other, "margin") is None
+    assert heatmap_faithfulness.faithfulness(other, "margin") is None
     assert heatmap_faithfulness.told(other, "margin").startswith("Not measured")
     assert heatmap_faithfulness.trusted(other, "margin")
 
 
 def test_the_model_card_says_it_once_and_before_the_scores(measured: dict[str, dict[str, Array]]) -> None:
-    told = heatmap_tables.verdict(measured, DEFAULT, "tiny@0", "a test")
+    told = heatmap_tables.faithfulness(measured, DEFAULT, "tiny@0", "a test")
     line = heatmap_faithfulness.summary(told)
     assert "2 nodules out of fold (`a test`)" in line and "in 0 of 9 grades" in line
     assert f"retest at 1 mm {told['overall']['retest']:.2f}" in line

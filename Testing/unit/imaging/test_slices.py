@@ -251,21 +251,21 @@ def test_rounding_does_not_darken_the_outermost_voxels() -> None:
 def test_every_patch_of_the_mosaic_is_one_slice_in_order(layout: Layout) -> None:
     stack = cut(upright((0.7, 0.7, 1.25), (40, 40, 12)), np.zeros(3), layout)
     stack = part(stack, np.arange(len(stack.valid)) != 8)
-    picture = mosaic(stack, empty=-2000)
+    write_page = mosaic(stack, empty=-2000)
     count, n, columns = len(stack.valid), layout.pixels, layout.columns
-    assert picture.shape[1] == columns * n
-    assert columns - 1 <= picture.shape[0] / n <= columns
-    for p in range(picture.size // n**2):
+    assert write_page.shape[1] == columns * n
+    assert columns - 1 <= write_page.shape[0] / n <= columns
+    for p in range(write_page.size // n**2):
         row, column = p // columns * n, p % columns * n
-        patch = picture[row : row + n, column : column + n]
+        patch = write_page[row : row + n, column : column + n]
         seen = p < count and stack.valid[p]
         assert np.array_equal(patch, stack.pixels[p] if seen else np.full((n, n), -2000))
 
 
 def test_the_mosaic_shows_other_values_too() -> None:
     stack = cut(upright((0.7, 0.7, 1.25)), np.zeros(3), SMALL["native"])
-    picture = mosaic(stack, np.arange(19), empty=0)
-    assert np.array_equal(picture[::24, ::24].ravel()[:19], np.where(stack.valid, np.arange(19), 0))
+    write_page = mosaic(stack, np.arange(19), empty=0)
+    assert np.array_equal(write_page[::24, ::24].ravel()[:19], np.where(stack.valid, np.arange(19), 0))
     with pytest.raises(ValueError, match="shape"):
         mosaic(stack, np.arange(18))
 

@@ -27,9 +27,9 @@ from training.data.lidc import reader_grades
 from training.evaluation import metrics
 from training.evaluation.metrics import auc_interval, best_threshold
 from training.models import classical_segmentation
-from training.models.false_positive_reduction import RecogniserRun, told_apart
+from training.models.false_positive_reduction import FalsePositiveRun, told_apart
 from training.models.graders import GraderRun, going_on, train_grader
-from training.models.segmentation import LocatorRun
+from training.models.segmentation import SegmentationRun
 from training.models.targets_and_losses import read_labels
 from training.studies import cross_validation
 from training.studies.export import export
@@ -101,8 +101,8 @@ def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> cross_validat
     return cross_validation.Study(
         data=data,
         out=tmp_path_factory.mktemp("out"),
-        locator=LocatorRun(epochs=12, batch=32, cube_slices=(4, 2)),
-        recogniser=RecogniserRun(epochs=8, batch=8, crop_places=(2, 2), cube_places=(4, 4)),
+        segmentation_net=SegmentationRun(epochs=12, batch=32, cube_slices=(4, 2)),
+        false_positive_net=FalsePositiveRun(epochs=8, batch=8, crop_places=(2, 2), cube_places=(4, 4)),
         grader=GraderRun(config=config, cycles=(1, 1), batch=2),
         folds=(0, 1),
         console=Console(quiet=True),
@@ -110,21 +110,21 @@ def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> cross_validat
 
 
 @pytest.fixture(scope="module")
-def located(study: cross_validation.Study) -> dict[int, cross_validation.Located]:
+def found_outlines(study: cross_validation.Study) -> dict[int, cross_validation.FoundOutlines]:
     torch.set_num_threads(1)
-    return cross_validation.outlines(study, cross_validation.locators(study))
+    return cross_validation.outlines(study, cross_validation.segmentation_nets(study))
 
 
 def test_the_whole_way_from_crops_to_a_package_that_verifies(
     study: cross_validation.Study,
-    located: dict[int, cross_validation.Located],
+    found_outlines: dict[int, cross_validation.FoundOutlines],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(metrics, "BOOTSTRAPS", 20)
-    found_by = cross_validation.locators(study)
-    trained = cross_validation.graders(study, located)
-    on_crops = cross_validation.out_of_fold(study, located, trained)
+    found_by = cross_validation.segmentation_nets(study)
+    trained = cross_validation.graders(study, found_outlines)
+    on_crops = cross_validation.out_of_fold(study, found_outlines, trained)
     on_cubes = cross_validation.out_of_fold(
         study, cross_validation.outlines(study, found_by, cubes=True), trained, cubes=True
     )
@@ -133,7 +133,9 @@ def test_the_whole_way_from_crops_to_a_package_that_verifies(
     assert on_crops.dice.median() > 0.8
     assert on_cubes.found_diameter.notna().mean() > 0.8
     shipped = Networks(
-        list(trained.values()), [cross_validation.shipped_locator(study)], [cross_validation.shipped_recogniser(study)]
+        list(trained.values()),
+        [cross_validation.shipped_segmentation(study)],
+        [cross_validation.shipped_false_positive(study)],
     )
     made = export(tmp_path / "package", "9", shipped, on_crops, on_cubes, "python -m training all")
     assert load(made.path).digest == made.digest
@@ -144,8 +146,10 @@ def test_the_whole_way_from_crops_to_a_package_that_verifies(
     assert len(titles) == len(set(titles)) > 10
 
 
-def test_no_patient_is_scored_by_a_fold_that_trained_on_it(located: dict[int, cross_validation.Located]) -> None:
-    patients = [set(part.table.patient_id) for part in located.values()]
+def test_no_patient_is_scored_by_a_fold_that_trained_on_it(
+    found_outlines: dict[int, cross_validation.FoundOutlines],
+) -> None:
+    patients = [set(part.table.patient_id) for part in found_outlines.values()]
     assert sum(map(len, patients)) == len(set.union(*patients)) == 8
 
 
@@ -153,16 +157,16 @@ def test_morphology_finds_balls_in_empty_lung_from_the_same_points(study: cross_
     found = cross_validation.joined(cross_validation.classical_outlines(study, cubes=True))
     assert found.dice.median() > 0.8
     assert (found.found_diameter - found.true_diameter).abs().median() < 1.5
-    beside = classical_segmentation.locate(
+    beside = classical_segmentation.segment(
         crops.read_nodule(study.data, "PATIENT-00_0", cube=True).volume, [np.full(3, 18.0)]
     )
     assert beside == [None]
 
 
 def test_recognisers_tell_balls_from_empty_lung(study: cross_validation.Study) -> None:
-    found_by = cross_validation.locators(study)
+    found_by = cross_validation.segmentation_nets(study)
     told = cross_validation.opinions(
-        cross_validation.outlines(study, found_by, cubes=True), cross_validation.recognisers(study)
+        cross_validation.outlines(study, found_by, cubes=True), cross_validation.false_positive_nets(study)
     )
     table = told_apart(told)
     assert list(table.index) == ["nodule", "lung"] and table.places["lung"] > 8
@@ -171,12 +175,15 @@ def test_recognisers_tell_balls_from_empty_lung(study: cross_validation.Study) -
 
 @pytest.mark.parametrize("shape", [True, False])
 def test_training_goes_on_from_a_package_of_the_same_folds(
-    study: cross_validation.Study, located: dict[int, cross_validation.Located], tmp_path: Path, shape: bool
+    study: cross_validation.Study,
+    found_outlines: dict[int, cross_validation.FoundOutlines],
+    tmp_path: Path,
+    shape: bool,
 ) -> None:
-    parts, quiet = [part for fold, part in located.items() if fold], Console(quiet=True)
-    learned = replace(study.grader, config=replace(study.grader.config, shape=shape))
+    parts, quiet = [part for fold, part in found_outlines.items() if fold], Console(quiet=True)
+    learned = replace(study.grader, config=replace(study.grader.config, shape_features=shape))
     before = train_grader(0, parts, learned, tmp_path / "before", "cpu", quiet)
-    networks = Networks([before], [cross_validation.shipped_locator(study)], [])
+    networks = Networks([before], [cross_validation.shipped_segmentation(study)], [])
     calibration = Calibration(dict.fromkeys(GRADE_NAMES, ((-1, 1),)), dict.fromkeys(GRADE_NAMES, (1, 5)), (0, 1))
     kept = save(tmp_path / "package", "toy", "1", networks, calibration, "", "")
     run = replace(going_on(kept.path), config=study.grader.config, batch=2, cycles=(1,), learning_rate=1e-9)
@@ -190,9 +197,9 @@ def test_training_goes_on_from_a_package_of_the_same_folds(
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(
-    study: cross_validation.Study, located: dict[int, cross_validation.Located], tmp_path: Path
+    study: cross_validation.Study, found_outlines: dict[int, cross_validation.FoundOutlines], tmp_path: Path
 ) -> None:
-    parts = [part for fold, part in located.items() if fold]
+    parts = [part for fold, part in found_outlines.items() if fold]
     quiet = Console(quiet=True)
     whole = train_grader(0, parts, study.grader, tmp_path / "whole", "cpu", quiet)
 
@@ -212,16 +219,16 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 
 
 def test_what_is_trained_on_is_what_is_assessed(
-    study: cross_validation.Study, located: dict[int, cross_validation.Located]
+    study: cross_validation.Study, found_outlines: dict[int, cross_validation.FoundOutlines]
 ) -> None:
     """Training's windows show the same pixels as ``mosaic.cut`` does around the extent that the pipeline found."""
-    part = located[0]
+    part = found_outlines[0]
     layout = study.grader.config.layout
     batch, _ = compose([part], [(0, 0)], np.random.default_rng(0), False, layout)
     nodule = crops.read_nodule(study.data, part.table.nodule_id[0])
     volume = extend(nodule, np.random.default_rng([0, *part.table.nodule_id[0].encode()]))
     here = slice(int(part.first[0]), int(part.first[1]))
-    inside = part.located[here, 0] > 127
+    inside = part.found_outlines[here, 0] > 127
     z, rows, columns = np.nonzero(inside)
     wide = cut(volume, np.zeros(3), crops.WIDE)
     centre = wide.pixels_ras()[wide.valid][z, rows, columns].mean(0)
@@ -233,11 +240,11 @@ def test_what_is_trained_on_is_what_is_assessed(
     assert np.allclose(batch.offset_mm[0, : len(held)], stack.offset_mm[stack.valid][held], atol=1.0)
 
 
-def test_a_zoomed_nodule_gets_a_zoomed_diameter(located: dict[int, cross_validation.Located]) -> None:
+def test_a_zoomed_nodule_gets_a_zoomed_diameter(found_outlines: dict[int, cross_validation.FoundOutlines]) -> None:
     rng = np.random.default_rng(3)
     for _ in range(6):
-        batch, zoom = compose([located[0]], [(0, 1)], rng, True, LAYOUTS["native"])
-        plain, _ = compose([located[0]], [(0, 1)], rng, False, LAYOUTS["native"])
+        batch, zoom = compose([found_outlines[0]], [(0, 1)], rng, True, LAYOUTS["native"])
+        plain, _ = compose([found_outlines[0]], [(0, 1)], rng, False, LAYOUTS["native"])
         if abs(zoom[0] - 1) > 0.05:
             middle = [int(one.outline[0].flatten(1).sum(1).argmax()) for one in (batch, plain)]
             dense = [float((one.pixels[0, m] > -400).sum()) for one, m in zip((batch, plain), middle, strict=True)]

@@ -10,9 +10,9 @@ import pytest
 from conftest import CENTRE, Painter, beside
 from scipy.spatial.transform import Rotation
 
-from NoduleRiskLib.imaging.outline import Extent, axes_mm, measure, widest
+from NoduleRiskLib.imaging.outline import Outline, axes_mm, measure, widest
 from NoduleRiskLib.imaging.resampling import cut
-from NoduleRiskLib.imaging.shape_features import SHAPE, shape
+from NoduleRiskLib.imaging.shape_features import SHAPE_FEATURES, shape_features
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS, Layout, SliceStack
 from NoduleRiskLib.imaging.volume import Array
 
@@ -47,10 +47,10 @@ def empty(paint: Painter, frames: dict[str, Array]) -> SliceStack:
     return cut(paint(lambda points: np.zeros(points.shape[:-1]), frames["flip--+"]), CENTRE, LAYOUTS["native"])
 
 
-def found(stack: SliceStack, shape: Shape) -> Extent:
-    extent = measure(stack, shape(stack.pixels_ras()))
-    assert extent is not None
-    return extent
+def found(stack: SliceStack, shape: Shape) -> Outline:
+    outline = measure(stack, shape(stack.pixels_ras()))
+    assert outline is not None
+    return outline
 
 
 @pytest.mark.parametrize("turned", [0, 13, 30, 45, 77, 90])
@@ -94,42 +94,42 @@ def test_the_diameter_is_that_of_the_widest_slice() -> None:
 def test_a_sphere_has_its_diameter_and_volume_in_every_scan(paint: Painter, frame: Array, radius: float) -> None:
     stack = cut(paint(lambda points: np.zeros(points.shape[:-1]), frame), CENTRE, LAYOUTS["native"])
     centre = beside(1.2, -0.9, 0.4)
-    extent = found(stack, ellipsoid(radius, centre))
+    outline = found(stack, ellipsoid(radius, centre))
     # A slice may miss the sphere's middle by half its thickness.
     step = float(stack.step_mm[0])
     lost = 2 * (radius - np.sqrt(radius**2 - min(step / 2, radius) ** 2))
-    assert 2 * radius - lost - 0.3 < extent.diameter_mm < 2 * radius + 0.3
-    assert extent.long_axis_mm >= extent.short_axis_mm
-    assert extent.diameter_mm == pytest.approx((extent.long_axis_mm + extent.short_axis_mm) / 2)
+    assert 2 * radius - lost - 0.3 < outline.diameter_mm < 2 * radius + 0.3
+    assert outline.long_axis_mm >= outline.short_axis_mm
+    assert outline.diameter_mm == pytest.approx((outline.long_axis_mm + outline.short_axis_mm) / 2)
     tolerance = 0.4 if step > radius / 2 else 0.12 if radius < 3 else 0.04
-    assert extent.volume_mm3 == pytest.approx(4 / 3 * np.pi * radius**3, rel=tolerance)
-    assert np.allclose(extent.centre_ras, centre, atol=max(0.2, step / 3))
+    assert outline.volume_mm3 == pytest.approx(4 / 3 * np.pi * radius**3, rel=tolerance)
+    assert np.allclose(outline.centre_ras, centre, atol=max(0.2, step / 3))
     # To the middle of the outermost pixels and slices.
     slack = np.array([0.7 + lost / 2, 0.7 + lost / 2, step])
-    assert (np.abs(extent.bounds_ras - centre - radius * np.array([[-1], [1]])) <= slack).all()
-    assert abs(extent.slices - 2 * radius / step) <= 1
+    assert (np.abs(outline.bounds_ras - centre - radius * np.array([[-1], [1]])) <= slack).all()
+    assert abs(outline.slices - 2 * radius / step) <= 1
 
 
 def test_height_counts_for_the_volume_and_not_for_the_diameter(empty: SliceStack) -> None:
-    extent = found(empty, ellipsoid(np.array([4.0, 3.0, 15.0])))
-    assert (extent.long_axis_mm, extent.short_axis_mm) == pytest.approx((8, 6), abs=0.3)
-    assert extent.volume_mm3 == pytest.approx(4 / 3 * np.pi * 4 * 3 * 15, rel=0.05)
-    assert extent.slices == pytest.approx(30 / 1.25, abs=1)
-    assert np.ptp(extent.bounds_ras[:, 2]) == pytest.approx(30, abs=2 * 1.25)
+    outline = found(empty, ellipsoid(np.array([4.0, 3.0, 15.0])))
+    assert (outline.long_axis_mm, outline.short_axis_mm) == pytest.approx((8, 6), abs=0.3)
+    assert outline.volume_mm3 == pytest.approx(4 / 3 * np.pi * 4 * 3 * 15, rel=0.05)
+    assert outline.slices == pytest.approx(30 / 1.25, abs=1)
+    assert np.ptp(outline.bounds_ras[:, 2]) == pytest.approx(30, abs=2 * 1.25)
 
 
 @pytest.mark.parametrize("turned", [0, 25, 60, 110])
 def test_turning_the_patient_changes_no_size(empty: SliceStack, turned: float) -> None:
-    extent = found(empty, ellipsoid(np.array([7.0, 4.0, 5.0]), turned_deg=turned))
-    assert (extent.long_axis_mm, extent.short_axis_mm) == pytest.approx((14, 8), abs=0.3)
-    assert extent.volume_mm3 == pytest.approx(4 / 3 * np.pi * 7 * 4 * 5, rel=0.03)
+    outline = found(empty, ellipsoid(np.array([7.0, 4.0, 5.0]), turned_deg=turned))
+    assert (outline.long_axis_mm, outline.short_axis_mm) == pytest.approx((14, 8), abs=0.3)
+    assert outline.volume_mm3 == pytest.approx(4 / 3 * np.pi * 7 * 4 * 5, rel=0.03)
 
 
 def test_the_outline_lies_on_the_nodule(paint: Painter, frame: Array) -> None:
     layout = Layout("small", slices=15, pixels=32)
     stack = cut(paint(lambda points: np.zeros(points.shape[:-1]), frame), CENTRE, layout)
     centre = beside(-2.3, 1.6, 0.8)
-    outline = found(stack, ellipsoid(5.0, centre)).outline
+    outline = found(stack, ellipsoid(5.0, centre)).probability
     k, j, i = np.indices(outline.array.shape)
     places = outline.to_ras(np.stack([i, j, k], -1))
     assert np.allclose(outline.array, ellipsoid(5.0, centre)(places), atol=1e-6)
@@ -139,22 +139,22 @@ def test_the_outline_lies_on_the_nodule(paint: Painter, frame: Array) -> None:
 def test_absent_slices_hold_no_nodule(empty: SliceStack) -> None:
     shape = ellipsoid(6.0)(empty.pixels_ras())
     upper = replace(empty, valid=empty.valid & (empty.offset_mm > 0))
-    extent = measure(upper, np.where(upper.valid[:, None, None], shape, 1))
-    assert extent is not None
-    assert extent.bounds_ras[0, 2] >= CENTRE[2]
-    assert extent.volume_mm3 == pytest.approx(2 / 3 * np.pi * 6**3, rel=0.1)
+    outline = measure(upper, np.where(upper.valid[:, None, None], shape, 1))
+    assert outline is not None
+    assert outline.bounds_ras[0, 2] >= CENTRE[2]
+    assert outline.volume_mm3 == pytest.approx(2 / 3 * np.pi * 6**3, rel=0.1)
     assert measure(replace(empty, valid=np.zeros_like(empty.valid)), np.ones(empty.pixels.shape)) is None
 
 
 def test_one_slice_is_a_nodule_too(empty: SliceStack) -> None:
     outline = ellipsoid(4.0)(empty.pixels_ras())
     outline[np.arange(len(outline)) != 24] = 0
-    extent = measure(empty, outline)
-    assert extent is not None
-    assert extent.slices == 1
-    assert np.ptp(extent.bounds_ras[:, 2]) == 0
-    assert extent.volume_mm3 == pytest.approx(np.pi * 16 * 1.25, rel=0.08)
-    assert extent.outline.array.shape[0] == empty.valid.sum()
+    measured = measure(empty, outline)
+    assert measured is not None
+    assert measured.slices == 1
+    assert np.ptp(measured.bounds_ras[:, 2]) == 0
+    assert measured.volume_mm3 == pytest.approx(np.pi * 16 * 1.25, rel=0.08)
+    assert measured.probability.array.shape[0] == empty.valid.sum()
 
 
 # What is measured of the shape
@@ -167,7 +167,7 @@ def measures(half_axes: tuple[float, float, float], step_mm: float, turned_deg: 
     columns, rows = np.meshgrid(at, at)
     points = np.stack([np.stack([columns, rows, np.full_like(rows, z)], -1) for z in offset])
     outline = ellipsoid(np.array(half_axes), np.zeros(3), turned_deg)(points)
-    return dict(zip(SHAPE, shape(outline, offset, 0.7).tolist(), strict=True))
+    return dict(zip(SHAPE_FEATURES, shape_features(outline, offset, 0.7).tolist(), strict=True))
 
 
 @pytest.mark.parametrize("turned", [0, 25, 90])
@@ -197,5 +197,5 @@ def test_the_rounder_the_smoother() -> None:
 
 def test_one_slice_and_none_have_measures_too() -> None:
     disc = flat((5.0, 5.0))[None]
-    assert np.isfinite(shape(disc, np.zeros(1), 0.7)).all()
-    assert not shape(np.zeros_like(disc), np.zeros(1), 0.7).any()
+    assert np.isfinite(shape_features(disc, np.zeros(1), 0.7)).all()
+    assert not shape_features(np.zeros_like(disc), np.zeros(1), 0.7).any()

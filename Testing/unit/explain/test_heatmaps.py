@@ -18,12 +18,12 @@ from NoduleRiskLib.explain.pixel_attribution import (
     PIXEL_METHODS,
     as_lung,
     blocks_occluded,
+    deeplift_rescale,
     gradient,
     integrated,
     lung_hu,
-    secants,
 )
-from NoduleRiskLib.explain.slice_attribution import SLICE_METHODS, withheld
+from NoduleRiskLib.explain.slice_attribution import SLICE_METHODS, leave_one_out
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import Layout, SliceStack, part
@@ -165,7 +165,7 @@ def test_a_slices_weight_is_how_far_the_grade_moves_without_it(
 ) -> None:
     graders = [trained(replace(tiny, embedding=embedding), seed) for seed in (1, 2)]
     told = np.stack([grade_of(grader, stack) for grader in graders])
-    heatmaps = explain(graders, stack, slices="withheld")
+    heatmaps = explain(graders, stack, slices="leave one out")
     for place in range(len(stack.valid)):
         others = np.arange(len(stack.valid)) != place
         moved = np.abs((np.stack([grade_of(grader, stack, others) for grader in graders]) - told).mean(0))
@@ -228,7 +228,7 @@ def test_a_nodules_only_slice_is_its_whole_reason(
 ) -> None:
     place = reason(stack)
     only = part(stack, np.arange(len(stack.valid)) == place)
-    assert torch.equal(withheld(trained(tiny), collate([only])), torch.ones(9, 1))
+    assert torch.equal(leave_one_out(trained(tiny), collate([only])), torch.ones(9, 1))
     for heatmap in explain([trained(tiny)], only).values():
         assert np.array_equal(np.flatnonzero(heatmap.slice_weights), [place])
         assert heatmap.in_slice.max() == 1
@@ -339,7 +339,7 @@ def test_secants_account_for_all_of_the_way_where_the_gradient_does_not(stack: S
     grader = Bends(place, slice(4, 12), slice(4, 12))
     way = way_from_lung(grader, batch)
     assert way.min() > 1e-3
-    assert torch.allclose(secants(grader, batch).sum((1, 2, 3)), way, rtol=1e-3)
+    assert torch.allclose(deeplift_rescale(grader, batch).sum((1, 2, 3)), way, rtol=1e-3)
     assert not torch.allclose(gradient(grader, batch).sum((1, 2, 3)), way, rtol=0.05)
 
 
@@ -371,7 +371,7 @@ def test_the_outline_is_no_part_of_the_image(
     grader, batch = trained(tiny), collate([stack])
     lung = as_lung(grader, batch, outline=False)
     assert torch.equal(lung[:, -1], batch.outline[batch.valid])
-    assert not torch.allclose(secants(grader, batch), secants(grader, batch, outline=False))
+    assert not torch.allclose(deeplift_rescale(grader, batch), deeplift_rescale(grader, batch, outline=False))
 
 
 @pytest.mark.parametrize("name", SLICE_METHODS)

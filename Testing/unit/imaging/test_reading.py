@@ -21,8 +21,8 @@ from NoduleRiskLib.imaging import points
 from NoduleRiskLib.imaging.reading import read
 from NoduleRiskLib.imaging.volume import Array, Volume
 
-DATA = Path(os.environ.get("NODULERISK_DATA", Path(__file__).parents[2] / "../shared/data"))
-SHAPE = (8, 6, 5)
+DATA = Path(os.environ.get("NODULERISK_DATA", Path(__file__).parents[3] / "../shared/data"))
+SHAPE_FEATURES = (8, 6, 5)
 STUDY = generate_uid()
 AXIAL = np.array([[1.0, 0, 0], [0, 1, 0]])
 ORIGIN, PIXEL_MM, STEP_MM = np.array((-100.0, -80.0, -300.0)), (0.8, 0.7), 2.0
@@ -31,7 +31,7 @@ LPS_TO_RAS = np.array((-1.0, -1.0, 1.0))
 
 def scan(seed: int = 0) -> Array:
     """int16 HU (slice, row, column) from air to bone."""
-    return np.random.default_rng(seed).integers(-1000, 900, SHAPE).astype(np.int16)
+    return np.random.default_rng(seed).integers(-1000, 900, SHAPE_FEATURES).astype(np.int16)
 
 
 def write_slice(file: Path, hu: Array, position: Array, cosines: Array = AXIAL, **told: Any) -> None:
@@ -108,7 +108,7 @@ def refusal(path: Path, series_uid: str | None = None) -> str:
 
 def assert_voxel_places(volume: Volume, cosines: Array, step: Array) -> None:
     """Every voxel lies where its slice's DICOM header says."""
-    k, j, i = (axis.ravel() for axis in np.indices(SHAPE))
+    k, j, i = (axis.ravel() for axis in np.indices(SHAPE_FEATURES))
     axes = cosines * np.array(PIXEL_MM)[:, None]
     lps = ORIGIN + i[:, None] * axes[0] + j[:, None] * axes[1] + k[:, None] * step
     assert np.allclose(volume.to_ras(np.stack((i, j, k), 1)), lps * LPS_TO_RAS, atol=1e-4)
@@ -180,7 +180,7 @@ def test_every_slice_has_its_own_rescale(tmp_path: Path) -> None:
     told = [("1", "-1024"), ("2.5", "-1000"), ("0.5", "0.25"), ("1", "0")]
     for k, (slope, intercept) in enumerate(told):
         (place,) = positions(k * STEP_MM)
-        file = folder / f"{SHAPE[0] - k:03}.dcm"
+        file = folder / f"{SHAPE_FEATURES[0] - k:03}.dcm"
         write_slice(file, scan()[k], place, RescaleSlope=slope, RescaleIntercept=intercept)
     array = read(folder).array
     for k, (slope, intercept) in enumerate(told):
@@ -465,7 +465,7 @@ def _with_nan() -> Array:
     ("made", "words"),
     [
         (image(_with_nan()), "NaN"),
-        (image(np.zeros(SHAPE, np.int16)), "from 0 to 0"),
+        (image(np.zeros(SHAPE_FEATURES, np.int16)), "from 0 to 0"),
         (image(np.clip(scan(), 0, 255).astype(np.uint8)), "from 0 to 255"),
         (image(scan()[:3]), "3 x 6 x 5 voxels"),
         (image(scan()[0]), "2 dimensions"),

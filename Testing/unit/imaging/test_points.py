@@ -12,7 +12,7 @@ import pytest
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.imaging.points import Point, read
 
-DATA = Path(os.environ.get("NODULERISK_DATA", Path(__file__).parents[2] / "../shared/data"))
+DATA = Path(os.environ.get("NODULERISK_DATA", Path(__file__).parents[3] / "../shared/data"))
 FCSV_COLUMNS = "# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
 
 
