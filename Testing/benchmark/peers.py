@@ -118,7 +118,7 @@ def _onnx(graders: tuple[NoduleViT, ...], int8: bool) -> Path:
             str(file),
             input_names=list(Inputs._fields),
             output_names=["raw"],
-            dynamic_axes={"channels": {0: "n"}, "raw": {1: "b"}, "shape_features": {0: "b"}}
+            dynamic_axes={"channels": {0: "n"}, "raw": {1: "b"}, "shape": {0: "b"}}
             | {name: {0: "b", 1: "t"} for name in Inputs._fields[1:-1]},
             opset_version=17,
             # The newer exporter cannot follow the number of valid slices, which only the data tells.
