@@ -45,7 +45,7 @@ def inputs(grader: NoduleViT, batch: Batch) -> Inputs:
     order = batch.valid.int().argsort(dim=1, descending=True, stable=True)[:, : int(batch.valid.sum(1).max())]
     row = (batch.valid.flatten().cumsum(0) - 1).clamp(min=0).view(batch.valid.shape)
     at, plane, offset_mm, seen = (x.gather(1, order) for x in (row, batch.plane, batch.offset_mm, batch.valid))
-    return Inputs(grader.channels(batch), at, waves(offset_mm, grader.vit.embed_dim), plane, seen, batch.shape)
+    return Inputs(grader.channels(batch), at, waves(offset_mm, grader.vit.embed_dim), plane, seen, batch.shape_features)
 
 
 def raw(grader: NoduleViT, x: Inputs) -> Tensor:
