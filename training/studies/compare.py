@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from NoduleRiskLib.grades import BENIGN_BELOW, GRADE_NAMES, MALIGNANT_ABOVE
 from NoduleRiskLib.imaging.volume import Array
@@ -24,7 +22,7 @@ from ..models.graders import GraderRun, grade, history, train_grader
 from ..models.pretraining import MASKED
 from ..models.targets_and_losses import ANSWERS
 from .cross_validation import Study, outlines, segmentation_nets, without_sample
-from .two_stages import CLASSIFIERS, OTHERS, features
+from .two_stages import CLASSIFIERS, OTHERS, features, untrained
 
 NONE = "–"
 
@@ -271,7 +269,7 @@ def second_stage(truth: pd.DataFrame, runs: Mapping[str, GraderRun]) -> pd.DataF
             for fold in asked.fold.unique():
                 here, rest = (asked.fold == fold) & known, asked.fold != fold
                 if here.any() and suspect[rest].nunique() == 2:
-                    taught = make_pipeline(StandardScaler(), classifier).fit(features(asked[rest]), suspect[rest])
+                    taught = untrained(classifier).fit(features(asked[rest]), suspect[rest])
                     score[here] = taught.decision_function(features(met[here]))
             if score.notna().any():
                 scores[column], asked = column, asked.assign(**{column: score})
