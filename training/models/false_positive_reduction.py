@@ -174,6 +174,7 @@ def wide_volume(pixels: Array, offset_mm: Array) -> Volume:
 
 def _cube(volume: Volume, voxel: Array, rng: np.random.Generator) -> Array:
     """The cube about a voxel (slice, row, column), a little off, turned any way and zoomed: int16 (32, 32, 32)."""
-    turn = Rotation.random(rng=rng).as_matrix() * math.exp(rng.normal() * 0.07)
+    # Four Gaussian numbers are a quaternion of any rotation, each as likely as the other.
+    turn = Rotation.from_quat(rng.normal(size=4)).as_matrix() * math.exp(rng.normal() * 0.07)
     centre = volume.to_ras(voxel[::-1]) + rng.normal(size=3) * MISS_MM
     return np.rint(sample(volume, centre + GRID_MM @ turn.T)).astype(np.int16)

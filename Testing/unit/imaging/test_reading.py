@@ -65,7 +65,7 @@ def write_slice(file: Path, hu: Array, position: Array, cosines: Array = AXIAL, 
         "RescaleIntercept": "-1024",
         "PixelData": np.rint((hu - intercept) / slope).astype("<i2").tobytes(),
     } | told
-    image = FileDataset(str(file), {}, file_meta=meta, preamble=b"\0" * 128)
+    image = FileDataset(str(file), {}, file_meta=meta, preamble=b"\0" * 128, is_implicit_VR=False)
     for name, value in elements.items():
         if value is not None:
             setattr(image, name, value)
