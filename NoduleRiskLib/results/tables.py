@@ -7,7 +7,7 @@ import json
 import math
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -134,9 +134,9 @@ def as_json(volume: Volume, assessments: Sequence[Assessment], package: ModelPac
         "model": {
             "id": package.model_id,
             "name": package.name,
-            "version": package.settings.get("version"),
+            "version": package.manifest.version,
             "digest": package.digest,
-            "layout": package.settings["grader"]["layout"],
+            "layout": asdict(package.config.layout) | {"planes": list(package.config.layout.planes)},
         },
         "volume": {
             "name": volume.name,

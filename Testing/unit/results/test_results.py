@@ -25,6 +25,8 @@ from NoduleRiskLib.imaging.outline import measure
 from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS, Layout
 from NoduleRiskLib.imaging.volume import Array, Volume, write_nrrd
+from NoduleRiskLib.networks.manifest import Calibration, Manifest, NetworkCounts
+from NoduleRiskLib.networks.model_config import ModelConfig
 from NoduleRiskLib.networks.model_package import ModelPackage
 from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate
 from NoduleRiskLib.results.nodule_page import page, write_page
@@ -35,13 +37,18 @@ RADIUS_MM = 6.0
 #: A mean of codes that rounds to "laminated", which no reader of this nodule gave.
 MEAN_CODE = 2.34
 WARNINGS = ("The slices are thick, so small nodules look blurred.", "The nodule reaches the edge of the scan.")
-PACKAGE = ModelPackage(
-    Path("somewhere"),
-    "toy",
-    "0123456789abcdef" * 4,
-    {"version": "1.2", "grader": {"layout": {"name": "native", "planes": ["axial"]}}},
-    "A card.",
+MANIFEST = Manifest(
+    name="toy",
+    version="1.2",
+    trained_on="nothing",
+    networks=NetworkCounts(1, 1, 1),
+    grader=ModelConfig(),
+    calibration=Calibration({}, {}, (0.0, 1.0)),
+    heatmap_faithfulness=None,
+    weights_sha256="0" * 64,
+    card_sha256="0" * 64,
 )
+PACKAGE = ModelPackage(Path("somewhere"), "0123456789abcdef" * 4, MANIFEST, "A card.")
 
 
 def scan() -> Volume:
