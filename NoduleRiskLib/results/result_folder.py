@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from .assessment import Assessment
 
 CSV, JSON = "assessments.csv", "assessments.json"
-#: Where a run writes until it is whole, and what keeps two runs from moving files at the same time.
-PARTIAL, LOCK = ".nodulerisk-partial-", ".nodulerisk.lock"
+#: Where a run writes until it is whole.
+PARTIAL = ".nodulerisk-partial-"
 #: A run that is killed leaves its partial folder behind; the next run removes those older than this.
 STALE_S = 24 * 3600
 
@@ -192,14 +193,15 @@ def _move_all(folder: Path, out: Path) -> bool:
     """
     from filelock import FileLock
 
-    with FileLock(out / LOCK):
+    # Two runs must not move their files at the same time. The lock lies elsewhere, so that it is nobody's result.
+    name = hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16]
+    with FileLock(Path(tempfile.gettempdir()) / f"nodulerisk-{name}.lock"):
         earlier = _files_of_earlier_run(out)
         (out / JSON).unlink(missing_ok=True)
         for name in earlier:
             (out / name).unlink(missing_ok=True)
         for path in sorted(folder.iterdir(), key=lambda path: path.name == JSON):
             os.replace(path, out / path.name)
-    (out / LOCK).unlink(missing_ok=True)
     return bool(earlier)
 
 
