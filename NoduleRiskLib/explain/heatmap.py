@@ -1,4 +1,4 @@
-"""What travels from the model to people: one nodule's grades, extent, heatmaps and warnings. Needs no torch."""
+"""A heatmap: how much each slice and each pixel matters to one grade of one nodule. Needs no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..imaging.volume import Array
 
 @dataclass(frozen=True, eq=False)
 class Heatmap:
-    """What moved one grade of one nodule, on the slices of its stack.
+    """What one grade of one nodule rests on, on the slices of its stack.
 
     Attributes
     ----------

@@ -26,8 +26,8 @@ def cut(
 ) -> SliceStack:
     """Sample the slices of one nodule straight from the volume, never resampling the whole CT.
 
-    Slices lie in RAS-aligned planes, whatever the volume's own axes, by trilinear interpolation. What lies
-    beside the volume repeats its outermost voxels; a slice whose centre line leaves the volume is invalid.
+    Slices lie in RAS-aligned planes for any orientation of the volume, by trilinear interpolation. Outside
+    the volume its outermost voxels are repeated; a slice whose centre line leaves the volume is invalid.
 
     Parameters
     ----------

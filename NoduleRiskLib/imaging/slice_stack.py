@@ -81,7 +81,7 @@ class SliceStack:
     Attributes
     ----------
     pixels : ndarray, float32, shape (S, h, w)
-        HU (or the values of whatever volume was cut), axis order slice, row, column; 0 where invalid.
+        HU (or the values of the volume that was cut), axis order slice, row, column; 0 where invalid.
     outline : ndarray, float32, shape (S, h, w)
         How likely each pixel is the nodule's, 0 to 1; all 0 if no outline was given.
     ijk_to_ras : ndarray, shape (S, 4, 4)

@@ -141,10 +141,10 @@ def draw_mosaic(sheet: Sheet, top: float, bottom: float, assessment: Assessment,
     shown = np.flatnonzero(stack.valid)
     weights = nodule.heatmaps[name].slice_weights if name in nodule.heatmaps else None
     layout = stack.layout
-    told = f"the {len(shown)} slices" if len(shown) > 1 else "the one slice"
-    told += f" that the model read, {layout.pixels * layout.pixel_mm:.0f} mm wide; in white: mm from the centre"
-    told += "; below: slice weight" if weights is not None else ""
-    sheet.title(MARGIN, top + 0.12, "Mosaic" if weights is None else "Mosaic and slice weights", told)
+    caption = f"the {len(shown)} slices" if len(shown) > 1 else "the one slice"
+    caption += f" that the model read, {layout.pixels * layout.pixel_mm:.0f} mm wide; in white: mm from the centre"
+    caption += "; below: slice weight" if weights is not None else ""
+    sheet.title(MARGIN, top + 0.12, "Mosaic" if weights is None else "Mosaic and slice weights", caption)
     top += 0.24
     below = 0.07 if weights is None else 0.22
     columns, side = _tiling(len(shown), LEFT_WIDTH, bottom - top, below)
