@@ -1,7 +1,7 @@
 """What nobody would notice if it changed by accident: the shipped package's grades, outlines and heatmaps.
 
-The golden file was made with version 0.1.0. ``python Testing/unit/test_golden.py`` writes it again: do that when a new package
-ships, and look at the difference.
+The golden file was made with version 0.1.0. ``python Testing/unit/test_golden.py`` writes it again: do that when a new
+package ships, and look at the difference.
 """
 
 from __future__ import annotations
