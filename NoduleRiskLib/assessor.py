@@ -183,12 +183,16 @@ class Assessor:
         return self._each(prepared, marked, heatmaps)
 
     def _each(self, prepared: PreparedVolume, points: list[Point], heatmaps: bool) -> Iterator[Assessment]:
+        earlier: list[tuple[Point, Outline]] = []
         for begin in range(0, len(points), BATCH):
             some = points[begin : begin + BATCH]
             graded = self._on_device(self._graded, prepared.volume, some)
             for point, (nodule, warnings) in zip(some, graded, strict=True):
                 if nodule and heatmaps:
                     nodule = self._on_device(self._explained, nodule)
+                if nodule:
+                    warnings += input_checks.check_repetition(point, nodule.outline, earlier)
+                    earlier.append((point, nodule.outline))
                 about_nodule = tuple(InputWarning(text, "nodule") for text in warnings)
                 yield Assessment(
                     point, prepared.warnings + self._device_warnings + about_nodule, self.package.model_id, nodule

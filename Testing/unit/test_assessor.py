@@ -182,6 +182,15 @@ def test_a_nodule_at_the_edge_of_the_scan_is_warned_about(assessor: Assessor, ch
     assert any("edge of the scan" in warning.text for warning in one.warnings)
 
 
+def test_a_nodule_that_two_points_mark_is_not_counted_twice_without_a_word(assessor: Assessor, chest: Chest) -> None:
+    first, second, *_ = points(chest[1])
+    again = Point("again", (first.ras[0] + 1.0, *first.ras[1:]))
+    told = list(assessor.assess(chest[0], [first, second, again, first], heatmaps=False))
+    twice = [[w.text for w in one.warnings if "counts twice" in w.text] for one in told]
+    assert [len(texts) for texts in twice] == [0, 0, 1, 1]
+    assert twice[2] == [f"{first.label} and again lie on the same nodule: remove one of them, or it counts twice."]
+
+
 def test_work_can_be_watched_and_cancelled(assessor: Assessor, chest: Chest) -> None:
     class CancelledError(Exception):
         pass
