@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -50,11 +51,15 @@ class Scan:
         NoduleRiskError
             If the image cannot be a chest CT.
         """
-        return checked_ct(Volume(self.voxels, self.ijk_to_ras, self.name, self.identity, self.warnings))
+        return checked_ct(self._volume)
 
     def contains(self, point: Point) -> bool:
         """Whether a point (RAS mm) lies inside the image."""
-        return bool(Volume(self.voxels, self.ijk_to_ras).contains(np.array(point.ras)))
+        return bool(self._volume.contains(np.array(point.ras)))
+
+    @cached_property
+    def _volume(self) -> Volume:
+        return Volume(self.voxels, self.ijk_to_ras, self.name, self.identity, self.warnings)
 
 
 @dataclass(frozen=True)
