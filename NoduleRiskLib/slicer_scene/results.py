@@ -112,7 +112,8 @@ def assessment(table: Node, point_id: str, volume: Volume | None = None) -> Asse
         return None
     number, text = _reader(table, row)
     place = (number("r"), number("a"), number("s"))
-    warnings = tuple(f"{sentence.strip()}." for sentence in text("warnings").split(". ") if sentence.strip(" ."))
+    # The column has them as prose, which nobody can split again: a label may be "Nr. 3".
+    warnings = (text("warnings"),) if text("warnings") else ()
     return Assessment(text("label"), place, None, warnings=warnings, model_id=text("model_id"))
 
 
