@@ -158,4 +158,4 @@ class NoduleRiskTest(ScriptedLoadableModuleTest):
         self.assertEqual({nodule.state for nodule in nodules}, {"new"})
         if not Requirements(RESOURCES / "requirements.txt").missing() and SHIPPED.is_dir():
             assessments = NoduleRiskLogic().assess(ct, points)
-            self.assertEqual([one.label for one in assessments], [nodule.mark.point.label for nodule in nodules])
+            self.assertEqual([one.point.label for one in assessments], [nodule.mark.point.label for nodule in nodules])

@@ -6,7 +6,7 @@ from typing import Any
 
 import qt
 
-from ..results.grade_card import Bar
+from ..results.grade_lines import GradeLine
 
 #: Height of a table's row and size of the drawn scales, pixels.
 ROW_PIXELS, GRADE_PIXELS, BAR_PIXELS = 24, 30, 104
@@ -40,7 +40,7 @@ def write_cell(
     return item
 
 
-def bar_label(bar: Bar) -> Any:
+def bar_label(line: GradeLine) -> Any:
     """A scale with its steps, the interval and the value on it."""
     height, width = GRADE_PIXELS - 6, BAR_PIXELS - 12
     pixmap = qt.QPixmap(BAR_PIXELS, height)
@@ -54,15 +54,16 @@ def bar_label(bar: Bar) -> Any:
         return 6 + round(width * share)
 
     box(6, 6 + width, 2, RAIL_RGBA)
-    for mark in bar.marks:
+    for mark, _value in line.marks:
         box(at(mark), at(mark) + 1, 4, MARK_RGBA)
-    if bar.value is not None and bar.low is not None and bar.high is not None:
-        first, last = at(min(bar.low, bar.value)), at(max(bar.high, bar.value))
+    if line.at is not None and line.low is not None and line.high is not None:
+        first, last = at(min(line.low, line.at)), at(max(line.high, line.at))
         box(first, max(last, first + 2), 4, INTERVAL_RGBA)
-        box(at(bar.value) - 2, at(bar.value) + 2, 7, VALUE_RGBA)
+        box(at(line.at) - 2, at(line.at) + 2, 7, VALUE_RGBA)
     painter.end()
     label = qt.QLabel()
     label.setPixmap(pixmap)
+    label.setToolTip(line.interval)
     # A click on the picture chooses its row.
     label.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
     return label

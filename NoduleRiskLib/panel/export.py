@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..errors import InputWarning
 from ..imaging.volume import Volume
-from ..networks import model_package
 from ..slicer_scene import results
 from ..slicer_scene.inputs import Node, Scan
 from .view_state import ASSESSED, CHANGED, ListedNodule
@@ -19,22 +18,39 @@ if TYPE_CHECKING:
     from ..results.assessment import Assessment
 
 
+def _csv(volume: Volume, assessments: Sequence[Assessment]) -> str:
+    from ..results.tables import csv_text
+
+    return csv_text(assessments)
+
+
+def _json(volume: Volume, assessments: Sequence[Assessment]) -> str:
+    from ..results.tables import json_text
+
+    return json_text(volume, assessments)
+
+
+#: Kinds of files, by the end of their names; each has a button of that name in the .ui file, ``csvButton``.
+TEXTS: dict[str, Callable[[Volume, Sequence[Assessment]], str]] = {"csv": _csv, "json": _json}
+#: The kind that is a folder with one page per nodule.
+PICTURES = "pictures"
+
+
 @dataclass(frozen=True, eq=False)
 class _Kept:
-    """What the scene holds of one nodule: ``record`` where one was outlined, otherwise ``empty``."""
+    """What the scene holds of one nodule, and whether the point or the CT was changed since."""
 
-    label: str
+    values: dict[str, Any]
+    maps: dict[str, Volume]
     changed: bool
-    record: tuple[str, dict[str, Volume]] | None
-    empty: Assessment | None
 
     def assessment(self, volume: Volume) -> Assessment:
-        """The assessment under the point's present name, with a warning if it is outdated."""
-        from ..results.serialization import unpack
+        """The assessment, with a warning if it is outdated."""
+        from ..results.serialization import from_dict
 
-        held = unpack(*self.record, volume) if self.record else self.empty
-        assert held is not None
-        return replace(held, label=self.label, warnings=((CHANGED,) if self.changed else ()) + held.warnings)
+        held = from_dict(self.values, self.maps, volume)
+        late = (InputWarning(CHANGED, "nodule"),) if self.changed else ()
+        return replace(held, warnings=held.warnings + late)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,59 +60,50 @@ class Export:
     Attributes
     ----------
     kind : str
-        "csv" or "json" (``path`` is a file), or "pictures" (``path`` is a folder, for one page per nodule).
-    path : path
+        One of ``TEXTS`` (``path`` is a file), or ``PICTURES`` (``path`` is a folder).
+    path : Path
     scan : Scan
         The CT.
     nodules : list
         What the scene holds of each assessed nodule.
-    package : path
-        Folder of the model package.
     grade : str
         Name of the grade whose heatmap the pictures show.
     """
 
     kind: str
-    path: Path | str
+    path: Path
     scan: Scan
     nodules: list[_Kept]
-    package: Path | str
     grade: str
 
     def write(self, tell: Tell) -> None:
-        """Write the files; can be cancelled between two pages."""
-        from ..results import tables
+        """Write the files; can be cancelled between two pages.
+
+        Raises
+        ------
+        NoduleRiskError
+            If the path cannot be written to.
+        """
+        from ..results.result_folder import file_stem, write_whole
 
         volume = self.scan.read()
         assessments = [nodule.assessment(volume) for nodule in self.nodules]
-        if self.kind == "csv":
-            tables.write_csv(self.path, assessments)
-        elif self.kind == "json":
-            tables.write_json(self.path, volume, assessments, model_package.load(self.package))
-        else:
-            from ..results.nodule_page import write_page
+        if self.kind in TEXTS:
+            write_whole(self.path, TEXTS[self.kind](volume, assessments))
+            return
+        from ..results.nodule_page import write_page
 
-            for n, assessment in enumerate(assessments, 1):
-                tell(int)
-                name = re.sub(r"[^\w\-]+", "_", assessment.label)
-                write_page(Path(self.path) / f"{n:02d}_{name}.png", volume, assessment, self.grade)
+        for number, assessment in enumerate(assessments, 1):
+            tell(int)
+            stem = file_stem(number, assessment.point.label)
+            write_page(self.path / f"{stem}.png", volume, assessment, self.grade)
 
 
-def collect(
-    kind: str,
-    path: Path | str,
-    scan: Scan,
-    table: Node,
-    nodules: Sequence[ListedNodule],
-    package: Path | str,
-    grade: str,
-) -> Export:
+def collect(kind: str, path: Path, scan: Scan, table: Node, nodules: Sequence[ListedNodule], grade: str) -> Export:
     """Read what is to be exported from the scene; parameters as in ``Export``, and the results table."""
-    kept = []
+    found = []
     for nodule in nodules:
-        if nodule.row:
-            point_id = nodule.mark.id
-            empty = None if nodule.row.found else results.assessment(table, point_id)
-            record = results.kept(table, point_id)
-            kept.append(_Kept(nodule.mark.point.label, nodule.state != ASSESSED, record, empty))
-    return Export(kind, path, scan, kept, package or model_package.SHIPPED, grade)
+        kept = results.kept(table, nodule.mark.id)
+        if kept:
+            found.append(_Kept(*kept, changed=nodule.state != ASSESSED))
+    return Export(kind, path, scan, found, grade)

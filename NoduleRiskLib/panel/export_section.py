@@ -9,6 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from .export import PICTURES, TEXTS
 from .view_state import ViewState
 
 
@@ -19,17 +20,16 @@ class ExportSection:
         self._ui, self._export = ui, export
         self._state = ViewState()
         ui.tableButton.clicked.connect(lambda *unused: self.show_table())
-        ui.csvButton.clicked.connect(lambda *unused: self.ask("csv"))
-        ui.jsonButton.clicked.connect(lambda *unused: self.ask("json"))
-        ui.picturesButton.clicked.connect(lambda *unused: self.ask("pictures"))
+        for kind in (*TEXTS, PICTURES):
+            getattr(ui, f"{kind}Button").clicked.connect(lambda *unused, kind=kind: self.ask(kind))
 
     def draw(self, state: ViewState) -> None:
         """Enable what there is to export."""
         self._state = state
         ui, lacking = self._ui, state.missing_for_pictures
         ready = any(nodule.row for nodule in state.nodules) and not state.export
-        for button in (ui.tableButton, ui.csvButton, ui.jsonButton):
-            button.setEnabled(ready)
+        for button in ("table", *TEXTS):
+            getattr(ui, f"{button}Button").setEnabled(ready)
         ui.picturesButton.setEnabled(ready and not lacking)
         ui.picturesButton.setToolTip(
             _("Needs {names}: install it with Assess, or in the Python console.").format(names=", ".join(lacking))
@@ -39,7 +39,7 @@ class ExportSection:
 
     def ask(self, kind: str) -> None:
         """Ask where to write, then export."""
-        if kind == "pictures":
+        if kind == PICTURES:
             path = qt.QFileDialog.getExistingDirectory(None, _("Folder for one page per nodule"))
         else:
             path = qt.QFileDialog.getSaveFileName(None, _("Save the grades"), f"nodules.{kind}", f"*.{kind}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +16,7 @@ from ..imaging.volume import Volume
 from ..networks import model_package
 from ..slicer_scene import inputs, results
 from ..slicer_scene.inputs import Mark, Node
+from ..slicer_scene.records import Record, record_of
 from .export import collect
 from .job import Job
 from .parameters import NoduleRiskParameterNode
@@ -24,7 +25,6 @@ from .worker import Task, Tell, Worker
 
 if TYPE_CHECKING:
     from ..results.assessment import Assessment
-    from ..results.serialization import Record
 
 Ended = Callable[[BaseException | None], None]
 
@@ -35,7 +35,7 @@ class NoduleAssessor(Protocol):
     @property
     def device_name(self) -> str: ...
 
-    def assess(self, volume: Volume, points: Sequence[Point], heatmaps: bool = True) -> list[Assessment]: ...
+    def assess(self, ct: Volume, points: Sequence[Point], heatmaps: bool = True) -> Iterator[Assessment]: ...
 
 
 class NoduleRiskLogic(ScriptedLoadableModuleLogic):
@@ -46,7 +46,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         import NoduleRisk
         ct, points = getNode("CT"), getNode("Nodules")
         for assessment in NoduleRisk.NoduleRiskLogic().assess(ct, points):
-            print(assessment.label, assessment.estimate("malignancy").value, assessment.warnings)
+            print(assessment)
 
     Parameters
     ----------
@@ -121,21 +121,21 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         scan, version, scene_number = inputs.scan(job.ct), _version(job.ct), self._scene_number
         ct_id, points_id = job.ct.GetID(), job.points.GetID()
 
-        def work(tell: Tell) -> None:
-            from ..results.serialization import pack
+        def deliver(mark: Mark, assessment: Assessment, record: Record | None) -> None:
+            if record:
+                _store(ct_id, points_id, mark, record)
+            job.assessed(mark, assessment)
 
+        def work(tell: Tell) -> None:
             def call(function: Callable[..., Any], *arguments: Any) -> None:
                 tell(self._in_the_same_scene, scene_number, function, *arguments)
 
             assessor = self._ready(job.package, job.device, tell)
             volume = scan.read()
             call(self._remember_digest, ct_id, version, volume.digest)
-            # One by one: cancelling loses no finished nodule.
-            for mark in job.marks:
-                (assessment,) = assessor.assess(volume, [mark.point], job.heatmaps)
-                if job.store_nodes:
-                    call(_store, ct_id, points_id, mark, assessment, pack(assessment), volume.digest)
-                call(job.assessed, mark, assessment)
+            assessments = assessor.assess(volume, [mark.point for mark in job.marks], job.heatmaps)
+            for mark, assessment in zip(job.marks, assessments, strict=True):
+                call(deliver, mark, assessment, record_of(assessment, volume.digest) if job.store_nodes else None)
 
         return self.worker.do(work, job.ended)
 
@@ -175,12 +175,10 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
             found.append(ListedNodule(mark, row, state))
         return found
 
-    def export(
-        self, kind: str, path: Path | str, ct: Node, points: Node, package: Path | str, grade: str, ended: Ended
-    ) -> Task:
-        """Write what the scene holds as "csv" or "json" (``path`` a file) or "pictures" (a folder)."""
+    def export(self, kind: str, path: Path | str, ct: Node, points: Node, grade: str, ended: Ended) -> Task:
+        """Write what the scene holds; parameters as in ``export.Export``."""
         nodules = self.nodules(ct, points)
-        files = collect(kind, path, inputs.scan(ct), results.table_of(ct, points), nodules, package, grade)
+        files = collect(kind, Path(path), inputs.scan(ct), results.table_of(ct, points), nodules, grade)
         return self.worker.do(files.write, ended)
 
     def forget_scene(self) -> None:
@@ -214,11 +212,11 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         return digest if version == _version(ct) else None
 
 
-def _store(ct_id: str, points_id: str, mark: Mark, assessment: Assessment, record: Record, digest: str) -> None:
+def _store(ct_id: str, points_id: str, mark: Mark, record: Record) -> None:
     ct, points = (slicer.mrmlScene.GetNodeByID(node_id) for node_id in (ct_id, points_id))
     # Both nodes and the point may have been removed in the meantime.
     if ct and points and points.GetNthControlPointIndexByID(mark.id) >= 0:
-        results.store(ct, points, mark, assessment, record, digest)
+        results.store(ct, points, mark, record)
 
 
 def _version(ct: Node) -> tuple[int, bytes]:

@@ -1,13 +1,13 @@
-"""The list of points, one row each: main results, notes, and which one is chosen."""
+"""The list of points, one row each: main results, notes, which one is chosen; above it the warnings about the CT."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 from slicer.i18n import tr as _
 
+from ..results.phrases import percent
 from .cells import ROW_PIXELS, dress_table, write_cell
 from .view_state import ASSESSED, CHANGED, NEW, OUTDATED, OUTSIDE, ListedNodule, ViewState
 
@@ -24,7 +24,8 @@ class NoduleList:
     """Draws ``noduleTable``; calls ``choose`` with a control point ID when the user chooses a row."""
 
     def __init__(self, ui: Any, choose: Callable[[str], None]) -> None:
-        self._table, self._choose = ui.noduleTable, choose
+        self._table, self._ct_warnings, self._choose = ui.noduleTable, ui.ctWarningsLabel, choose
+        ui.ctWarningsLabel.setStyleSheet("color: #9a6200;")
         self._drawn: list[ListedNodule] = []
         dress_table(ui.noduleTable, 0, ROW_PIXELS)
         ui.noduleTable.horizontalHeaderItem(2).setToolTip(
@@ -35,7 +36,9 @@ class NoduleList:
         ui.noduleTable.currentCellChanged.connect(lambda row, *others: self._choose_row(row))
 
     def draw(self, state: ViewState) -> None:
-        """Write the rows that changed and select the chosen one."""
+        """Write what is said about the whole CT and the rows that changed, and select the chosen one."""
+        self._ct_warnings.setText("\n".join(f"• {warning.text}" for warning in state.ct_warnings))
+        self._ct_warnings.setVisible(bool(state.ct_warnings))
         table, nodules = self._table, list(state.nodules)
         table.blockSignals(True)
         table.setRowCount(len(nodules))
@@ -53,7 +56,7 @@ class NoduleList:
         table.blockSignals(False)
 
     def _draw_row(self, row: int, nodule: ListedNodule) -> None:
-        tip = "\n".join(filter(None, (_(TIPS[nodule.state]), nodule.row.warnings if nodule.row else "")))
+        tip = "\n".join(filter(None, (_(TIPS[nodule.state]), *_warnings(nodule))))
         for column, text in enumerate((nodule.mark.point.label, *cells(nodule))):
             italic = nodule.state == OUTDATED
             write_cell(self._table, row, column, text, tip, right=0 < column < 5, italic=italic)
@@ -65,18 +68,22 @@ class NoduleList:
 
 def cells(nodule: ListedNodule) -> tuple[str, str, str, str, str]:
     """Malignancy, suspicion probability, diameter, volume and note; empty where not assessed."""
-    from ..results.tables import percent
-
     row, note = nodule.row, NOTES[nodule.state]
     if row is None:
         return "", "", "", "", note
     if not row.found:
         return "–", "–", "–", "–", note or "no nodule"
-    count = len([sentence for sentence in re.split(r"(?<=\.)\s+", row.warnings) if sentence])
+    count = len(_warnings(nodule))
     return (
-        f"{row.malignancy:.1f}",
-        percent(row.suspicion_probability),
-        f"{row.diameter_mm:.1f} mm",
-        f"{row.volume_mm3:,.0f} mm³",
+        f"{row.columns['malignancy']:.1f}",
+        percent(row.columns["suspicion_probability"]),
+        f"{row.columns['outline_diameter_mm']:.1f} mm",
+        f"{row.columns['outline_volume_mm3']:,.0f} mm³",
         " ".join(filter(None, (note, f"⚠ {count}" if count else ""))),
     )
+
+
+def _warnings(nodule: ListedNodule) -> list[str]:
+    """Those about this nodule; those about the CT stand above the list."""
+    warnings = nodule.row.warnings if nodule.row else ()
+    return [warning.text for warning in warnings if warning.about == "nodule"]

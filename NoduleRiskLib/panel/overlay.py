@@ -25,7 +25,7 @@ class Overlay:
     def draw(self, state: ViewState) -> None:
         """Show what the settings ask for, on the chosen CT alone."""
         self._state = state
-        self._button.setEnabled(bool(state.assessment and state.assessment.outline))
+        self._button.setEnabled(bool(state.assessment and state.assessment.nodule))
         for other in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
             if other is not state.ct and other.GetNodeReference(display.HEATMAP_ROLE):
                 display.hide_heatmap(other)
@@ -44,7 +44,7 @@ class Overlay:
         chosen, settings = state.chosen, state.parameters
         if chosen and chosen.row and settings.heatmapShown:
             # A heatmap that was measured to show no more than a ball would is drawn faintly; the panel says so.
-            trusted = heatmap_faithfulness.trusted(chosen.row.model_id, settings.grade)
+            trusted = heatmap_faithfulness.trusted(chosen.row.columns["model_id"], settings.grade)
             opacity = settings.opacity * (1 if trusted else heatmap_faithfulness.FAINT)
             display.show_heatmap(state.ct, state.table, chosen.mark.id, settings.grade, opacity, settings.threshold)
         else:

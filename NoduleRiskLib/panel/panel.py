@@ -235,7 +235,7 @@ class Panel:
         self._ui.placeWidget.setCurrentNode(state.points)
         state.table = results.table_of(state.ct, state.points)
         for nodule in state.nodules:
-            if nodule.row and nodule.row.label != nodule.mark.point.label:
+            if nodule.row and nodule.row.columns["label"] != nodule.mark.point.label:
                 results.rename(state.table, nodule.mark)
         state.chosen = next((nodule for nodule in state.nodules if nodule.mark.id == settings.nodule), None)
         self._read_assessment()

@@ -54,7 +54,7 @@ class SliceStrip:
             item.setBackground(qt.QBrush(qt.QColor(*display.heat_rgb(one.share))))
         caption = _("How well each slice alone predicts {name}: lowest slice left, brighter is better.")
         faithful = ""
-        if assessment is not None and assessment.heatmaps:
+        if assessment and assessment.nodule and assessment.nodule.heatmaps:
             faithful = heatmap_faithfulness.told(assessment.model_id, name)
         lines = (caption.format(name=name) if self.slices else "", faithful)
         self._ui.stripTextLabel.setText("\n".join(filter(None, lines)))
@@ -63,9 +63,10 @@ class SliceStrip:
 
 def strip_slices(assessment: Assessment | None, name: str) -> list[StripSlice]:
     """The graded slices of the layout's first plane, from the lowest S up; empty without heatmaps."""
-    if assessment is None or assessment.stack is None or name not in assessment.heatmaps:
+    nodule = assessment.nodule if assessment else None
+    if nodule is None or name not in nodule.heatmaps:
         return []
-    stack, weights = assessment.stack, assessment.heatmaps[name].slice_weights
+    stack, weights = nodule.stack, nodule.heatmaps[name].slice_weights
     middle, largest = (stack.layout.pixels - 1) / 2, max(float(weights.max(initial=0)), 1e-9)
     found = []
     for n in range(len(weights)):

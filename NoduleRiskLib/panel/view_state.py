@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InputWarning
 from ..slicer_scene.inputs import Mark, Node
-from ..slicer_scene.results import Row
+from ..slicer_scene.records import Row
 from .worker import Task
 
 if TYPE_CHECKING:
@@ -65,6 +66,12 @@ class ViewState:
     export: Task | None = None
     finished: int = 0
     asked: int = 0
+
+    @property
+    def ct_warnings(self) -> list[InputWarning]:
+        """What the assessments say about the whole CT, each once."""
+        rows = [nodule.row for nodule in self.nodules if nodule.row]
+        return list(dict.fromkeys(warning for row in rows for warning in row.warnings if warning.about == "ct"))
 
     @property
     def waiting(self) -> list[Mark]:

@@ -64,7 +64,7 @@ class Work:
             self._changed()
 
     def export(self, kind: str, path: str) -> None:
-        """Write "csv" or "json" (``path`` a file) or "pictures" (a folder)."""
+        """Write what the scene holds; parameters as in ``export.Export``."""
         self._attempt(self._start_export, kind, path)
         self._changed()
 
@@ -112,9 +112,7 @@ class Work:
             if error is None:
                 slicer.util.showStatusMessage(_("Saved {path}").format(path=path), 5000)
 
-        self._state.export = self._logic.export(
-            kind, path, settings.ct, settings.points, settings.package, settings.grade, ended
-        )
+        self._state.export = self._logic.export(kind, path, settings.ct, settings.points, settings.grade, ended)
 
     def _assessed(self, mark: Mark, assessment: Assessment) -> None:
         self._state.finished += 1

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 
 class Tell(Protocol):
-    """Asks for a call to be made where the worker is polled; raises ``Cancelled`` once the task is cancelled."""
+    """Asks for a call to be made where the worker is polled, then raises ``Cancelled`` if the task is cancelled."""
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> None: ...
 
@@ -29,7 +29,7 @@ class Task:
         self.at_end = ended
 
     def cancel(self) -> None:
-        """End the work at its next ``tell``; the calls that it asked for before are still made."""
+        """End the work at its next ``tell``; the calls that it asked for until then are still made."""
         self.cancelled.set()
 
 
@@ -119,6 +119,7 @@ class _Teller:
         self._task, self._calls = task, calls
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        # First the call: what is finished when the user cancels is not lost.
+        self._calls.put(partial(function, *arguments))
         if self._task.cancelled.is_set():
             raise Cancelled
-        self._calls.put(partial(function, *arguments))

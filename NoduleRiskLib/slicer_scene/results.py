@@ -1,68 +1,44 @@
-"""What a scene keeps of assessments: a table with a row for each point, and a sequence with each nodule's maps."""
+"""What a scene keeps of assessments: a table with a row for each point, and a sequence with each nodule's maps.
+
+The table node has every assessment as JSON (``serialization.to_dict``) in an attribute that is named after its control
+point ID. Its columns are for people and are not read back.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import slicer
 import slicer.util
 import vtk
 
+from ..errors import NoduleRiskError
 from ..imaging.volume import Volume
 from .inputs import Mark, Node
+from .records import Record, Row, readable_row, record_of, renamed
 
 if TYPE_CHECKING:
     from ..results.assessment import Assessment
-    from ..results.serialization import Record
 
 #: Node reference roles (no character that MRML's "role:id;" lists use) and attributes of our nodes.
 CT_ROLE, POINTS_ROLE, MAPS_ROLE = "noduleRiskCT", "noduleRiskPoints", "noduleRiskMaps"
-RESULTS, POINT_ID, RECORD = (f"NoduleRisk.{name}" for name in ("results", "point", "record"))
-#: A point that moved less than this still marks the same place: tables are saved in six digits.
-MOVED_MM = 0.01
-
-
-@dataclass(frozen=True)
-class Row:
-    """An assessment as one row of the results table.
-
-    Attributes
-    ----------
-    label : str
-    ras : tuple of float
-        Where the point was when it was assessed, RAS mm.
-    digest : str
-        ``Volume.digest`` of the CT that was assessed.
-    found : bool
-        Whether a nodule was outlined; if not, the numbers are NaN.
-    malignancy, suspicion_probability, diameter_mm, volume_mm3 : float
-    warnings : str
-    model_id : str
-    """
-
-    label: str
-    ras: tuple[float, float, float]
-    digest: str
-    found: bool
-    malignancy: float
-    suspicion_probability: float
-    diameter_mm: float
-    volume_mm3: float
-    warnings: str
-    model_id: str
-
-    def fits(self, ras: tuple[float, float, float], digest: str | None) -> bool:
-        """Whether it still holds for a point (RAS mm) and a CT (``None``: not known yet, so not known to differ)."""
-        return math.dist(self.ras, ras) < MOVED_MM and digest in (None, self.digest)
+RESULTS, POINT_ID, ASSESSMENT = (f"NoduleRisk.{name}" for name in ("results", "point", "assessment."))
+#: Value of ``RESULTS``: how a table keeps its assessments. Version 0.1.0, which wrote "1", kept them otherwise.
+LAYOUT = "2"
+#: Columns beside those of ``results.tables``: name and meaning.
+OWN_COLUMNS = {"control_point_id": "the point's ID in its list", "ct_digest": "SHA-256 of the CT that was assessed"}
 
 
 def table_of(ct: Node, points: Node) -> Node:
     """The table node with the results of this point list on this CT, or ``None``."""
     for table in slicer.util.getNodesByClass("vtkMRMLTableNode"):
         if table.GetAttribute(RESULTS) and _refers(table, CT_ROLE, ct) and _refers(table, POINTS_ROLE, points):
+            if table.GetAttribute(RESULTS) != LAYOUT:
+                _upgrade(table)
             return table
     return None
 
@@ -77,56 +53,37 @@ def maps_of(table: Node, point_id: str) -> Node:
 
 
 def rows(table: Node) -> dict[str, Row]:
-    """The rows of a results table by control point ID."""
-    found: dict[str, Row] = {}
-    for row in range(table.GetNumberOfRows() if table else 0):
-        number, text = _reader(table, row)
-        found[text("control_point_id")] = Row(
-            text("label"),
-            (number("r"), number("a"), number("s")),
-            text("ct_digest"),
-            text("nodule_found") == "yes",
-            number("malignancy"),
-            number("suspicion_probability"),
-            number("outline_diameter_mm"),
-            number("outline_volume_mm3"),
-            text("warnings"),
-            text("model_id"),
-        )
+    """The assessments of a table by control point ID; what cannot be read is left out, and logged once."""
+    found = {}
+    for point_id in _point_ids(table):
+        row = readable_row(table.GetAttribute(ASSESSMENT + point_id))
+        if row:
+            found[point_id] = row
     return found
+
+
+def kept(table: Node, point_id: str) -> tuple[dict[str, Any], dict[str, Volume]] | None:
+    """The arguments of ``serialization.from_dict``, for use on any thread; ``None`` if there is no assessment."""
+    text = table.GetAttribute(ASSESSMENT + point_id) if table else None
+    if not text or not readable_row(text):
+        return None
+    maps = maps_of(table, point_id)
+    items = [maps.GetNthIndexValue(n) for n in range(maps.GetNumberOfDataNodes())] if maps is not None else []
+    return json.loads(text), {item: _map(maps, item) for item in items}
 
 
 def assessment(table: Node, point_id: str, volume: Volume | None = None) -> Assessment | None:
     """The assessment that the scene holds for a point; ``None`` if there is none.
 
-    With the CT's ``volume``, the graded slices have their pixels again. The label is the one it was assessed under.
+    With the CT's ``volume``, the graded slices have their pixels again.
     """
-    from ..results.assessment import Assessment
-    from ..results.serialization import unpack
+    from ..results.serialization import from_dict
 
     found = kept(table, point_id)
-    if found:
-        return unpack(*found, volume)
-    row = _find(table, point_id) if table else None
-    if row is None:
-        return None
-    number, text = _reader(table, row)
-    place = (number("r"), number("a"), number("s"))
-    # The column has them as prose, which nobody can split again: a label may be "Nr. 3".
-    warnings = (text("warnings"),) if text("warnings") else ()
-    return Assessment(text("label"), place, None, warnings=warnings, model_id=text("model_id"))
+    return from_dict(*found, volume) if found else None
 
 
-def kept(table: Node, point_id: str) -> tuple[str, dict[str, Volume]] | None:
-    """The arguments of ``serialization.unpack``, for use on any thread; ``None`` where nothing was outlined."""
-    maps = maps_of(table, point_id)
-    if maps is None or not maps.GetNumberOfDataNodes():
-        return None
-    items = [maps.GetNthIndexValue(n) for n in range(maps.GetNumberOfDataNodes())]
-    return maps.GetAttribute(RECORD), {item: _map(maps, item) for item in items}
-
-
-def store(ct: Node, points: Node, mark: Mark, assessment: Assessment, record: Record, digest: str) -> None:
+def store(ct: Node, points: Node, mark: Mark, record: Record) -> None:
     """Put an assessment into the scene: a row of the results table, and a sequence node with the nodule's maps.
 
     Parameters
@@ -134,35 +91,24 @@ def store(ct: Node, points: Node, mark: Mark, assessment: Assessment, record: Re
     ct, points : nodes
     mark : Mark
         The point as it was assessed.
-    assessment : Assessment
     record : Record
-        ``serialization.pack(assessment)``.
-    digest : str
-        ``Volume.digest`` of the CT that was assessed.
     """
     table = table_of(ct, points) or _new_table(ct, points)
     with slicer.util.NodeModify(table):
-        row = _find(table, mark.id)
-        if row is None:
-            row = table.AddEmptyRow()
-        columns = table.GetTable()
-        columns.GetColumnByName("control_point_id").SetValue(row, mark.id)
-        columns.GetColumnByName("ct_digest").SetValue(row, digest)
-        for name, value in _cells(assessment):
-            columns.GetColumnByName(name).SetValue(row, value)
-        columns.Modified()
+        _write(table, mark.id, record.text)
         _drop_maps(table, mark.id)
         if record.maps:
-            table.AddNodeReferenceID(MAPS_ROLE, _new_maps(table, mark, record).GetID())
+            table.AddNodeReferenceID(MAPS_ROLE, _new_maps(table, mark, record.maps).GetID())
 
 
 def forget(table: Node, keep: set[str]) -> None:
     """Drop the results of all points but those whose control point IDs are in ``keep``."""
-    for row in reversed(range(table.GetNumberOfRows())):
-        point_id = table.GetTable().GetValueByName(row, "control_point_id").ToString()
-        if point_id not in keep:
+    for point_id in set(_point_ids(table)) - keep:
+        table.RemoveAttribute(ASSESSMENT + point_id)
+        row = _find(table, point_id)
+        if row is not None:
             table.RemoveRow(row)
-            _drop_maps(table, point_id)
+        _drop_maps(table, point_id)
 
 
 def forget_removed_points() -> None:
@@ -174,93 +120,81 @@ def forget_removed_points() -> None:
 
 
 def rename(table: Node, mark: Mark) -> None:
-    """Write a point's new name into its row."""
-    row = _find(table, mark.id)
-    if row is not None:
-        table.GetTable().GetColumnByName("label").SetValue(row, mark.point.label)
-        table.GetTable().Modified()
-        table.Modified()
+    """Give an assessment its point's new name."""
+    with slicer.util.NodeModify(table):
+        _write(table, mark.id, renamed(table.GetAttribute(ASSESSMENT + mark.id), mark.point.label))
 
 
 def _refers(table: Node, role: str, node: Node) -> bool:
     return node is not None and table.GetNodeReferenceID(role) == node.GetID()
 
 
-def _new_table(ct: Node, points: Node) -> Node:
-    from ..results.tables import COLUMNS
+def _point_ids(table: Node) -> list[str]:
+    names = table.GetAttributeNames() if table else ()
+    return [name.removeprefix(ASSESSMENT) for name in names if name.startswith(ASSESSMENT)]
 
+
+def _new_table(ct: Node, points: Node) -> Node:
     name = f"Grades of {points.GetName()} on {ct.GetName()}"
     table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", name)
-    table.SetAttribute(RESULTS, "1")
+    table.SetAttribute(RESULTS, LAYOUT)
     table.SetNodeReferenceID(CT_ROLE, ct.GetID())
     table.SetNodeReferenceID(POINTS_ROLE, points.GetID())
-    with slicer.util.NodeModify(table):
-        for column in COLUMNS:
-            _add_column(table, column.name, column.meaning)
-        _add_column(table, "control_point_id", "the point's ID in its list")
-        _add_column(table, "ct_digest", "SHA-256 of the CT that was assessed")
     return table
 
 
-def _add_column(table: Node, name: str, meaning: str) -> None:
-    array = vtk.vtkStringArray() if _is_text(name) else vtk.vtkDoubleArray()
+def _write(table: Node, point_id: str, text: str) -> None:
+    """Write a point's assessment: the text that is read back, and a row for people; adds the columns to a new table."""
+    from ..results.tables import COLUMNS
+
+    table.SetAttribute(ASSESSMENT + point_id, text)
+    row, columns = readable_row(text), table.GetTable()
+    if row is None:
+        return
+    if not columns.GetColumnByName("control_point_id"):
+        for column in COLUMNS:
+            _add_column(table, column.name, column.meaning, column.text)
+        for name, meaning in OWN_COLUMNS.items():
+            _add_column(table, name, meaning, text=True)
+    at = _find(table, point_id)
+    if at is None:
+        at = table.AddEmptyRow()
+    columns.GetColumnByName("control_point_id").SetValue(at, point_id)
+    columns.GetColumnByName("ct_digest").SetValue(at, row.digest)
+    for column in COLUMNS:
+        value = row.columns[column.name]
+        columns.GetColumnByName(column.name).SetValue(at, ("" if column.text else math.nan) if value is None else value)
+    columns.Modified()
+    table.Modified()
+
+
+def _add_column(table: Node, name: str, meaning: str, text: bool) -> None:
+    array = vtk.vtkStringArray() if text else vtk.vtkDoubleArray()
     array.SetName(name)
     table.AddColumn(array)
     table.SetColumnType(name, array.GetDataType())
     table.SetColumnDescription(name, meaning)
 
 
-def _is_text(name: str) -> bool:
-    return name.endswith(("_word", "_pattern", "_id", "_found", "_digest")) or name in ("label", "warnings")
-
-
-def _cells(assessment: Assessment) -> Iterator[tuple[str, str | float]]:
-    """Column and value; empty or NaN where the value needs a nodule and none was outlined."""
-    from ..results.tables import COLUMNS
-
-    for column in COLUMNS:
-        if assessment.outline or column.always:
-            yield column.name, column.value(assessment)
-        else:
-            yield column.name, "" if _is_text(column.name) else math.nan
-
-
-def _reader(table: Node, row: int) -> Any:
-    """Two functions of a column's name: its number, and its text, in a row. What is not there is NaN or empty."""
-    columns = table.GetTable()
-
-    def cell(name: str) -> Any:
-        return columns.GetValueByName(row, name) if columns.GetColumnByName(name) else None
-
-    def number(name: str) -> float:
-        value = cell(name)
-        try:
-            return float(value.ToString()) if value is not None and value.IsString() else float(value.ToDouble())
-        except (ValueError, AttributeError):
-            return math.nan
-
-    def text(name: str) -> str:
-        value = cell(name)
-        return str(value.ToString()) if value is not None else ""
-
-    return number, text
-
-
 def _find(table: Node, point_id: str) -> int | None:
     for row in range(table.GetNumberOfRows()):
-        if table.GetTable().GetValueByName(row, "control_point_id").ToString() == point_id:
+        if _cell(table, row, "control_point_id") == point_id:
             return row
     return None
 
 
-def _new_maps(table: Node, mark: Mark, record: Record) -> Node:
+def _cell(table: Node, row: int, name: str) -> str:
+    columns = table.GetTable()
+    return str(columns.GetValueByName(row, name).ToString()) if columns.GetColumnByName(name) else ""
+
+
+def _new_maps(table: Node, mark: Mark, volumes: Mapping[str, Volume]) -> Node:
     maps = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", f"Maps of {mark.point.label}")
     maps.SetIndexType(slicer.vtkMRMLSequenceNode.TextIndex)
     maps.SetIndexName("grade")
     maps.SetIndexUnit("")
     maps.SetAttribute(POINT_ID, mark.id)
-    maps.SetAttribute(RECORD, record.text)
-    for name, volume in record.maps.items():
+    for name, volume in volumes.items():
         node = slicer.vtkMRMLScalarVolumeNode()
         node.SetName(name)
         slicer.util.updateVolumeFromArray(node, volume.array)
@@ -286,3 +220,35 @@ def _map(maps: Node, item: str) -> Volume:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return Volume(slicer.util.arrayFromVolume(node), slicer.util.arrayFromVTKMatrix(matrix), name=item)
+
+
+def _upgrade(table: Node) -> None:
+    """Keep the assessments of a table that version 0.1.0 wrote as today's are kept.
+
+    It had them in an attribute of the maps' node, and where nothing was outlined, in the columns alone.
+    """
+    from ..results.serialization import from_dict
+
+    for row in range(table.GetNumberOfRows()):
+        point_id = _cell(table, row, "control_point_id")
+        maps = maps_of(table, point_id)
+        text = maps.GetAttribute("NoduleRisk.record") if maps is not None else None
+        try:
+            values = json.loads(text) if text else _values_of_columns(table, row)
+            record = record_of(from_dict(values), _cell(table, row, "ct_digest"))
+        except (NoduleRiskError, ValueError) as error:
+            logging.warning("NoduleRisk: %s", error)
+            continue
+        table.SetAttribute(ASSESSMENT + point_id, record.text)
+    table.SetAttribute(RESULTS, LAYOUT)
+
+
+def _values_of_columns(table: Node, row: int) -> dict[str, Any]:
+    """An assessment without outline by 0.1.0. Its warnings are one text that cannot be split: a name may be "Nr. 3"."""
+    warnings = _cell(table, row, "warnings")
+    return {
+        "label": _cell(table, row, "label"),
+        "point_ras": [float(_cell(table, row, axis)) for axis in "ras"],
+        "warnings": [warnings] if warnings else [],
+        "model_id": _cell(table, row, "model_id"),
+    }

@@ -19,8 +19,8 @@ standins.start()
 
 import NoduleRisk
 import slicer
-from NoduleRiskLib.results import serialization
 from NoduleRiskLib.slicer_scene import display, inputs, results
+from NoduleRiskLib.slicer_scene.records import record_of
 from NoduleRiskLib.imaging.points import Point
 from PySide6 import QtCore, QtGui, QtWidgets
 from trame_slicer.core import SlicerApp
@@ -93,7 +93,7 @@ def slice_views(volume, marks, found, side) -> QtGui.QImage:
     ids = {mark.point.label: mark for mark in inputs.marks(points)}
     for mark in marks:
         one = found[mark.id]
-        results.store(ct, points, ids[mark.point.label], one, serialization.pack(one), volume.digest)
+        results.store(ct, points, ids[mark.point.label], record_of(one, volume.digest))
     chosen, table = ids[CHOSEN], results.table_of(ct, points)
     shots = {}
     for name, orientation in (("Red", "Axial"), ("Green", "Coronal"), ("Yellow", "Sagittal")):

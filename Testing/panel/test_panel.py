@@ -156,14 +156,14 @@ class PanelTest(unittest.TestCase):
         self.state.parameters.assessAsPlaced = True
         self.points.AddControlPointWorld(vtk.vtkVector3d(12, 5, -7), "placed")
         self.settle(lambda: len(self.state.nodules) == 4 and self.state.nodules[3].row is not None)
-        self.assertEqual(self.assessor.asked[-1], ["placed"])
+        self.assertEqual(self.assessor.asked[-1], "placed")
 
     def test_a_point_beside_the_image_keeps_no_other_from_being_assessed(self):
         self.points.AddControlPointWorld(vtk.vtkVector3d(900, 0, 0), "far")
         self.settle()
         self.assertEqual(self.notes()[-1], "outside")
         self.assess()
-        self.assertEqual(self.assessor.asked, [["N-1"], ["N-2"], ["N-3"]])
+        self.assertEqual(self.assessor.asked, ["N-1", "N-2", "N-3"])
 
     # --- grades out
 
@@ -227,7 +227,7 @@ class PanelTest(unittest.TestCase):
     def test_the_heatmaps_box_says_how_far_it_may_be_believed(self):
         self.assertEqual(read(self.ui.heatmapCheckBox, "toolTip"), "")
         self.assess()
-        told = heatmap_faithfulness.told(self.state.assessment.model_id, self.state.parameters.grade)
+        told = heatmap_faithfulness.told(fakes.MODEL_ID, self.state.parameters.grade)
         self.assertTrue(told)
         self.assertEqual(read(self.ui.heatmapCheckBox, "toolTip"), told)
         self.assertIn(told, read(self.ui.stripTextLabel, "text"))
@@ -267,6 +267,27 @@ class PanelTest(unittest.TestCase):
         self.settle()
         self.assertFalse(shown.GetDisplayVisibility())
 
+    # --- warnings
+
+    def test_what_is_said_about_the_ct_stands_once_above_the_list(self):
+        self.assertTrue(self.ui.ctWarningsLabel.isHidden())
+        self.assess()
+        self.assertFalse(self.ui.ctWarningsLabel.isHidden())
+        self.assertEqual(read(self.ui.ctWarningsLabel, "text"), f"• {fakes.CT_WARNING}")
+        self.assertNotIn(str(fakes.CT_WARNING), read(self.ui.warningsLabel, "text"))
+
+    def test_a_rows_count_is_that_of_the_warnings_about_its_nodule(self):
+        for n in range(3):
+            self.points.SetNthControlPointLabel(n, f"Nr. {n + 1}")
+        self.settle()
+        self.assess()
+        self.assertEqual(self.notes(), ["⚠ 2"] * 3)
+        self.ui.noduleTable.selectRow(2)
+        self.settle()
+        self.assertEqual(
+            read(self.ui.warningsLabel, "text"), "• The nodule under Nr. 3 is made up.\n• So are its grades."
+        )
+
     # --- what changes afterwards
 
     def test_a_moved_point_is_outdated_until_it_is_assessed_again(self):
@@ -276,7 +297,7 @@ class PanelTest(unittest.TestCase):
         self.assertIn("outdated", self.notes()[0])
         self.assertNotIn("outdated", self.notes()[1])
         self.assess()
-        self.assertEqual(self.assessor.asked[-1], ["N-1"])
+        self.assertEqual(self.assessor.asked[-1], "N-1")
         self.assertEqual(self.notes()[0], "⚠ 2")
 
     def test_a_changed_ct_makes_every_nodule_outdated(self):
@@ -373,7 +394,28 @@ class PanelTest(unittest.TestCase):
         self.settle()
         heatmap = self.state.parameters.ct.GetNodeReference(display.HEATMAP_ROLE)
         self.assertEqual(heatmap.GetName(), "Heatmap: subtlety of N-2")
-        self.assertEqual(self.assessor.asked, [["N-1"], ["N-2"], ["N-3"]])
+        self.assertEqual(self.assessor.asked, ["N-1", "N-2", "N-3"])
+
+    def test_a_scene_that_version_0_1_0_saved_opens_with_its_grades_heatmaps_and_warnings(self):
+        path = Path(__file__).resolve().parents[1] / "scene" / "data" / "scene-0.1.0.mrb"
+        self.assertTrue(slicer.mrmlScene.ReadFromMRB(str(path), True))
+        self.ct = slicer.util.getNode("CT")
+        self.state.parameters.ct, self.state.parameters.points = self.ct, slicer.util.getNode("Nodules")
+        self.settle()
+        self.settle()
+        self.assertEqual(
+            self.rows(),
+            [
+                ["Nr. 1", "2.8", "37 %", "9.8 mm", "465 mm³", "⚠ 1"],
+                ["Nr. 2", "2.8", "37 %", "9.8 mm", "465 mm³", "⚠ 1"],
+                ["Nr. 3", "–", "–", "–", "–", "no nodule"],
+            ],
+        )
+        self.ui.noduleTable.selectRow(1)
+        self.settle()
+        self.assertEqual([self.cell(8, c) for c in (2, 3, 4)], ["2.8", "indeterminate", "94 %"])
+        self.assertEqual(self.heatmap().GetName(), "Heatmap: malignancy of Nr. 2")
+        self.assertEqual(read(self.ui.warningsLabel, "text"), "• The nodule under Nr. 2 is made up. So are its grades.")
 
     def test_a_closed_scene_leaves_an_empty_panel_that_works(self):
         self.assessor.gate.clear()
@@ -426,6 +468,7 @@ class PanelTest(unittest.TestCase):
         self.settle(lambda: self.state.task is None)
         self.settle()
         self.assertEqual(len(self.assessor.asked), 1)
+        self.assertEqual([row[1] for row in self.rows() if row[1]], ["2.8"], "the nodule that was being assessed")
         self.assertTrue(self.ui.statusLabel.isHidden())
 
     def test_an_error_of_the_model_is_one_sentence_and_loses_nothing(self):
@@ -461,7 +504,7 @@ class PanelTest(unittest.TestCase):
         self.assertIn("lobulation", self.heatmap().GetName())
         self.requirements.consent = True
         self.assess()
-        self.assertEqual(self.assessor.asked[-1], ["late"])
+        self.assertEqual(self.assessor.asked[-1], "late")
 
     def test_an_image_that_is_no_ct_is_refused_in_one_sentence(self):
         voxels = slicer.util.arrayFromVolume(self.ct)
@@ -535,6 +578,28 @@ class PanelTest(unittest.TestCase):
         self.assertEqual(len(lines), 4)
         self.assertTrue(lines[1].startswith("renamed,-16.0,-6.0,2.0,yes"))
 
+    def test_exported_json_names_the_model_that_graded_though_its_folder_is_gone(self):
+        self.assess()
+        with tempfile.TemporaryDirectory() as folder:
+            self.state.parameters.package = str(Path(folder) / "gone")
+            self.settle()
+            path = Path(folder) / "nodules.json"
+            self.panel.work.export("json", path)
+            self.settle(lambda: self.state.export is None)
+            written = json.loads(path.read_text(encoding="utf-8"))
+        self.assertEqual([one["model_id"] for one in written["nodules"]], [fakes.MODEL_ID] * 3)
+        self.assertEqual(written["model"]["id"], fakes.MODEL_ID)
+
+    def test_an_export_that_cannot_be_written_is_told_in_one_sentence(self):
+        self.assess()
+        with tempfile.TemporaryDirectory() as folder:
+            in_the_way = Path(folder) / "file"
+            in_the_way.write_text("a file, not a folder", encoding="utf-8")
+            self.panel.work.export("csv", in_the_way / "nodules.csv")
+            self.settle(lambda: self.state.export is None)
+            self.settle()
+        self.assertIn("could not be written", read(self.ui.statusLabel, "text"))
+
     def test_the_table_node_opens_in_columns_that_people_read(self):
         self.assess()
         self.ui.tableButton.click()
@@ -553,16 +618,15 @@ class PanelTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             self.panel.work.export("pictures", folder)
             self.settle(lambda: self.state.export is None, limit_s=60)
-            self.assertEqual(sorted(p.name for p in Path(folder).iterdir()), ["01_N-1.png", "02_N-2.png", "03_N-3.png"])
+            self.assertEqual(sorted(p.name for p in Path(folder).iterdir()), ["01-N-1.png", "02-N-2.png", "03-N-3.png"])
         self.assertEqual(self.state.error, "")
 
     def test_records_hold_what_was_told(self):
         self.assess()
         table = results.table_of(self.ct, self.points)
-        maps = results.maps_of(table, self.state.nodules[0].mark.id)
-        told = json.loads(maps.GetAttribute(results.RECORD))
+        told = json.loads(table.GetAttribute(results.ASSESSMENT + self.state.nodules[0].mark.id))
         self.assertEqual(told["label"], "N-1")
-        self.assertEqual(set(told["estimates"]), {grade.name for grade in GRADES})
+        self.assertEqual({*told["nodule"]["estimates"], "calcification"}, {grade.name for grade in GRADES})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Slicer's Python console: assess, get assessments, nodes on request; and a scene that is saved keeps what it holds."""
 
+import json
 import threading
 
 import fakes
@@ -15,6 +16,7 @@ from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.results import serialization
 from NoduleRiskLib.slicer_scene import display, inputs, results
+from NoduleRiskLib.slicer_scene.records import record_of
 
 
 @pytest.fixture
@@ -41,8 +43,8 @@ def points(mrml):
 
 def test_the_console_gets_every_points_assessment(logic, ct, points):
     told = logic.assess(ct, points)
-    assert [one.label for one in told] == ["N-1", "N-2", "N-3"]
-    assert told[0].estimate("malignancy").value == pytest.approx(2.8, abs=0.1)
+    assert [one.point.label for one in told] == ["N-1", "N-2", "N-3"]
+    assert told[0].nodule.estimate("malignancy").value == pytest.approx(2.8, abs=0.1)
 
 
 def test_nodes_are_made_only_on_request(logic, ct, points):
@@ -81,7 +83,7 @@ def test_only_the_main_thread_touches_the_scene(logic, ct, points, worker_calls,
     slicer.util.arrayFromVolumeModified(ct)
     errors = []
     finish(logic, logic.look(ct, errors.append))
-    finish(logic, logic.export("csv", tmp_path / "nodules.csv", ct, points, "", "malignancy", errors.append))
+    finish(logic, logic.export("csv", tmp_path / "nodules.csv", ct, points, "malignancy", errors.append))
     assert errors == [None, None]
     assert worker_calls == []
 
@@ -103,9 +105,10 @@ def test_what_the_scene_keeps_is_what_was_told(logic, ct, points):
     told = logic.assess(ct, points)
     for mark, one in zip(inputs.marks(points), told, strict=True):
         kept = results.assessment(results.table_of(ct, points), mark.id, inputs.scan(ct).read())
+        assert (kept.point, kept.model_id, kept.warnings) == (one.point, one.model_id, one.warnings)
+        kept, one = kept.nodule, one.nodule
         assert kept.estimates == one.estimates
         assert kept.calcification == one.calcification
-        assert kept.warnings == one.warnings
         assert kept.outline.volume_mm3 == one.outline.volume_mm3
         np.testing.assert_allclose(kept.stack.pixels, one.stack.pixels, atol=0.05)
         np.testing.assert_array_equal(kept.stack.valid, one.stack.valid)
@@ -120,15 +123,17 @@ def test_layouts_with_three_planes_are_kept_whole(ct):
 
     volume = fakes.lungs()
     fake = fakes.FakeAssessor()
-    (one,) = fake.assess(volume, [Point("N-1", fakes.PLACES[0])])
+    (assessment,) = fake.assess(volume, [Point("N-1", fakes.PLACES[0])])
+    one = assessment.nodule
     layout = replace(fakes.LAYOUT, name="triplanar", planes=("axial", "coronal", "sagittal"), step_mm=1.5)
     stack = fakes.cut(volume, one.outline.centre_ras, layout, one.outline.bounds_ras, one.outline.probability)
     heatmaps = {"malignancy": fake._heatmap(stack, one.outline.centre_ras, 0)}
-    packed = serialization.pack(replace(one, stack=stack, heatmaps=heatmaps))
-    assert set(packed.maps) == {
+    assessment = replace(assessment, nodule=replace(one, stack=stack, heatmaps=heatmaps))
+    record = record_of(assessment, volume.digest)
+    assert set(record.maps) == {
         f"{name}{plane}" for name in ("outline", "malignancy") for plane in ("", " coronal", " sagittal")
     }
-    kept = serialization.unpack(packed.text, packed.maps, volume)
+    kept = serialization.from_dict(json.loads(record.text), record.maps, volume).nodule
     np.testing.assert_allclose(kept.heatmaps["malignancy"].in_slice, heatmaps["malignancy"].in_slice, atol=1e-5)
     np.testing.assert_allclose(kept.stack.pixels[kept.stack.valid], stack.pixels[stack.valid], atol=0.05)
 
@@ -140,7 +145,9 @@ def test_a_saved_scene_keeps_grades_heatmaps_and_whose_they_are(logic, ct, point
     logic.assess(other, points)
     before = results.rows(results.table_of(ct, points))
     weights = (
-        results.assessment(results.table_of(ct, points), inputs.marks(points)[0].id).heatmaps["texture"].slice_weights
+        results.assessment(results.table_of(ct, points), inputs.marks(points)[0].id)
+        .nodule.heatmaps["texture"]
+        .slice_weights
     )
     names = ct.GetName(), points.GetName()
     path = str(tmp_path / "scene.mrb")
@@ -152,21 +159,35 @@ def test_a_saved_scene_keeps_grades_heatmaps_and_whose_they_are(logic, ct, point
     assert list(after) == list(before) == [mark.id for mark in inputs.marks(points)]
     for mark in inputs.marks(points):
         assert after[mark.id].fits(mark.point.ras, inputs.scan(ct).read().digest)
-        assert after[mark.id].malignancy == pytest.approx(before[mark.id].malignancy, rel=1e-5)
+        assert after[mark.id] == before[mark.id]
     kept = results.assessment(table, inputs.marks(points)[0].id)
-    np.testing.assert_allclose(kept.heatmaps["texture"].slice_weights, weights, rtol=1e-6)
+    np.testing.assert_allclose(kept.nodule.heatmaps["texture"].slice_weights, weights, rtol=1e-6)
     later = results.rows(results.table_of(slicer.util.getNode("CT later"), points))
     assert [row.found for row in later.values()] == [True, False, False]
 
 
-def test_a_scene_whose_files_are_lost_opens_without_grades_instead_of_failing(logic, ct, points):
-    logic.assess(ct, points)
+def test_a_scene_whose_files_are_lost_opens_with_its_grades_but_without_heatmaps(logic, ct, points):
+    told = logic.assess(ct, points)
     table, mark = results.table_of(ct, points), inputs.marks(points)[0]
+    before = results.rows(table)
     results.maps_of(table, mark.id).RemoveAllDataNodes()
     table.RemoveAllColumns()
-    assert results.rows(table) == {}
-    assert results.assessment(table, mark.id) is None
+    assert results.rows(table) == before
+    assert results.assessment(table, mark.id).nodule.estimates == told[0].nodule.estimates
     assert display.show_heatmap(ct, table, mark.id, "malignancy", 0.5, 0.2) is None
+    logic.assess(ct, points)
+    assert table.GetNumberOfRows() == 3
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"format": 3}', '{"format": 2, "label": "N-1"}'])
+def test_a_damaged_assessment_is_as_if_it_had_not_been_made(logic, ct, points, damage, caplog):
+    logic.assess(ct, points)
+    table, mark = results.table_of(ct, points), inputs.marks(points)[0]
+    table.SetAttribute(results.ASSESSMENT + mark.id, damage)
+    assert [nodule.state for nodule in logic.nodules(ct, points)] == ["new", "assessed", "assessed"]
+    assert results.assessment(table, mark.id) is None
+    logic.assess(ct, points)
+    assert [nodule.state for nodule in logic.nodules(ct, points)] == ["assessed"] * 3
 
 
 def test_removed_points_leave_nothing_behind_once_forgotten(logic, ct, points):

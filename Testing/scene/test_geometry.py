@@ -66,10 +66,10 @@ def test_heatmap_outline_and_numbers_lie_where_the_nodule_lies(mrml, matrix, mov
     # voxel and mosaic
     assert inputs.scan(ct).read().to_ijk(world) == pytest.approx(VOXEL_IJK[:3], abs=1e-6)
     nearest = np.argmin(
-        np.linalg.norm(told.stack.pixels_ras() - world, axis=-1) + 1e6 * ~told.stack.valid[:, None, None]
+        np.linalg.norm(told.nodule.stack.pixels_ras() - world, axis=-1) + 1e6 * ~told.nodule.stack.valid[:, None, None]
     )
-    assert told.stack.pixels.flat[nearest] > 0
-    assert mosaic(told.stack).max() > 0
+    assert told.nodule.stack.pixels.flat[nearest] > 0
+    assert mosaic(told.nodule.stack).max() > 0
     # heatmap and outline, as nodes in world coordinates
     table = results.table_of(ct, points)
     mark = inputs.marks(points)[0]
@@ -86,8 +86,8 @@ def test_heatmap_outline_and_numbers_lie_where_the_nodule_lies(mrml, matrix, mov
     assert middle == pytest.approx(world, abs=1.0)
     # numbers
     row = results.rows(table)[mark.id]
-    assert row.ras == pytest.approx(beside, abs=1e-6)
-    assert row.diameter_mm == pytest.approx(2 * fakes.RADIUS_MM, abs=1.2)
+    assert [row.columns[axis] for axis in "ras"] == pytest.approx(beside, abs=1e-6)
+    assert row.columns["outline_diameter_mm"] == pytest.approx(2 * fakes.RADIUS_MM, abs=1.2)
 
 
 def test_a_bent_volume_is_refused_instead_of_misplaced(mrml):

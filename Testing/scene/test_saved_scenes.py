@@ -50,10 +50,10 @@ def test_its_nodules_are_assessed_and_not_outdated(saved, logic):
 def test_its_grades_are_there(saved):
     _, points, table = saved
     one = results.assessment(table, inputs.marks(points)[0].id)
-    assert one.estimate("malignancy").value == pytest.approx(2.79836, abs=1e-5)
-    assert [estimate.grade.name for estimate in one.estimates] == list(GRADE_NAMES)
-    assert one.suspicion_probability == pytest.approx(0.37)
-    assert one.outline.diameter_mm == pytest.approx(9.80924, abs=1e-5)
+    assert one.nodule.estimate("malignancy").value == pytest.approx(2.79836, abs=1e-5)
+    assert [estimate.grade.name for estimate in one.nodule.estimates] == list(GRADE_NAMES)
+    assert one.nodule.suspicion_probability == pytest.approx(0.37)
+    assert one.nodule.outline.diameter_mm == pytest.approx(9.80924, abs=1e-5)
     assert one.model_id == "fake@0123456789ab"
 
 
@@ -81,3 +81,13 @@ def test_a_point_without_outline_has_no_grades(saved):
     mark = inputs.marks(points)[2]
     assert not results.rows(table)[mark.id].found
     assert display.show_heatmap(ct, table, mark.id, "malignancy", 0.5, 0.2) is None
+
+
+def test_saved_again_it_holds_the_same(saved, tmp_path):
+    before = results.rows(saved[2])
+    path = str(tmp_path / "again.mrb")
+    assert slicer.mrmlScene.WriteToMRB(path)
+    assert slicer.mrmlScene.ReadFromMRB(path, True)
+    ct, points = slicer.util.getNode("CT"), slicer.util.getNode("Nodules")
+    assert results.rows(results.table_of(ct, points)) == before
+    assert len(before) == 3

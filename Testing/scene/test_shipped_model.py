@@ -50,24 +50,26 @@ def test_a_real_nodule_is_graded_in_a_real_scene(mrml, logic, tmp_path):
     mark = inputs.marks(points)[0]
     row = results.rows(table)[mark.id]
     assert row.found
-    assert 12 < row.diameter_mm < 50, "the readers' outlines are about 30 mm wide"
-    assert row.malignancy == pytest.approx(told.estimate("malignancy").value)
-    assert row.suspicion_probability == pytest.approx(told.suspicion_probability)
-    assert row.model_id == model_package.load().model_id
-    assert row.warnings == " ".join(told.warnings)
+    assert 12 < row.columns["outline_diameter_mm"] < 50, "the readers' outlines are about 30 mm wide"
+    assert row.columns["malignancy"] == pytest.approx(told.nodule.estimate("malignancy").value)
+    assert row.columns["suspicion_probability"] == pytest.approx(told.nodule.suspicion_probability)
+    assert row.columns["model_id"] == model_package.load().model_id
+    assert row.warnings == told.warnings
     assert row.fits(place, inputs.scan(ct).read().digest)
     heatmap = display.show_heatmap(ct, table, mark.id, "malignancy", 0.6, 0.2)
-    assert np.linalg.norm(_strongest_ras(heatmap) - place) < row.diameter_mm
+    assert np.linalg.norm(_strongest_ras(heatmap) - place) < row.columns["outline_diameter_mm"]
 
     errors: list = []
-    logic.export("json", tmp_path / "nodules.json", ct, points, "", "malignancy", errors.append)
+    logic.export("json", tmp_path / "nodules.json", ct, points, "malignancy", errors.append)
     while not errors:
         time.sleep(0.01)
         logic.worker.poll()
     assert errors == [None]
     written = json.loads((tmp_path / "nodules.json").read_text(encoding="utf-8"))
     assert written["volume"]["digest"] == row.digest
-    assert written["nodules"][0]["estimates"]["malignancy"]["value"] == pytest.approx(row.malignancy)
+    assert written["nodules"][0]["nodule"]["estimates"]["malignancy"]["value"] == pytest.approx(
+        row.columns["malignancy"]
+    )
 
 
 def test_the_phantoms_nodules_have_their_heatmaps_and_the_window_keeps_its_pace(mrml, logic):
@@ -86,12 +88,12 @@ def test_the_phantoms_nodules_have_their_heatmaps_and_the_window_keeps_its_pace(
         f"\n{len(marks)} nodules: median gap {statistics.median(gaps) * 1e3:.0f} ms, longest {max(gaps) * 1e3:.0f} ms"
     )
     assert statistics.median(gaps) < 0.05
-    assert sum(one.outline is not None for one in told.values()) >= 5
-    assert all(any("synthetic" in sentence for sentence in one.warnings) for one in told.values())
+    assert sum(one.nodule is not None for one in told.values()) >= 5
+    assert all(any("synthetic" in warning.text for warning in one.warnings) for one in told.values())
     table = results.table_of(ct, points)
     for mark in marks:
-        outline = told[mark.id].outline
-        if outline:
+        nodule = told[mark.id].nodule
+        if nodule:
             heatmap = display.show_heatmap(ct, table, mark.id, "malignancy", 0.6, 0.2)
             distance = np.linalg.norm(_strongest_ras(heatmap) - mark.point.ras)
-            assert distance < max(20, outline.long_axis_mm), mark.point.label
+            assert distance < max(20, nodule.outline.long_axis_mm), mark.point.label

@@ -11,8 +11,8 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from NoduleRiskLib.imaging.points import Point
-from NoduleRiskLib.results import serialization
 from NoduleRiskLib.slicer_scene import display, inputs, results
+from NoduleRiskLib.slicer_scene.records import record_of
 
 trame = pytest.importorskip("trame_slicer.core", reason="needs trame-slicer for slice views")
 SIZE = 400
@@ -47,7 +47,7 @@ def shown(application):
     volume = inputs.scan(ct).read()
     marks = inputs.marks(points)
     for mark, one in zip(marks, fakes.FakeAssessor().assess(volume, [m.point for m in marks]), strict=True):
-        results.store(ct, points, mark, one, serialization.pack(one), volume.digest)
+        results.store(ct, points, mark, record_of(one, volume.digest))
     points.GetDisplayNode().SetVisibility(False)
     for view in application.views.values():
         view.set_background_volume_id(ct.GetID())
