@@ -178,9 +178,7 @@ def test_estimates_of_a_comparison_with_other_settings_are_refused(
     study = cross_validation.Study(data=tmp_path, out=tmp_path, folds=(0,), console=QUIET)
     settings, nodules = small(EXPERIMENTS["malignancy-alone"]), compare.from_readers(study)
     compare.fold_estimates(study, nodules, settings, 0, tmp_path / "one")
-    with pytest.raises(
-        NoduleRiskError, match=r"fold-0.csv was made with other .*: learning_rate 0.001 \(now 0.01\)"
-    ):
+    with pytest.raises(NoduleRiskError, match=r"fold-0.csv was made with other .*: learning_rate 0.001 \(now 0.01\)"):
         compare.fold_estimates(study, nodules, replace(settings, learning_rate=0.01), 0, tmp_path / "one")
     limited = compare.from_readers(replace(study, limit=2))
     with pytest.raises(NoduleRiskError, match=r"fold-0.csv was made with other settings: nodules 16 .*\(now 8 "):
