@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .resampling import paste
+from .resampling import paste, sample
 from .slice_stack import SliceStack
 from .volume import Array, Volume
 
@@ -86,7 +86,7 @@ def axes_mm(outline: Array, pixel_mm: float) -> tuple[float, float]:
 
     Both are measured between the points where the outline crosses one half, interpolated between pixels.
     """
-    edge = _crossings(outline) * pixel_mm
+    edge = _extremes(_crossings(outline)) * pixel_mm
     if not len(edge):
         return 0.0, 0.0
     gaps = edge[:, None] - edge[None]
@@ -96,6 +96,28 @@ def axes_mm(outline: Array, pixel_mm: float) -> tuple[float, float]:
     across = np.array([-1, 1]) * gaps[first, last][::-1] / max(long_axis, 1e-6)
     width = edge @ across
     return long_axis, float(width.max() - width.min())
+
+
+def same_nodule(one: Outline, other: Outline) -> bool:
+    """Whether two outlines are of one nodule: the centroid of either lies within the other."""
+    return any(
+        float(sample(a.probability, b.centre_ras[None], outside=0.0)[0]) > INSIDE
+        for a, b in ((one, other), (other, one))
+    )
+
+
+def _extremes(points: Array) -> Array:
+    """The corners of the convex hull of points (N, 2), in their order: no two others are further apart.
+
+    All pairs of thousands of edge points would take gigabytes.
+    """
+    from scipy.spatial import ConvexHull, QhullError
+
+    try:
+        return points[np.sort(ConvexHull(points).vertices)]
+    except (QhullError, ValueError):
+        # Fewer than three points, or all on a line.
+        return points
 
 
 def _span(inside: Array) -> float:

@@ -11,7 +11,6 @@ from scipy import ndimage
 
 from NoduleRiskLib.assessor import Assessor
 from NoduleRiskLib.grades import GRADE_NAMES
-from NoduleRiskLib.imaging import input_checks
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.imaging.volume import Array, Volume
 from NoduleRiskLib.results.assessment import Assessment
@@ -65,9 +64,9 @@ CHANGES: dict[str, Change] = {
 
 def grades(assessment: Assessment) -> Array:
     """The nine estimates in grade units, diameter as log2 mm; NaN where no nodule was found."""
-    if assessment.outline is None:
+    if assessment.nodule is None:
         return np.full(len(GRADE_NAMES), np.nan)
-    return np.array([np.log2(e.value) if e.grade.logarithmic else e.value for e in assessment.estimates])
+    return np.array([np.log2(e.value) if e.grade.logarithmic else e.value for e in assessment.nodule.estimates])
 
 
 def moves(assessor: Assessor, scans: Sequence[tuple[Volume, Sequence[Point]]], hands: int = 5) -> pd.DataFrame:
@@ -93,12 +92,13 @@ def moves(assessor: Assessor, scans: Sequence[tuple[Volume, Sequence[Point]]], h
         for point in points:
             part = around(volume, point)
             (before,) = assessor.assess(part, [point], heatmaps=False)
-            if before.outline is None:
+            if before.nodule is None:
                 continue
             for name, change in CHANGES.items():
                 (after,) = assessor.assess(change(part), [point], heatmaps=False)
                 changed[name].append(grades(after) - grades(before))
-            off = [before.outline.centre_ras + missed_point(before.outline.diameter_mm, rng) for _ in range(hands)]
+            outline = before.nodule.outline
+            off = [outline.centre_ras + missed_point(outline.diameter_mm, rng) for _ in range(hands)]
             moved = [Point(f"hand {n}", (float(r), float(a), float(s))) for n, (r, a, s) in enumerate(off)]
             changed["point moved"] += [grades(one) - grades(before) for one in assessor.assess(part, moved, False)]
     rows = {name: np.abs(np.stack(values)) for name, values in changed.items()}
@@ -126,12 +126,12 @@ def false_finds(assessor: Assessor, volume: Volume, nodules: Sequence[Point], co
         ``points``; ``none``: the share that is told to be no nodule; ``warned``: the share that is told so or comes
         with a warning of its own (one that the other points of the same CT do not have).
     """
-    general = set(volume.warnings) | set(input_checks.check_volume(volume))
     rows = {}
     for name, places in _healthy(volume, nodules, count).items():
-        said = assessor.assess(volume, [Point(f"{name} {n}", place) for n, place in enumerate(places)], heatmaps=False)
-        none = [one.outline is None for one in said]
-        own = [bool(set(one.warnings) - general) for one in said]
+        points = [Point(f"{name} {n}", place) for n, place in enumerate(places)]
+        said = list(assessor.assess(volume, points, heatmaps=False))
+        none = [one.nodule is None for one in said]
+        own = [any(warning.about == "nodule" for warning in one.warnings) for one in said]
         rows[name] = {"points": len(said), "none": np.mean(none), "warned": np.mean(own)}
     return pd.DataFrame(rows).T.astype({"points": int}).rename_axis("tissue")
 

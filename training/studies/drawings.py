@@ -25,7 +25,7 @@ from NoduleRiskLib.networks.model_package import ModelPackage
 from NoduleRiskLib.networks.nodule_vit import collate
 from NoduleRiskLib.phantom import chest_ct
 from NoduleRiskLib.results.assessment import Assessment
-from NoduleRiskLib.results.nodule_page import WINDOW_HU
+from NoduleRiskLib.results.page_slices import WINDOW_HU
 
 #: Nodules of the synthetic CT, and the grades whose maps are drawn.
 NODULES, SHOWN = ("spiculated", "calcified", "ground glass"), ("spiculation", "calcification", "texture", "malignancy")
@@ -37,7 +37,7 @@ def draw(folder: Path, package: ModelPackage) -> list[Path]:
     volume, nodules = chest_ct.chest_ct()
     assessor = Assessor(package, "cpu")
     chosen = [one.point for name in NODULES for one in nodules if one.point.label == name]
-    assessments = assessor.assess(volume, chosen)
+    assessments = list(assessor.assess(volume, chosen))
     figures = {"flow": flow(), "model": model(package), "maps": maps(assessments)}
     figures["attention"] = attention(package, assessments[0])
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,8 +114,9 @@ def maps(assessments: Sequence[Assessment]) -> Figure:
     figure = Figure(figsize=(2.1 * (1 + len(SHOWN)), 2.25 * len(assessments)), dpi=100, layout="constrained")
     axes = figure.subplots(len(assessments), 1 + len(SHOWN), squeeze=False)
     for row, one in zip(axes, assessments, strict=True):
-        stack = one.stack
-        assert stack is not None
+        nodule = one.nodule
+        assert nodule is not None
+        stack = nodule.stack
         k = int(np.argmax((stack.outline > INSIDE).sum((1, 2))))
         for axis, name in zip(row, ("", *SHOWN), strict=True):
             axis.imshow(stack.pixels[k], cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1])
@@ -123,16 +124,16 @@ def maps(assessments: Sequence[Assessment]) -> Figure:
             if name:
                 # As strong as the panel shows it.
                 faint = 1 if heatmap_faithfulness.trusted(one.model_id, name) else heatmap_faithfulness.FAINT
-                _heat(axis, one.heatmaps[name].in_slice[k], 0.75 * faint)
+                _heat(axis, nodule.heatmaps[name].in_slice[k], 0.75 * faint)
             axis.set(xticks=[], yticks=[])
-            axis.set_title(name or one.label, fontsize=8)
+            axis.set_title(name or one.point.label, fontsize=8)
     return figure
 
 
 def attention(package: ModelPackage, assessment: Assessment) -> Figure:
     """After the paper's figure 4: the mosaic, and what is attended to in it, slice by slice."""
-    stack = assessment.stack
-    assert stack is not None
+    assert assessment.nodule is not None
+    stack = assessment.nodule.stack
     graders = package.networks().graders
     batch = collate([stack])
     names = ("class attention", "rollout", "gradient-weighted attention", "alone")
