@@ -62,9 +62,11 @@ def check_key(path: Path, kept: Mapping[str, str], wanted: Mapping[str, str]) ->
     """Raise ``NoduleRiskError``, naming what differs, unless both keys are the same."""
     differ = [name for name in {**wanted, **kept} if kept.get(name) != wanted.get(name)]
     if differ:
-        told = ", ".join(f"{name} {kept.get(name, 'unknown')} (now {wanted.get(name, 'not used')})" for name in differ)
+        changes = ", ".join(
+            f"{name} {kept.get(name, 'unknown')} (now {wanted.get(name, 'not used')})" for name in differ
+        )
         raise NoduleRiskError(
-            f"{path} was made with other settings: {told}. Choose another --out, or remove it to start again."
+            f"{path} was made with other settings: {changes}. Choose another --out, or remove it to start again."
         )
 
 

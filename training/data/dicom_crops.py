@@ -1,4 +1,4 @@
-"""LIDC-IDRI's DICOM files become the crop data set: each nodule's own slices, its readers' outlines, its cube."""
+"""The crop data set, made from LIDC-IDRI's DICOM files: each nodule's own slices, its readers' outlines, its cube."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def build(
     Returns
     -------
     (DataFrame, DataFrame)
-        ``nodules.csv``: a nodule each row; and what was left out: ``nodule_id``, ``series_uid``, ``reason``.
+        ``nodules.csv``, one row per nodule; and what was left out: ``nodule_id``, ``series_uid``, ``reason``.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def build(
 
 
 def find_series(dicom: Path) -> dict[str, Path]:
-    """SeriesInstanceUID -> the folder that holds it, told by the first DICOM file of each folder below ``dicom``."""
+    """SeriesInstanceUID -> the folder that holds it, read from the first DICOM file of each folder below ``dicom``."""
     found = {}
     for folder, _, files in os.walk(dicom):
         for name in sorted(files):
@@ -152,10 +152,12 @@ def _one_scan(folder: Path, uid: str, nodules: pd.DataFrame, drawings: pd.DataFr
     else:
         for row in nodules.itertuples(index=False):
             try:
-                told = _one_nodule(volume, row, drawings[drawings.annotation_id.isin(_ids([row.annotation_ids]))], root)
+                values = _one_nodule(
+                    volume, row, drawings[drawings.annotation_id.isin(_ids([row.annotation_ids]))], root
+                )
             except NoduleRiskError as error:
-                told = {"reason": str(error)}
-            rows.append(row._asdict() | told)
+                values = {"reason": str(error)}
+            rows.append(row._asdict() | values)
     write_table(root / "parts" / f"{uid}.csv", pd.DataFrame(rows, columns=[*COLUMNS, "reason"]))
 
 

@@ -50,7 +50,7 @@ NOT_IN_LUNA16 = tuple(f"LIDC-IDRI-{n:04d}" for n in (85, 107, 146, 267, 418, 514
 LUNA16_SCANS = 888
 #: The four scans in which LUNA16's list (annotations.csv) has another number of nodules than pylidc's rule gives; both
 #: have 1,186 in all. 0060, 0753: one reader's large outline joins two places that others marked, so that three readers
-#: come together. 0340, 0404: eight and seven annotations that cannot be told apart by distance.
+#: come together. 0340, 0404: eight and seven annotations that distance cannot separate.
 LUNA16_DIFFERS = {"LIDC-IDRI-0060": 1, "LIDC-IDRI-0340": 2, "LIDC-IDRI-0404": 5, "LIDC-IDRI-0753": 0}
 #: A LUNA16 reference nodule is one that at least three readers marked.
 REFERENCE_READERS = 3
@@ -232,8 +232,8 @@ def nodules_of(readings: pd.DataFrame) -> pd.DataFrame:
 
     Besides: ``spread_{grade}`` (standard deviation between readers, NaN for a single one), ``n_readers``,
     ``annotation_ids`` (joined by ``;`` as in the data set's ``nodules.csv``), ``patient_id``, ``series_uid``,
-    ``luna16`` and ``reference``. Eight patients have two scans: whoever splits, splits by ``patient_id``. Fourteen
-    nodules (13 in LUNA16) have more than four annotations: neighbours that cannot be told apart by distance.
+    ``luna16`` and ``reference``. Eight patients have two scans: split by ``patient_id``. Fourteen
+    nodules (13 in LUNA16) have more than four annotations: neighbours that distance cannot separate.
     """
     by_nodule = readings.groupby("nodule")
     judged = [*READER_GRADES, "internal_structure", "diameter"]

@@ -69,7 +69,7 @@ def third_thresholds(score: Array, kind: Array) -> tuple[float, float]:
     between, *_ = _between(score, kind > 1)
     between = np.append(between, score.max() + 1)
     below = [np.searchsorted(np.sort(score[kind == one]), between) for one in range(3)]
-    # Right with the low threshold here and the high one there: what each adds can be told apart.
+    # The accuracy of a pair is a sum: what the low threshold adds, and what the high one adds.
     gain, rest = below[0] - below[1], below[1] - below[2]
     best_low = np.maximum.accumulate(gain)
     high = int(np.argmax(best_low + rest))

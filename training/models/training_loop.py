@@ -194,10 +194,10 @@ def train(network: Network, recipe: Recipe, folder: Path, console: Console, devi
         progress.seconds.append(time.monotonic() - began)
         progress.rates.append(rate)
 
-        told = f", validation {held_out:.4f}" if recipe.held_out else ""
+        validation = f", validation {held_out:.4f}" if recipe.held_out else ""
         console.print(
             f"{recipe.kind} {recipe.name}, epoch {epoch + 1}/{schedule.epochs}: "
-            f"loss {np.mean(progress.losses[-1]):.4f}{told}, {rate:.0f} per second"
+            f"loss {np.mean(progress.losses[-1]):.4f}{validation}, {rate:.0f} per second"
         )
         if log:
             for name, value in zip(recipe.tasks, progress.losses[-1], strict=True):
@@ -206,7 +206,7 @@ def train(network: Network, recipe: Recipe, folder: Path, console: Console, devi
         if devices.is_global_zero:
             states = {name: one.state_dict() for name, one in modules.items()}
             write_state(path, {"key": recipe.key, **vars(progress), **states})
-        # Whoever reads the state next finds it written.
+        # The other processes may read the state next.
         devices.barrier()
 
     if progress.best:
