@@ -78,7 +78,7 @@ def sections(table: pd.DataFrame, everything: pd.DataFrame, images: pd.DataFrame
         "shuffled over the nodules (its expected value), and the cosine of what is left when the means are taken away "
         "(Pearson; Spearman: of the ranks). Grades are positive and vary little beside their mean, so the raw cosine "
         f"is high for any characteristic, and even for shuffled malignancy. Internal structure has {inner.cosine:.2f}, "
-        "no less than the others, so these cosines are no reason to leave it out. The reasons are that it hardly varies "
+        "no less than the others, so these cosines are no reason to leave it out. Reasons are that it hardly varies "
         f"(mean other than 1 in {varied} of {n:,} nodules) and that its r is {inner['Pearson r']:.2f}."
     )
     yield Section("cosines", "Characteristics and malignancy", n, text, similar, plot_cosines(similar))
