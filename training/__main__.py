@@ -176,7 +176,7 @@ def faithfulness(
     package: Package = SHIPPED,
     nodules: Annotated[int, typer.Option(help="So many nodules of each fold.")] = 20,
     folds: Folds = ALL_FOLDS,
-    keep: Annotated[bool, typer.Option(help="Whether to write the result that panel and pages read.")] = False,
+    keep: Annotated[bool, typer.Option(help="Write what was measured into the package and its model card.")] = False,
 ) -> None:
     """Measure whether the heatmaps show what the grades depend on: every method against controls, out of fold."""
     _one_thread()

@@ -11,7 +11,7 @@ from NoduleRiskLib.explain import heatmap_faithfulness
 from NoduleRiskLib.explain.heatmaps import DEFAULT
 from NoduleRiskLib.explain.pixel_attribution import PIXEL_METHODS
 from NoduleRiskLib.explain.slice_attribution import SLICE_METHODS
-from NoduleRiskLib.networks.model_package import WEIGHTS, load, with_card
+from NoduleRiskLib.networks.model_package import load, with_card
 
 from ..evaluation import faithfulness, heatmap_tables
 
@@ -28,20 +28,18 @@ def heatmaps(
         Of each fold.
     folds : sequence of int
     keep : bool
-        Whether to write the result that panel and pages read, and its line into the package's card.
+        Whether to write what was measured into the package and its model card.
     console : Console
     """
     loaded = load(package)
     # Measurements of other weights are never mixed in.
-    kept = out / "faithfulness" / loaded.settings["sha256"][WEIGHTS][:12]
+    kept = out / "faithfulness" / loaded.manifest.weights_sha256[:12]
     measured = faithfulness.collect(data, kept, loaded, nodules, folds, console)
     for kind, methods in (("blocks", list(PIXEL_METHODS)), ("slices", list(SLICE_METHODS))):
         heatmap_tables.plot_curves(out / f"faithfulness-{kind}.png", measured, kind, methods)
     heatmap_tables.plot_heads(out / "faithfulness-heads.png", measured)
     if keep:
         command = f"python -m training faithfulness --nodules {nodules}"
-        result = heatmap_tables.faithfulness(measured, DEFAULT, loaded.model_id, command)
-        card = heatmap_tables.on_card(loaded.card, heatmap_faithfulness.summary(result))
-        result["package"] = with_card(loaded, card).model_id
-        heatmap_tables.write_result(heatmap_faithfulness.MEASURED, result)
+        found = heatmap_tables.faithfulness(measured, DEFAULT, command)
+        with_card(loaded, heatmap_tables.on_card(loaded.card, heatmap_faithfulness.summary(found)), found)
     return heatmap_tables.report(measured, DEFAULT, faithfulness.cost(data, loaded))
