@@ -11,7 +11,8 @@ from NoduleRiskLib.grades import DISCLAIMER, GRADES
 from NoduleRiskLib.networks.model_package import Calibration, ModelPackage, Networks, save
 
 from ..evaluation.calibration import STRATA_MM, residual_interval, suspicion
-from ..evaluation.tables import chapters
+from ..evaluation.out_of_fold import PIPELINE
+from ..evaluation.tables import sections
 
 TRAINED_ON = "LIDC-IDRI (CC BY 3.0), LUNA16 reference nodules, five folds by patient; patient LIDC-IDRI-0001 in none"
 
@@ -20,9 +21,9 @@ def calibrate(table: pd.DataFrame) -> Calibration:
     """Intervals, reference percentiles and suspicion probability from the out-of-fold table."""
     levels = np.linspace(0, 100, 101)
     return Calibration(
-        interval=residual_interval(table, "pipeline_"),
+        interval=residual_interval(table, PIPELINE),
         reference={g.name: tuple(float(v) for v in np.percentile(table[g.name], levels).round(4)) for g in GRADES},
-        suspicion=suspicion(table, "pipeline_"),
+        suspicion=suspicion(table, PIPELINE),
         strata_mm=STRATA_MM,
     )
 
@@ -35,14 +36,14 @@ def export(
     cubes: pd.DataFrame,
     command: str,
 ) -> ModelPackage:
-    """Write the package, made by ``command``; its card holds all ``tables.chapters``."""
+    """Write the package, made by ``command``; its card holds all ``tables.sections``."""
     told = card(path.name, crops, cubes, command)
     return save(path, path.name, version, networks, calibrate(crops), TRAINED_ON, told)
 
 
 def card(name: str, crops: pd.DataFrame, cubes: pd.DataFrame, command: str) -> str:
     """The model card, Markdown."""
-    return prose(name, command) + "\n".join(chapter.markdown(command) for chapter in chapters(crops, cubes)) + "\n"
+    return prose(name, command) + "\n".join(section.markdown(command) for section in sections(crops, cubes)) + "\n"
 
 
 def prose(name: str, command: str) -> str:
