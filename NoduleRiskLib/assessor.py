@@ -180,9 +180,9 @@ class Assessor:
         -------
         iterator of Assessment
             One per point, in their order, then one per segment without a point, each explained when it is asked for;
-            ``BATCH`` of them are outlined and graded at a time. A point at which nothing is outlined has no nodule and a
-            warning that says so. Results do not depend on which other points are assessed with them. Stop asking, and
-            the work stops.
+            ``BATCH`` of them are outlined and graded at a time. A point at which nothing is outlined has no nodule and
+            a warning that says so. Results do not depend on which other points are assessed with them. Stop asking,
+            and the work stops.
 
         Raises
         ------
