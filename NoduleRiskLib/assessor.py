@@ -16,15 +16,16 @@ from .explain.heatmaps import explain
 from .grades import CALCIFICATION_PATTERNS, GRADE_NAMES, GRADES, Grade
 from .imaging import input_checks
 from .imaging.inputs import as_ct, as_points
-from .imaging.outline import Outline
+from .imaging.outline import Outline, users_outline
 from .imaging.points import Point
 from .imaging.resampling import cut
+from .imaging.segmentation_files import Segment, as_segments
 from .imaging.slice_stack import SliceStack
 from .imaging.volume import Volume
 from .networks.false_positive_reduction import nodule_probability
 from .networks.model_package import SHIPPED, ModelPackage, Networks, load
 from .networks.nodule_vit import Prediction, average, collate
-from .networks.segmentation import segment
+from .networks.segmentation import REACH_MM, segment
 from .results.assessment import Assessment, Calcification, Estimate, Nodule
 
 #: How many points are outlined and graded at once.
@@ -33,6 +34,14 @@ BATCH = 16
 GPU_TROUBLE = ("CUDA", "cuDNN", "CUBLAS", "HIP", "no kernel image")
 
 NOTHING_FOUND = "No nodule was found under {label}: if you see one there, put the point nearer to its middle."
+
+
+@dataclass(frozen=True, eq=False)
+class _Marked:
+    """A point, and the outline that the user drew there, if any."""
+
+    point: Point
+    outline: Outline | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +61,9 @@ class PreparedVolume:
 
 def assess(
     ct: Any,
-    points: Any,
+    points: Any = (),
     *,
+    outlines: Any = None,
     heatmaps: bool = True,
     model: ModelPackage | Path | str | None = None,
     device: str = "auto",
@@ -65,6 +75,8 @@ def assess(
     ct : path, SimpleITK.Image, Volume or PreparedVolume
     points : sequence of (r, a, s) or Point, or path
         RAS mm, as 3D Slicer shows them; or a file of points.
+    outlines : path, SimpleITK.Image, Volume or list of Segment, optional
+        Outlines that the user drew, as ``Assessor.assess`` takes them.
     heatmaps : bool
         Whether to explain the grades; takes most of the time.
     model : ModelPackage or path, optional
@@ -75,7 +87,7 @@ def assess(
     Returns
     -------
     list of Assessment
-        One per point, in their order.
+        One per point, in their order, then one per outline without a point.
 
     Raises
     ------
@@ -90,7 +102,7 @@ def assess(
     >>> one.nodule.estimate("malignancy").word
     'moderately suspicious'
     """
-    return list(Assessor(model, device).assess(ct, points, heatmaps))
+    return list(Assessor(model, device).assess(ct, points, heatmaps, outlines))
 
 
 class Assessor:
@@ -150,7 +162,7 @@ class Assessor:
         sentences = volume.warnings + input_checks.check_volume(volume)
         return PreparedVolume(volume, tuple(InputWarning(text, "ct") for text in sentences))
 
-    def assess(self, ct: Any, points: Any, heatmaps: bool = True) -> Iterator[Assessment]:
+    def assess(self, ct: Any, points: Any = (), heatmaps: bool = True, outlines: Any = None) -> Iterator[Assessment]:
         """Outline, grade and explain the nodule under each point, one after the other.
 
         Parameters
@@ -160,34 +172,40 @@ class Assessor:
             RAS mm.
         heatmaps : bool
             Whether to explain the grades; takes most of the time.
+        outlines : path, SimpleITK.Image, Volume or list of Segment, optional
+            Segments of single nodules on any grid: a label map, Slicer's ``.seg.nrrd``, a DICOM SEG. A point in or near
+            a segment is graded at that outline instead of the network's; a segment without a point gets one.
 
         Returns
         -------
         iterator of Assessment
-            One per point, in their order, each explained when it is asked for; ``BATCH`` of them are outlined and
-            graded at a time.
-            A point at which nothing is outlined has no nodule and a warning that says so. Results do not depend on
-            which other points are assessed with them. Stop asking, and the work stops.
+            One per point, in their order, then one per segment without a point, each explained when it is asked for;
+            ``BATCH`` of them are outlined and graded at a time. A point at which nothing is outlined has no nodule and
+            a warning that says so. Results do not depend on which other points are assessed with them. Stop asking,
+            and the work stops.
 
         Raises
         ------
         NoduleRiskError
             At once, if the CT cannot be assessed or a point lies outside of it; nothing is assessed then.
         """
-        prepared, marked = self.prepare(ct), as_points(points)
-        outside = [one.label for one in marked if not prepared.volume.contains(np.array(one.ras))]
+        prepared, given = self.prepare(ct), as_points(points)
+        outside = [one.label for one in given if not prepared.volume.contains(np.array(one.ras))]
         if outside:
             raise NoduleRiskError(
                 f"{_listed(outside)} outside the CT: move or remove what is not on the image, then assess again."
             )
-        return self._each(prepared, marked, heatmaps)
+        segments = [] if outlines is None else as_segments(outlines)
+        if not given and outlines is None:
+            raise NoduleRiskError("There is no point and no outline: mark at least one nodule.")
+        return self._each(prepared, _matched(prepared.volume, given, segments), heatmaps)
 
-    def _each(self, prepared: PreparedVolume, points: list[Point], heatmaps: bool) -> Iterator[Assessment]:
+    def _each(self, prepared: PreparedVolume, marked: list[_Marked], heatmaps: bool) -> Iterator[Assessment]:
         earlier: list[tuple[Point, Outline]] = []
-        for begin in range(0, len(points), BATCH):
-            some = points[begin : begin + BATCH]
+        for begin in range(0, len(marked), BATCH):
+            some = marked[begin : begin + BATCH]
             graded = self._on_device(self._graded, prepared.volume, some)
-            for point, (nodule, warnings) in zip(some, graded, strict=True):
+            for point, (nodule, warnings) in zip([one.point for one in some], graded, strict=True):
                 if nodule and heatmaps:
                     nodule = self._on_device(self._explained, nodule)
                 if nodule:
@@ -198,9 +216,11 @@ class Assessor:
                     point, prepared.warnings + self._device_warnings + about_nodule, self.package.model_id, nodule
                 )
 
-    def _graded(self, volume: Volume, points: Sequence[Point]) -> list[tuple[Nodule | None, tuple[str, ...]]]:
+    def _graded(self, volume: Volume, marked: Sequence[_Marked]) -> list[tuple[Nodule | None, tuple[str, ...]]]:
         """For each point its nodule without heatmaps, and what is unusual about it."""
-        outlines = segment(volume, np.array([point.ras for point in points]), self._networks.segmentation, self._device)
+        alone = np.array([one.point.ras for one in marked if not one.outline]).reshape(-1, 3)
+        by_network = iter(segment(volume, alone, self._networks.segmentation, self._device))
+        outlines = [one.outline or next(by_network) for one in marked]
         found = [outline for outline in outlines if outline]
         layout = self._config.layout
         stacks = [cut(volume, one.centre_ras, layout, one.bounds_ras, one.probability) for one in found]
@@ -208,7 +228,7 @@ class Assessor:
         likely = nodule_probability(volume, centres, self._networks.false_positive, self._device)
         each = iter(zip(stacks, self._predict(stacks), likely.tolist(), strict=True))
         results: list[tuple[Nodule | None, tuple[str, ...]]] = []
-        for point, outline in zip(points, outlines, strict=True):
+        for point, outline in zip([one.point for one in marked], outlines, strict=True):
             warnings = input_checks.check_point(volume, point)
             if outline is None:
                 results.append((None, (*warnings, NOTHING_FOUND.format(label=point.label))))
@@ -279,6 +299,38 @@ class Assessor:
     def _put_on(self, device: torch.device) -> None:
         self._networks: Networks = self.package.networks(device)
         self._device = device
+
+
+def _matched(volume: Volume, points: list[Point], segments: list[Segment]) -> list[_Marked]:
+    """Each point with the segment in or near which it lies, then the segments that are left, each with a point."""
+    left = list(segments)
+    marked = []
+    for point in points:
+        distances = [_distance_mm(point, one.mask) for one in left]
+        nearest = int(np.argmin(distances)) if distances else -1
+        own = left.pop(nearest) if nearest >= 0 and distances[nearest] <= REACH_MM else None
+        marked.append(_Marked(point, _users(volume, own) if own else None))
+    for one in left:
+        outline = _users(volume, one)
+        r, a, s = outline.centre_ras.tolist()
+        marked.append(_Marked(Point(one.label, (r, a, s)), outline))
+    return marked
+
+
+def _users(volume: Volume, segment: Segment) -> Outline:
+    try:
+        outline = users_outline(volume, segment.mask)
+    except NoduleRiskError as error:
+        raise NoduleRiskError(f"{segment.label}: {error}") from error
+    if outline is None:
+        raise NoduleRiskError(f"{segment.label} lies between the CT's slices: draw it on at least one of them.")
+    return outline
+
+
+def _distance_mm(point: Point, mask: Volume) -> float:
+    """From a point to the nearest voxel of a mask."""
+    k, j, i = np.nonzero(mask.array)
+    return float(np.linalg.norm(mask.to_ras(np.stack([i, j, k], -1)) - np.array(point.ras), axis=1).min())
 
 
 def _device(name: str) -> torch.device:

@@ -73,6 +73,12 @@ def assess(
         Optional[Path],  # noqa: UP045
         typer.Option(help="File with points instead: Slicer's .mrk.json or .fcsv, or CSV with r,a,s or l,p,s."),
     ] = None,
+    segmentation: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="Outlines that you drew: label map, Slicer's .seg.nrrd or DICOM SEG. Points are then optional."
+        ),
+    ] = None,
     out: Out = Path("nodulerisk"),
     model: Model = model_package.SHIPPED,
     device: Device = "auto",
@@ -84,8 +90,11 @@ def assess(
     json_: Annotated[bool, typer.Option("--json", help="Print the JSON and nothing else.")] = False,
 ) -> None:
     """Grade the nodules under points of a CT."""
-    if bool(point) == bool(points):
-        raise NoduleRiskError("Say where the nodules are: either --point R A S (once per nodule) or --points FILE.")
+    if (point and points) or not (point or points or segmentation):
+        raise NoduleRiskError(
+            "Say where the nodules are: either --point R A S (once per nodule) or --points FILE, "
+            "or --segmentation FILE with outlines."
+        )
     check_writable(out)
     marked = read_points(points) if points else [point_of(n, text) for n, text in enumerate(point or [], 1)]
     from ..imaging.reading import read
@@ -94,7 +103,7 @@ def assess(
         loaded = model_package.load(model)
         with _step(progress, f"Reading {ct.name or ct}"):
             volume = read(ct, series)
-        assessments, stopped = _assess(progress, volume, marked, loaded, device, heatmaps)
+        assessments, stopped = _assess(progress, volume, marked, loaded, device, heatmaps, segmentation)
         _finish(progress, out, volume, assessments, loaded, stopped, json_)
 
 
@@ -158,6 +167,7 @@ def _assess(
     loaded: model_package.ModelPackage,
     device: str,
     heatmaps: bool,
+    segmentation: Path | None = None,
 ) -> tuple[list[Assessment], bool]:
     """The assessments of all points, or of those that were done when the user pressed Ctrl-C, and whether that was."""
     with _step(progress, f"Loading {loaded.name}"):
@@ -168,7 +178,7 @@ def _assess(
     done: list[Assessment] = []
     with _step(progress, f"Assessing on {assessor.device_name}", len(marked)) as task:
         try:
-            for one in assessor.assess(volume, marked, heatmaps):
+            for one in assessor.assess(volume, marked, heatmaps, segmentation):
                 done.append(one)
                 progress.advance(task)
         except KeyboardInterrupt:

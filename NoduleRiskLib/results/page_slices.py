@@ -25,6 +25,7 @@ VIEW_PIXELS = 360
 #: Gaps between slices and between tiles, inches.
 GAP, TILE_GAP = 0.12, 0.08
 OUTLINE = "#2fe0d0"
+DRAWN = {"network": "as the network drew it", "user": "as you drew it"}
 HEAT = colormaps["inferno"]
 #: White on black lung and on white chest wall alike.
 ON_CT = {"color": "white", "path_effects": [withStroke(linewidth=2, foreground="#000000a0")]}
@@ -62,7 +63,7 @@ def draw_views(sheet: Sheet, top: float, volume: Volume, assessment: Assessment,
         MARGIN,
         y,
         f"Heatmap of {name}" if heat else "Outline",
-        "how much each place changes the grade, compared with plain lung" if heat else "as the network drew it",
+        "how much each place changes the grade, compared with plain lung" if heat else DRAWN[nodule.outline.drawn_by],
     )
     if heat:
         _heat_legend(sheet, y)

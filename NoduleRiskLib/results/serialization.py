@@ -245,7 +245,8 @@ def _nodule_of_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
         "suspicion_probability": values["suspicion_probability"],
         "calcification": values["calcification"] | {"mean_code": estimates.pop("calcification")},
         "estimates": estimates,
-        "outline": outline | {"centre_ras_mm": outline["centre_ras"], "bounds_ras_mm": outline["bounds_ras"]},
+        "outline": outline
+        | {"drawn_by": "network", "centre_ras_mm": outline["centre_ras"], "bounds_ras_mm": outline["bounds_ras"]},
         "stack": {
             "layout": stack["layout"],
             "slices": [

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +236,20 @@ def test_a_result_can_be_had_again_from_the_files_of_the_demo(demo: tuple[Path, 
             assert later[name]["value"] == pytest.approx(estimate["value"], abs=1e-3)
         assert not any(one["weights"] for one in after["nodule"]["stack"]["slices"])
     assert not list(tmp_path.glob("*-malignancy-*"))
+
+
+def test_an_outline_drawn_elsewhere_is_graded_without_points(tmp_path: Path) -> None:
+    volume = scan()
+    write_nrrd(tmp_path / "ct.nrrd", volume)
+    write_nrrd(tmp_path / "mine.nrrd", replace(volume, array=(volume.array == 40).astype(np.uint8)))
+    answer = run(
+        *("assess", tmp_path / "ct.nrrd", "--segmentation", tmp_path / "mine.nrrd", "--json", "--no-heatmaps"),
+        *("--out", tmp_path / "out", "--model", SHIPPED, "--device", "cpu"),
+    )
+    assert answer.code == 0, answer.err
+    (one,) = strict(answer.out)["nodules"]
+    assert one["nodule"]["outline"]["drawn_by"] == "user"
+    assert one["nodule"]["outline"]["diameter_mm"] == pytest.approx(12, abs=1)
 
 
 def test_a_point_beside_the_ct_is_refused_by_name(tmp_path: Path) -> None:
