@@ -19,7 +19,7 @@ from NoduleRiskLib.explain.heatmaps import DEFAULT
 from NoduleRiskLib.explain.pixel_attribution import PIXEL_METHODS
 from NoduleRiskLib.explain.slice_attribution import SLICE_METHODS
 from NoduleRiskLib.imaging import points, reading
-from NoduleRiskLib.networks.model_package import SHIPPED, WEIGHTS, Networks, load, with_card
+from NoduleRiskLib.networks.model_package import SHIPPED, Networks, load, with_card
 from NoduleRiskLib.phantom import chest_ct
 
 from .data import dicom_crops, lidc
@@ -228,14 +228,14 @@ def heatmaps(
     package: Package = SHIPPED,
     nodules: Annotated[int, typer.Option(help="So many nodules of each fold.")] = 20,
     folds: Folds = ALL_FOLDS,
-    keep: Annotated[bool, typer.Option(help="Whether to write the verdict that panel and pictures read.")] = False,
+    keep: Annotated[bool, typer.Option(help="Write what was measured into the package and its model card.")] = False,
 ) -> None:
     """Whether the heatmaps tell the truth: every method against controls, on nodules that the grader never saw."""
     console = Console(stderr=True)
     loaded = load(package)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     # Of other weights nothing is taken over.
-    kept = out / "faithfulness" / loaded.settings["sha256"][WEIGHTS][:12]
+    kept = out / "faithfulness" / loaded.manifest.weights_sha256[:12]
     measured = faithfulness.collect(data, kept, loaded, nodules, _folds(folds), console)
     for kind, methods in (("blocks", list(PIXEL_METHODS)), ("slices", list(SLICE_METHODS))):
         heatmap_tables.plot_curves(out / f"faithfulness-{kind}.png", measured, kind, methods)
@@ -244,11 +244,8 @@ def heatmaps(
     _write(out / "faithfulness.md", text, console)
     if keep:
         command = f"python -m training faithfulness --nodules {nodules}"
-        told = heatmap_tables.faithfulness(measured, DEFAULT, loaded.model_id, command)
-        told["package"] = with_card(
-            loaded, heatmap_tables.on_card(loaded.card, heatmap_faithfulness.summary(told))
-        ).model_id
-        heatmap_tables.write_verdict(heatmap_faithfulness.MEASURED, told)
+        found = heatmap_tables.faithfulness(measured, DEFAULT, command)
+        with_card(loaded, heatmap_tables.on_card(loaded.card, heatmap_faithfulness.summary(found)), found)
 
 
 @app.command()

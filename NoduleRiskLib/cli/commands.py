@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -193,9 +194,9 @@ def _finish(
     unwritten, replaced = None, False
     about = {
         "name": loaded.name,
-        "version": loaded.settings.get("version"),
+        "version": loaded.manifest.version,
         "digest": loaded.digest,
-        "layout": loaded.settings["grader"]["layout"],
+        "layout": asdict(loaded.config.layout),
     }
     with _step(progress, "Drawing", len(assessments)) as task:
         try:

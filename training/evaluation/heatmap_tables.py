@@ -1,8 +1,7 @@
-"""From what ``faithfulness`` measured of each nodule to tables, plots and the verdict that the panel reads."""
+"""From what ``faithfulness`` measured of each nodule to tables, plots and what the package keeps of it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from scipy.stats import wilcoxon
 from NoduleRiskLib.explain.heatmaps import DEFAULT_SLICES
 from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.imaging.volume import Array
+from NoduleRiskLib.networks.manifest import GradeFaithfulness, HeatmapFaithfulness, MeanFaithfulness
 
 from .heatmap_scores import AREAS, CASCADE, NINE, SLICES, similarity
 from .metrics import markdown
@@ -137,20 +137,17 @@ def heads_table(measured: Measured, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("block")
 
 
-def faithfulness(measured: Measured, default: str, package: str, command: str) -> dict[str, Any]:
-    """What the panel reads: by grade, whether the map beats the centred Gaussian, and by how much; means over grades.
-
-    ``package`` is the ``model_id`` of what was measured: the verdict holds for no other.
-    """
+def faithfulness(measured: Measured, default: str, command: str) -> HeatmapFaithfulness:
+    """For the package's manifest: by grade, whether the heatmap beats the centred Gaussian, and by how much."""
     table = curve_table(measured, "blocks", default)
     pointing = _stacked(measured, f"placed/{default}")[:, :, 0].mean(0)
     grades = {
-        name: {
-            "beats_gaussian": bool(row["beats the Gaussian"]),
-            "deletion": round(float(row[f"deletion: {default}"] / row[f"deletion: {OPPONENT}"]), 2),
-            "insertion": round(float(row[f"insertion: {default}"] / row[f"insertion: {OPPONENT}"]), 2),
-            "pointing": round(float(pointing[g]), 2),
-        }
+        name: GradeFaithfulness(
+            beats_gaussian=bool(row["beats the Gaussian"]),
+            deletion=round(float(row[f"deletion: {default}"] / row[f"deletion: {OPPONENT}"]), 2),
+            insertion=round(float(row[f"insertion: {default}"] / row[f"insertion: {OPPONENT}"]), 2),
+            pointing=round(float(pointing[g]), 2),
+        )
         for g, (name, row) in enumerate(table.iterrows())
     }
     sanity = sanity_table(measured, default).loc["mean"]
@@ -160,14 +157,8 @@ def faithfulness(measured: Measured, default: str, package: str, command: str) -
         "pairs": sanity["SSIM of random pairs"],
         "retest": sanity["retest, 1 mm"],
     }
-    return {
-        "package": package,
-        "command": command,
-        "pixels": default,
-        "nodules": len(measured),
-        "overall": {name: round(float(value), 3) for name, value in overall.items()},
-        "grades": grades,
-    }
+    means = MeanFaithfulness(**{name: round(float(value), 3) for name, value in overall.items()})
+    return HeatmapFaithfulness(command, default, len(measured), means, grades)
 
 
 def on_card(card: str, line: str) -> str:
@@ -175,11 +166,6 @@ def on_card(card: str, line: str) -> str:
     others = [part for part in card.rstrip().split("\n\n") if not part.startswith("Heatmaps (")]
     at = next((i for i, part in enumerate(others) if part.startswith("**Scores.**")), len(others))
     return "\n\n".join([*others[:at], line, *others[at:]]) + "\n"
-
-
-def write_verdict(path: Path, told: dict[str, Any]) -> None:
-    """As JSON that reads well in a diff."""
-    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def plot_curves(path: Path, measured: Measured, kind: str, methods: list[str]) -> None:

@@ -27,6 +27,8 @@ from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS, Layout
 from NoduleRiskLib.imaging.volume import Array, Volume, write_nrrd
+from NoduleRiskLib.networks.manifest import Calibration, Manifest, NetworkCounts
+from NoduleRiskLib.networks.model_config import ModelConfig
 from NoduleRiskLib.networks.model_package import ModelPackage
 from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate, Nodule
 from NoduleRiskLib.results.nodule_page import page, write_page
@@ -41,13 +43,18 @@ WARNINGS = (
     InputWarning("The slices are thick, so small nodules look blurred.", "ct"),
     InputWarning("The nodule reaches the edge of the scan.", "nodule"),
 )
-PACKAGE = ModelPackage(
-    Path("somewhere"),
-    "toy",
-    "0123456789abcdef" * 4,
-    {"version": "1.2", "grader": {"layout": {"name": "native", "planes": ["axial"]}}},
-    "A card.",
+MANIFEST = Manifest(
+    name="toy",
+    version="1.2",
+    trained_on="nothing",
+    networks=NetworkCounts(1, 1, 1),
+    grader=ModelConfig(),
+    calibration=Calibration({}, {}, (0.0, 1.0)),
+    heatmap_faithfulness=None,
+    weights_sha256="0" * 64,
+    card_sha256="0" * 64,
 )
+PACKAGE = ModelPackage(Path("somewhere"), "0123456789abcdef" * 4, MANIFEST, "A card.")
 
 
 def scan() -> Volume:
@@ -207,7 +214,7 @@ def test_every_column_is_explained_and_named_once() -> None:
 
 
 def test_json_holds_all_that_is_needed_to_repeat_and_compare_a_result(volume: Volume, assessment: Assessment) -> None:
-    model = {"digest": PACKAGE.digest, "layout": PACKAGE.settings["grader"]["layout"]}
+    model = {"digest": PACKAGE.digest, "layout": {"name": "native", "planes": ["axial"]}}
     told = strict(json_text(volume, [assessment, nothing()], model))
     assert told == as_json(volume, [assessment, nothing()], model)
     assert told["disclaimer"] == DISCLAIMER
