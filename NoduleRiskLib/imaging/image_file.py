@@ -17,7 +17,7 @@ from .volume import Array, Volume, checked_ct, itk_ijk_to_ras
 FILE_TYPES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 
 
-def _from_file(path: Path) -> Volume:
+def read_file(path: Path) -> Volume:
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
