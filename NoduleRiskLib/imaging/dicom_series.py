@@ -127,7 +127,9 @@ def _chosen(folder: Path, series_uid: str | None) -> tuple[list[DicomHeader], tu
             f"or one of {', '.join(FILE_TYPES)}."
         )
     if series_uid is not None and series_uid not in series:
-        raise NoduleRiskError(f"{folder} holds no series {series_uid}: choose one of these by its UID: {_listed(series)}.")
+        raise NoduleRiskError(
+            f"{folder} holds no series {series_uid}: choose one of these by its UID: {_listed(series)}."
+        )
     # Segmentations and reports often lie beside the one CT; they leave no doubt about which is meant.
     cts = {uid: of for uid, of in series.items() if of[0].text("Modality") == "CT"}
     # A scout and a dose report are CT series, too, but of an image or two.
@@ -152,9 +154,7 @@ def _chosen(folder: Path, series_uid: str | None) -> tuple[list[DicomHeader], tu
         )
     if uid:
         return series[uid], ()
-    return series[uid], (
-        "The slices have no SeriesInstanceUID: all of the folder were read as one series.",
-    )
+    return series[uid], ("The slices have no SeriesInstanceUID: all of the folder were read as one series.",)
 
 
 def _listed(series: dict[str, list[DicomHeader]]) -> str:
