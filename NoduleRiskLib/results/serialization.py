@@ -104,7 +104,7 @@ def unpack(text: str, maps: Mapping[str, Volume], volume: Volume | None = None) 
     if "extent" not in told:
         return Assessment(outline=None, **kept)
     stack = _stack(told["stack"], maps, volume)
-    outline = {**told["extent"], "outline": maps.get(OUTLINE) or next(iter(paste(stack, stack.outline).values()))}
+    outline = {**told["extent"], "probability": maps.get(OUTLINE) or next(iter(paste(stack, stack.outline).values()))}
     for name in ("centre_ras", "bounds_ras"):
         outline[name] = np.array(outline[name])
     return Assessment(

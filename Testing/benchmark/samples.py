@@ -58,7 +58,7 @@ def stacks(number: int) -> tuple[SliceStack, ...]:
     rng = np.random.default_rng(0)
     found = [outline for outline in outlines if outline is not None]
     return tuple(
-        cut(volume, one.centre_ras + rng.uniform(-1, 1, 3), package().config.layout, one.bounds_ras, one.outline)
+        cut(volume, one.centre_ras + rng.uniform(-1, 1, 3), package().config.layout, one.bounds_ras, one.probability)
         for one in (found[i % len(found)] for i in range(number))
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-FILES = ("NoduleRisk/NoduleRisk.py", "NoduleRiskLib/scene.py")
+FILES = ("NoduleRisk/NoduleRisk.py", "NoduleRiskLib/slicer_scene/scene.py")
 
 
 def widgets():

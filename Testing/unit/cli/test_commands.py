@@ -172,7 +172,7 @@ def test_a_picture_that_fails_takes_no_result_with_it(tmp_path: Path, monkeypatc
             raise RuntimeError("no ink")
         path.write_bytes(b"drawn")
 
-    monkeypatch.setattr("NoduleRiskLib.results.nodule_page.picture", fails)
+    monkeypatch.setattr("NoduleRiskLib.results.nodule_page.write_page", fails)
     answer = run("assess", "ct.nrrd", "--point", "1", "2", "3", "--out", tmp_path)
     assert answer.code == 1
     assert "first" in answer.err and "no ink" in answer.err and "second" not in answer.err

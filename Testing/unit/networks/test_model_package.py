@@ -156,7 +156,7 @@ def test_two_packages_never_share_an_identity(kept: ModelPackage, copy: Path) ->
 
 
 def test_an_incomplete_package_is_never_written(networks: Networks, tmp_path: Path) -> None:
-    for some in (networks._replace(graders=[]), networks._replace(segmentation_nets=[])):
+    for some in (networks._replace(graders=[]), networks._replace(segmentation=[])):
         with pytest.raises(ValueError, match="at least one grader and one locator"):
             save(tmp_path, "toy", "1", some, CALIBRATION, "", "")
     without = replace(CALIBRATION, interval={"margin": ((0, 0),)})

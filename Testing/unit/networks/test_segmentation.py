@@ -64,7 +64,7 @@ def test_the_nodule_under_the_point_is_found_in_every_scan(paint: Painter, ball:
     nodule, neighbour = beside(3.1, -2.2, 1.4), beside(-14, 6, -3)
     volume = paint(ball((nodule, 6.0), (neighbour, 5.0)), frame)
     outlines = segment(volume, np.stack([nodule + np.array([1, 1, -2]), neighbour]), [Dense()])
-    step = float(outlines[0].outline.ijk_to_ras[2, 2]) if outlines[0] else 0.0
+    step = float(outlines[0].probability.ijk_to_ras[2, 2]) if outlines[0] else 0.0
     for outline, (centre, radius) in zip(outlines, ((nodule, 6.0), (neighbour, 5.0)), strict=True):
         assert outline is not None
         assert_is(outline, centre, radius, step)
@@ -84,8 +84,8 @@ def test_the_way_a_scan_is_stored_changes_nothing(paint: Painter, ball: Ball) ->
         assert np.allclose(flipped.centre_ras, told.centre_ras, atol=1e-3)
         assert flipped.diameter_mm == pytest.approx(told.diameter_mm, abs=1e-3)
         assert flipped.volume_mm3 == pytest.approx(told.volume_mm3, rel=1e-3)
-        assert np.allclose(flipped.outline.array, told.outline.array, atol=1e-3)
-        assert np.allclose(flipped.outline.ijk_to_ras, told.outline.ijk_to_ras)
+        assert np.allclose(flipped.probability.array, told.probability.array, atol=1e-3)
+        assert np.allclose(flipped.probability.ijk_to_ras, told.probability.ijk_to_ras)
 
 
 @pytest.mark.parametrize("way", [(1, 0, 0), (0, -1, 0), (0, 0, 1), (0.6, 0.6, -0.5)])

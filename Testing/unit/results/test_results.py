@@ -288,7 +288,7 @@ def saturation(path: Path) -> Array:
 
 def panel(figure: Any, number: int, pixels: Array) -> Array:
     """The part of a page's pixels that shows one of its slices, in the order in which they were drawn."""
-    left, bottom, right, top = figure.axes[number + 1].get_position().outlines
+    left, bottom, right, top = figure.axes[number + 1].get_position().extents
     height, width = pixels.shape
     return pixels[int((1 - top) * height) : int((1 - bottom) * height), int(left * width) : int(right * width)]
 

@@ -241,8 +241,8 @@ import pickle, sys
 from pathlib import Path
 import torch
 from rich.console import Console
-from training.devices import on
-from training.train import NoduleRiskError, train_grader
+from training.models.devices import on
+from training.models.graders import NoduleRiskError, train_grader
 
 torch.set_num_threads(1)
 here = Path(sys.argv[0]).parent

@@ -191,7 +191,7 @@ def test_training_goes_on_from_a_package_of_the_same_folds(
     for name, value in before.named_parameters():
         assert torch.allclose(after[name], value, rtol=1e-2, atol=1e-3), name
     # What the package had not learned yet begins at nothing, and takes hundreds of times larger steps.
-    assert shape or 1e-11 < after["shape.weight"].abs().max() < 1e-8
+    assert shape or 1e-11 < after["shape_features.weight"].abs().max() < 1e-8
     with pytest.raises(NoduleRiskError, match=r"has 1 graders, .* five folds"):
         train_grader(1, parts, run, tmp_path / "other", "cpu", quiet)
 
