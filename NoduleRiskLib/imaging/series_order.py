@@ -14,8 +14,8 @@ Array = NDArray[Any]
 
 #: How much a slice differs from the next but one, beside the next: 1.4 to 1.7 times in whole CTs of LIDC-IDRI, equally
 #: in pure noise. Less than the first, over a run of slices: two scans, one displaced by two slices or more.
-#: If acquisition numbers alternate, means over more pixels are compared, in which noise counts less: 1.5 to 1.8 times in
-#: one scan, 1.0 to 1.3 times where the second is displaced by one slice.
+#: If acquisition numbers alternate, means over more pixels are compared, in which noise counts less: 1.5 to 1.8 times
+#: in one scan, 1.0 to 1.3 times where the second is displaced by one slice.
 TWO_SCANS, TWO_NUMBERED_SCANS = 0.85, 1.3
 #: An acquisition's next slice is looked for among so many.
 REACH = 6
