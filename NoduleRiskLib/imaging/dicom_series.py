@@ -118,7 +118,9 @@ def _chosen(folder: Path, series_uid: str | None) -> tuple[list[DicomHeader], tu
     """The headers of the one series that is meant, and what is doubtful about them as a series."""
     series: dict[str, list[DicomHeader]] = {}
     for file in sorted(folder.iterdir()):
-        header = None if file.is_dir() or file.name.startswith(".") else read_header(file)
+        # Reading a pipe would wait for ever; a link to nothing is a slice that was lost.
+        other = file.exists() and not file.is_file()
+        header = None if other or file.name.startswith(".") else read_header(file)
         if header is not None:
             series.setdefault(header.text("SeriesInstanceUID"), []).append(header)
     if not series:

@@ -45,8 +45,6 @@ def read_file(path: Path) -> Volume:
         array = read_voxels(str(path), header)
     except HeaderError as error:
         raise NoduleRiskError(f"{path} cannot be read as a CT, because {error}.") from error
-    except OSError as error:
-        raise NoduleRiskError(f"{path} cannot be read ({error.strerror}): check the disk and copy it again.") from error
     warnings = header.warnings
     axes = header.ijk_to_ras[:3, :3]
     if np.array_equal(np.abs(axes), np.eye(3)) and not header.ijk_to_ras[:3, 3].any():

@@ -108,9 +108,10 @@ def numbers(name: str, text: str, count: int | None = None) -> tuple[float, ...]
         If they are no numbers, or not ``count``.
     """
     parts = text.replace(",", " ").split()
-    if not all(map(_NUMBER.fullmatch, parts)) or len(parts) != (len(parts) if count is None else count):
+    found = tuple(float(part) if _NUMBER.fullmatch(part) else np.inf for part in parts)
+    if not np.isfinite(found).all() or len(found) != (len(found) if count is None else count):
         raise HeaderError(f"its {name} is {text[:60]!r}")
-    return tuple(map(float, parts))
+    return found
 
 
 def whole(name: str, text: str) -> int:
@@ -119,6 +120,19 @@ def whole(name: str, text: str) -> int:
     if value != int(value) or abs(value) >= 2**53:
         raise HeaderError(f"its {name} is {text[:60]!r}")
     return int(value)
+
+
+def is_there(file: Path) -> bool:
+    """Whether there is a file of a name that a header gives, however strange the name is."""
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def not_there(file: Path) -> HeaderError:
+    """What is wrong if the file that a header names is not there."""
+    return HeaderError(f"its voxels should lie in {file.name[:60]!r}, which is not there")
 
 
 def numbered_names(word: str) -> list[str]:

@@ -71,7 +71,7 @@ def read_metaimage(path: Path) -> ImageHeader:
         if numbers(name, fields.get(name, str(plain)), 1) != (plain,):
             raise HeaderError(f"it rescales its values by {name}", "export the CT as NRRD, in HU")
     if fields.get("DistanceUnits", "mm") not in ("mm", "?", ""):
-        raise HeaderError(f"its lengths are in {fields['DistanceUnits'][:60]} and not in mm", NO_SIZE)
+        raise HeaderError(f"its lengths are in {fields['DistanceUnits'][:60]!r} and not in mm", NO_SIZE)
     if not _flag("BinaryData", fields, True):
         raise HeaderError("its voxels are written as text", "write it again in binary")
     big_endian = any(_flag(name, fields, False) for name in BIG_ENDIAN)

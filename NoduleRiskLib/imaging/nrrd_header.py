@@ -15,6 +15,8 @@ from .image_header import (
     HeaderError,
     ImageHeader,
     Part,
+    is_there,
+    not_there,
     numbered_names,
     numbers,
     place_unknown,
@@ -68,7 +70,7 @@ def read_nrrd(path: Path) -> ImageHeader:
     fields, end = _fields(start)
     lengths = numbers("sizes", fields.get("sizes", ""))
     if whole("dimension", fields.get("dimension", "")) != len(lengths):
-        raise HeaderError(f"it has {len(lengths)} sizes for {fields['dimension'][:60]} dimensions")
+        raise HeaderError(f"it has {len(lengths)} sizes for {fields['dimension'][:60]!r} dimensions")
     kinds = fields.get("kinds", "domain " * len(lengths)).lower().split()
     if len(kinds) != len(lengths):
         raise HeaderError(f"it has {len(kinds)} kinds of axes for {len(lengths)} dimensions")
@@ -119,7 +121,7 @@ def _place(fields: dict[str, str]) -> tuple[Array, tuple[str, ...]]:
     """``ijk_to_ras`` and what is doubtful about it."""
     units = set(re.findall(r'"([^"]*)"', fields.get("space units", ""))) - {"mm", "", "???"}
     if units:
-        raise HeaderError(f"its lengths are in {min(units)[:60]} and not in mm", NO_SIZE)
+        raise HeaderError(f"its lengths are in {min(units)[:60]!r} and not in mm", NO_SIZE)
     matrix = np.eye(4)
     if "space directions" not in fields:
         if "spacings" not in fields or "space" in fields:
@@ -173,8 +175,8 @@ def _after_lines(file: Path, begin: int, lines: int) -> int:
     """Where in a file so many lines end after byte ``begin``."""
     if not lines:
         return begin
-    if not file.is_file():
-        raise HeaderError(f"its voxels should lie in {file.name}, which is not there")
+    if not is_there(file):
+        raise not_there(file)
     with file.open("rb") as stream:
         stream.seek(begin)
         text = stream.read(HEADER_BYTES)

@@ -219,7 +219,7 @@ def _from_fcsv(path: Path, text: str) -> Iterator[_Row]:
 
 def _from_csv(path: Path, text: str) -> Iterator[_Row]:
     rows = _cells(path, text)
-    columns = [name.strip().lower() for name in next(rows, (1, [""]))[1]]
+    columns = [name.strip().lower() for name in next(rows, (1, []))[1]] or [""]
     found = [axes for axes in CSV_COLUMNS if set(axes) <= set(columns)]
     if not found:
         separator = next((name for sign, name in SEPARATORS.items() if sign in columns[0]), None)

@@ -34,6 +34,19 @@ def read(path: str | Path, series_uid: str | None = None) -> Volume:
         If there is no whole CT in HU to read; the sentence says why and what to do.
     """
     path = Path(path)
+    try:
+        return _read(path, series_uid)
+    except MemoryError as error:
+        raise NoduleRiskError(
+            f"{path} needs more memory than this computer has free: close other programs, or export only the chest."
+        ) from error
+    except OSError as error:
+        raise NoduleRiskError(
+            f"{error.filename or path} cannot be read ({error.strerror or error}): check the disk and your rights."
+        ) from error
+
+
+def _read(path: Path, series_uid: str | None) -> Volume:
     if path.is_dir():
         return read_series(path, series_uid)
     if not path.exists():

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from .image_header import HeaderError, ImageHeader, Part
+from .image_header import HeaderError, ImageHeader, Part, is_there, not_there
 from .memory_limit import refuse_beyond_limit
 
 Array = NDArray[Any]
@@ -58,10 +58,9 @@ def read_voxels(name: str, header: ImageHeader) -> Array:
 
 def _check_length(part: Part, needed: int, row_bytes: int) -> None:
     """Refuse a file that cannot hold ``needed`` bytes of voxels, before memory is taken for them."""
-    try:
-        there = os.path.getsize(part.file) - max(part.offset, 0)
-    except OSError:
-        raise HeaderError(f"its voxels should lie in {part.file.name}, which is not there") from None
+    if not is_there(part.file):
+        raise not_there(part.file)
+    there = os.path.getsize(part.file) - max(part.offset, 0)
     if part.encoding in WINDOW_BITS:
         if there * DEFLATE_RATIO < needed:
             raise HeaderError("it ends before its last voxel")
@@ -85,7 +84,7 @@ def _fill(target: memoryview, part: Part, dtype: np.dtype[Any], row_bytes: int) 
                 raise HeaderError("it ends before its last voxel")
             return
         try:
-            text = stream.read().decode("ascii")
+            text = stream.read(len(target) * TEXT_BYTES).decode("ascii")
             data = bytes.fromhex(text) if part.encoding == "hex" else np.array(text.split(), dtype).tobytes()
         except (ValueError, OverflowError):
             raise HeaderError("its voxels are no numbers") from None
