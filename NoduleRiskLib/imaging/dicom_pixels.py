@@ -118,8 +118,8 @@ def _check_compressed(header: DicomHeader, stream: BinaryIO) -> None:
     rows, columns = header.size
     if header.syntax == RLE:
         segments = int(header.number("BitsAllocated")) // 8
-        if any(length < rows * columns for length in _rle_lengths(data, segments)):
-            raise _broken(header, "its compressed pixels end too early")
+        if any(not 0 <= length - rows * columns < columns for length in _rle_lengths(data, segments)):
+            raise _broken(header, "its compressed pixels end too early or are of another size than the header's")
     elif data.startswith(b"\xff\xd8"):
         if _jpeg_size(data) != (rows, columns) or b"\xff\xd9" not in data[-8:]:
             raise _broken(header, "its compressed pixels end too early or are of another size than the header's")

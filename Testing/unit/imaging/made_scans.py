@@ -55,7 +55,7 @@ def write_slice(file: Path, hu: Array, position: Array, cosines: Array = AXIAL, 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
     meta.MediaStorageSOPInstanceUID = generate_uid()
-    slope, intercept = float(told.get("RescaleSlope", 1) or 1), float(told.get("RescaleIntercept", -1024) or 0)
+    slope, intercept = float(told.get("RescaleSlope") or 1) or 1.0, float(told.get("RescaleIntercept", -1024) or 0)
     elements = {
         "SOPClassUID": CTImageStorage,
         "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
