@@ -252,7 +252,7 @@ class Assessor:
         values = [float(value) for value in prediction.grades]
         if not all(map(math.isfinite, (*values, float(prediction.calcified), *prediction.pattern.tolist()))):
             raise NoduleRiskError(
-                f"The model package {self.package.model_id} gives grades that are not numbers: its weights are unusable; "
+                f"The model package {self.package.model_id} gives grades that are not numbers, so its weights are bad: "
                 "take another package."
             )
         pattern = int(prediction.pattern.argmax())
