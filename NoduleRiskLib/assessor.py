@@ -192,8 +192,10 @@ class Assessor:
         prepared, given = self.prepare(ct), as_points(points)
         outside = [one.label for one in given if not prepared.volume.contains(np.array(one.ras))]
         if outside:
+            # What is odd about the CT, an unknown position for example, may be why.
+            why = "".join(f" {text}" for text in prepared.volume.warnings)
             raise NoduleRiskError(
-                f"{_listed(outside)} outside the CT: move or remove what is not on the image, then assess again."
+                f"{_listed(outside)} outside the CT: move or remove what is not on the image, then assess again.{why}"
             )
         segments = [] if outlines is None else as_segments(outlines)
         if not given and outlines is None:
