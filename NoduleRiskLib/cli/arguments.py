@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from itertools import takewhile
 from typing import Any
@@ -11,7 +12,8 @@ from typer.core import TyperCommand
 from ..errors import NoduleRiskError
 from ..imaging.points import Point
 
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+#: A decimal comma is joined to its number, too, so that the user is told about it and not about an unknown option.
+NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
 class PointCommand(TyperCommand):
@@ -47,10 +49,18 @@ def point(number: int, text: str) -> Point:
     NoduleRiskError
         If it is not three numbers.
     """
+    text = text.strip()
+    parts = re.split(r"\s*[,;]\s*|\s+", text)
+    # A comma that separates some of the numbers only stands inside the others.
+    separators = {found.strip() for found in re.findall(r"\s*[,;]\s*|\s+", text)}
     try:
-        r, a, s = (float(part) for part in re.split(r"[\s,;]+", text.strip()))
+        r, a, s = (float(part) if NUMBER.fullmatch(part) else math.nan for part in parts)
     except ValueError:
+        r = a = s = math.nan
+    if len(separators) != 1 or not all(map(math.isfinite, (r, a, s))):
+        comma = " with points and not commas in the numbers," if "," in text else ""
         raise NoduleRiskError(
-            f"--point takes three numbers, R A S in millimetres, such as --point -56.2 -86.2 -115; this is {text!r}."
-        ) from None
+            f"--point takes three numbers, R A S in millimetres,{comma} such as --point -56.2 -86.2 -115; "
+            f"this is {text!r}."
+        )
     return Point(f"nodule {number}", (r, a, s))
