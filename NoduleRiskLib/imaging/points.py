@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,15 @@ COORDINATE_SYSTEMS = {"RAS": (1, 1, 1), "LPS": (-1, -1, 1), "0": (1, 1, 1), "1":
 UNITS_MM = {"mm": 1.0, "um": 0.001}
 CSV_COLUMNS = {("r", "a", "s"): "RAS", ("l", "p", "s"): "LPS"}
 LABEL_COLUMNS = ("label", "name")
+#: Columns of a table that are read; none of them may be there twice.
+READ_COLUMNS = {"r", "a", "l", "p", "s", "label", "name", "defined"}
+SEPARATORS = {";": "semicolons", "\t": "tabs"}
 FCSV_COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
+#: What a fiducial list's head may say only once.
+FCSV_HEAD = ("CoordinateSystem", "columns")
+#: A file of points is not larger, in bytes.
+LARGEST = 2**26
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,8 @@ def read(path: str | Path) -> list[Point]:
     Raises
     ------
     NoduleRiskError
-        If the file is no such file or holds no points, or a point has no three finite coordinates.
+        If the file is no such file or holds no points, a point has no three finite coordinates, or it is unclear which
+        of the file's numbers they are.
     """
     path = Path(path)
     if not path.is_file():
@@ -63,11 +74,15 @@ def read(path: str | Path) -> list[Point]:
     if rows is None:
         raise NoduleRiskError(f"{path} is no file of points: {EXPECTED}.")
     try:
+        if path.stat().st_size > LARGEST:
+            raise NoduleRiskError(f"{path} is too large to be a file of points: {EXPECTED}.")
         # Excel puts a byte order mark before its UTF-8.
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise NoduleRiskError(f"{path} is no text in UTF-8: save it again in that encoding.") from error
-    points = [Point(row.label.strip() or str(number), _ras(row)) for number, row in enumerate(rows(path, text), 1)]
+    except OSError as error:
+        raise NoduleRiskError(f"{path} cannot be read ({error.strerror}): check its name and place.") from error
+    points = [Point(_label(row.label) or str(number), _ras(row)) for number, row in enumerate(rows(path, text), 1)]
     if not points:
         raise NoduleRiskError(f"{path} holds no points: place at least one on a nodule and save again.")
     return points
@@ -82,46 +97,90 @@ class _Row(NamedTuple):
     to_ras_mm: tuple[float, ...]
 
 
+def _label(text: str) -> str:
+    # Half of a surrogate pair, which JSON can hold, could be neither printed nor saved.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
+
+
 def _ras(row: _Row) -> tuple[float, float, float]:
     # A text of three digits is no position.
-    position = row.position if isinstance(row.position, list) else []
-    try:
-        # Adding zero turns -0.0 into 0.0.
-        r, a, s = (float(value) * factor + 0.0 for value, factor in zip(position, row.to_ras_mm, strict=True))
-    except (TypeError, ValueError):
-        r = a = s = math.nan
+    position = row.position if isinstance(row.position, list) and len(row.position) == 3 else [None] * 3
+    # Adding zero turns -0.0 into 0.0.
+    r, a, s = (_number(value) * factor + 0.0 for value, factor in zip(position, row.to_ras_mm, strict=True))
     if not all(map(math.isfinite, (r, a, s))):
         raise NoduleRiskError(
-            f"{row.place} has the position {row.position}, not three numbers in mm: correct or delete it."
+            f"{row.place} has the position {_shown(row.position)}, not three numbers in mm: correct or delete it."
         )
     return r, a, s
+
+
+def _number(value: Any) -> float:
+    """A number, or the text of one as other programs read it, too; NaN for anything else."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        return float(value)
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan
+
+
+def _shown(value: Any) -> str:
+    """Anything from a file as part of a sentence: on one line, printable, not too long."""
+    try:
+        text = str(value)
+    except (RecursionError, ValueError):
+        text = f"a {type(value).__name__}"
+    text = "".join(sign if sign.isprintable() else "?" for sign in text[:81])
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+class _TwiceError(ValueError):
+    """A name that an object has twice."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, unless it says one thing twice."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _TwiceError(name)
+        found[name] = value
+    return found
 
 
 def _from_markups(path: Path, text: str) -> Iterator[_Row]:
     """Slicer's Markups JSON (its schema markups-schema-v1.0.3)."""
     try:
-        markups = json.loads(text)["markups"]
+        markups = json.loads(text, object_pairs_hook=_unique)["markups"]
         kinds = [markup["type"] for markup in markups]
     except json.JSONDecodeError as error:
         raise NoduleRiskError(
             f"{path}, line {error.lineno}, is no JSON ({error.msg}): save the points again."
         ) from error
-    except (KeyError, TypeError) as error:
+    except _TwiceError as error:
+        raise NoduleRiskError(f"{path} says {_shown(error)!r} twice in one object: save the points again.") from error
+    except (KeyError, TypeError, RecursionError, ValueError) as error:
+        # Too deep, or a number of thousands of digits.
         raise NoduleRiskError(f"{path} is JSON without Slicer's markups: {EXPECTED}.") from error
     for kind, markup in zip(kinds, markups, strict=True):
         if kind != "Fiducial":
-            raise NoduleRiskError(f"{path} holds a markup of type {kind}: save the nodules' points as a point list.")
+            raise NoduleRiskError(
+                f"{path} holds a markup of type {_shown(kind)}: save the nodules' points as a point list."
+            )
         system = str(markup.get("coordinateSystem", "LPS"))
         unit = markup.get("coordinateUnits", "mm")
         # A coded entry: value, scheme, meaning.
         unit = str(unit[0] if isinstance(unit, list) and unit else unit)
         if system not in COORDINATE_SYSTEMS or unit not in UNITS_MM:
             raise NoduleRiskError(
-                f"{path} has coordinateSystem {system} in {unit}, and only LPS or RAS in mm or um can be read: "
-                "save it from Slicer again."
+                f"{path} has coordinateSystem {_shown(system)} in {_shown(unit)}, and only LPS or RAS in mm or um can "
+                "be read: save it from Slicer again."
             )
         factors = tuple(sign * UNITS_MM[unit] for sign in COORDINATE_SYSTEMS[system])
-        for number, point in enumerate(markup.get("controlPoints") or (), 1):
+        points = markup.get("controlPoints") or []
+        if not isinstance(points, list):
+            raise NoduleRiskError(f"{path} has controlPoints {_shown(points)}, which is no list: save it again.")
+        for number, point in enumerate(points, 1):
             told = point if isinstance(point, dict) else {}
             if told.get("positionStatus", "defined") == "defined":
                 place = f"{path}, control point {number},"
@@ -131,41 +190,85 @@ def _from_markups(path: Path, text: str) -> Iterator[_Row]:
 def _from_fcsv(path: Path, text: str) -> Iterator[_Row]:
     """Slicer's older fiducial list: a CSV whose head stands in comments."""
     head: dict[str, str] = {}
-    for line in text.splitlines():
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
         if line.startswith("#"):
             name, _, value = line.lstrip("# ").partition("=")
-            head[name.strip()] = value.strip()
+            if head.setdefault(name.strip(), value.strip()) != value.strip() and name.strip() in FCSV_HEAD:
+                raise NoduleRiskError(f"{path}, line {number}, says another {name.strip()} than before: save it again.")
     system = head.get("CoordinateSystem", "")
     if system not in COORDINATE_SYSTEMS:
         raise NoduleRiskError(
-            f"{path} does not say whether it is LPS or RAS (its head has '# CoordinateSystem = {system}'): "
+            f"{path} does not say whether it is LPS or RAS (its head has '# CoordinateSystem = {_shown(system)}'): "
             "save the points from Slicer again."
         )
-    columns = head.get("columns", FCSV_COLUMNS).split(",")
     # Slicer 5 writes two more values than it names: positionStatus (2 is placed) and autoCreated.
-    columns += ["positionStatus", "autoCreated"]
+    columns = [*head.get("columns", FCSV_COLUMNS).split(","), "positionStatus", "autoCreated"]
+    if any(columns.count(axis) != 1 for axis in "xyz"):
+        raise NoduleRiskError(f"{path} names its columns {_shown(head['columns'])}: save the points from Slicer again.")
     # One line is one point, comments included, so that line numbers stay right.
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if line.strip() and not line.startswith("#"):
-            point = dict(zip(columns, next(csv.reader([line])), strict=False))
+            place = f"{path}, line {number},"
+            (values,) = _cells(path, line, number - 1)
+            point = dict(zip(columns, _fitting(place, values[1], len(columns)), strict=False))
             if point.get("positionStatus") in (None, "", "2"):
                 position = [point.get(axis) for axis in "xyz"]
-                yield _Row(f"{path}, line {number},", point.get("label", ""), position, COORDINATE_SYSTEMS[system])
+                yield _Row(place, point.get("label", ""), position, COORDINATE_SYSTEMS[system])
 
 
 def _from_csv(path: Path, text: str) -> Iterator[_Row]:
-    reader = csv.reader(text.splitlines())
-    columns = [name.strip().lower() for name in next(reader, [])]
-    axes = next((axes for axes in CSV_COLUMNS if set(axes) <= set(columns)), None)
-    if axes is None:
-        raise NoduleRiskError(f"{path}, line 1, has the columns {', '.join(columns) or '(none)'}: {EXPECTED}.")
-    for values in reader:
-        point = dict(zip(columns, values, strict=False))
+    rows = _cells(path, text)
+    columns = [name.strip().lower() for name in next(rows, (1, []))[1]] or [""]
+    found = [axes for axes in CSV_COLUMNS if set(axes) <= set(columns)]
+    if not found:
+        separator = next((name for sign, name in SEPARATORS.items() if sign in columns[0]), None)
+        if separator:
+            raise NoduleRiskError(
+                f"{path}, line 1, has {separator} between its columns: save it with commas between columns and points "
+                f"in numbers (1.5 and not 1,5); {EXPECTED}."
+            )
+        raise NoduleRiskError(f"{path}, line 1, has the columns {_shown(', '.join(columns)) or '(none)'}: {EXPECTED}.")
+    twice = [name for name in READ_COLUMNS if columns.count(name) > 1]
+    if twice or len(found) > 1:
+        what = f"the column {min(twice)} twice" if twice else "columns both of RAS and of LPS"
+        raise NoduleRiskError(f"{path}, line 1, has {what}: leave only the one that is meant.")
+    (axes,) = found
+    for number, values in rows:
+        place = f"{path}, line {number},"
+        point = dict(zip(columns, _fitting(place, values, len(columns)), strict=False))
         # The table that Slicer exports has a column ``defined``: 0 is a point that was never placed.
         if any(value.strip() for value in values) and point.get("defined", "1").strip() != "0":
             label = next((point[name] for name in LABEL_COLUMNS if name in point), "")
             position = [point.get(axis) for axis in axes]
-            yield _Row(f"{path}, line {reader.line_num},", label, position, COORDINATE_SYSTEMS[CSV_COLUMNS[axes]])
+            yield _Row(place, label, position, COORDINATE_SYSTEMS[CSV_COLUMNS[axes]])
+
+
+def _cells(path: Path, text: str, lines_before: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table with the lines on which they end."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    while True:
+        begins = lines_before + reader.line_num + 1
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise NoduleRiskError(
+                f"{path}, line {begins}, has a quotation mark that is never closed, or something after one that is: "
+                "correct it or save the table again."
+            ) from error
+        yield lines_before + reader.line_num, values
+
+
+def _fitting(place: str, values: list[str], columns: int) -> list[str]:
+    """The cells of a row, refused if there are more than columns: which number is which would be unclear."""
+    if any(value.strip() for value in values[columns:]):
+        raise NoduleRiskError(
+            f"{place} has {len(values)} cells for {columns} columns: write numbers with a point (1.5 and not 1,5), and "
+            "labels that hold a comma in quotation marks."
+        )
+    return values[:columns]
 
 
 EXPECTED = "points come as Slicer's .mrk.json or .fcsv, or as a .csv with columns r, a, s (or l, p, s) in mm"

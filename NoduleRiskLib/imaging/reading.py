@@ -1,12 +1,13 @@
-"""Reading a chest CT from disk: files and DICOM headers, and what can be wrong with them."""
+"""The way in for a CT on disk: a DICOM folder, one of its slices, or an image file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ..errors import NoduleRiskError
-from .dicom_series import _from_series, _header
-from .image_file import FILE_TYPES, _from_file
+from .dicom_headers import read_header
+from .dicom_series import read_series
+from .image_file import FILE_TYPES, read_file
 from .volume import Volume
 
 
@@ -18,7 +19,7 @@ def read(path: str | Path, series_uid: str | None = None) -> Volume:
     path : path
         A folder of DICOM slices (its subfolders are not searched), one of its slices, or a ``FILE_TYPES`` file.
     series_uid : str, optional
-        SeriesInstanceUID: which series of the folder. Needed if it holds several CT series.
+        SeriesInstanceUID: which series of the folder. Needed if several have enough slices for a CT.
 
     Returns
     -------
@@ -33,20 +34,33 @@ def read(path: str | Path, series_uid: str | None = None) -> Volume:
         If there is no whole CT in HU to read; the sentence says why and what to do.
     """
     path = Path(path)
+    try:
+        return _read(path, series_uid)
+    except MemoryError as error:
+        raise NoduleRiskError(
+            f"{path} needs more memory than this computer has free: close other programs, or export only the chest."
+        ) from error
+    except OSError as error:
+        raise NoduleRiskError(
+            f"{error.filename or path} cannot be read ({error.strerror or error}): check the disk and your rights."
+        ) from error
+
+
+def _read(path: Path, series_uid: str | None) -> Volume:
     if path.is_dir():
-        return _from_series(path, series_uid)
+        return read_series(path, series_uid)
     if not path.exists():
         raise NoduleRiskError(f"{path} does not exist: check its name and place.")
-    header = None if path.name.lower().endswith(FILE_TYPES) else _header(path)
+    header = None if path.name.lower().endswith(FILE_TYPES) else read_header(path)
     if header is not None:
-        own_uid = str(header.SeriesInstanceUID)
+        own_uid = header.text("SeriesInstanceUID")
         if series_uid not in (None, own_uid):
             raise NoduleRiskError(f"{path} belongs to series {own_uid}, not {series_uid}: leave one of the two away.")
-        return _from_series(path.parent, own_uid)
+        return read_series(path.parent, own_uid)
     if not path.name.lower().endswith(FILE_TYPES):
         raise NoduleRiskError(
             f"{path} cannot be read as a CT: give a folder of DICOM slices or one of {', '.join(FILE_TYPES)}."
         )
     if series_uid is not None:
         raise NoduleRiskError(f"{path} is not DICOM and has no series to choose from: leave the series UID away.")
-    return _from_file(path)
+    return read_file(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NoduleRiskError
+from .hounsfield import check_hounsfield
+from .series_order import check_slices, refuse_mixed_scans
 
 Array = NDArray[Any]
 
@@ -85,8 +88,13 @@ class Volume:
         return sha.hexdigest()
 
 
-def checked_ct(volume: Volume, thickness_mm: float = 0.0) -> Volume:
-    """The same volume as a CT that can be assessed: voxels int16 HU, a warning added if its slices are thick.
+def checked_ct(
+    volume: Volume,
+    thickness_mm: float = 0.0,
+    slice_names: Sequence[str] = (),
+    acquisitions: Sequence[tuple[str, ...]] = (),
+) -> Volume:
+    """The same volume as a CT that can be assessed: voxels int16 HU, warnings added for what is doubtful about it.
 
     Parameters
     ----------
@@ -94,11 +102,16 @@ def checked_ct(volume: Volume, thickness_mm: float = 0.0) -> Volume:
         Voxels of any number type, in HU.
     thickness_mm : float
         Thickness of the slices, if known: overlapping ones are thicker than the distance between them.
+    slice_names : sequence of str, optional
+        What sentences call the K slices (their files); numbers from 1 otherwise.
+    acquisitions : sequence of tuple of str, optional
+        What tells the acquisitions of the K slices apart; see ``series_order.refuse_mixed_scans``.
 
     Raises
     ------
     NoduleRiskError
-        If the voxels cannot be the HU of a chest, are too few, or have no place in the patient.
+        If the voxels cannot be the HU of a chest, are too few, have no place in the patient, were lost in whole slices,
+        or are those of two scans.
     """
     array, name = volume.array, volume.name
     if array.ndim != 3 or min(array.shape) < MIN_SLICES:
@@ -116,7 +129,7 @@ def checked_ct(volume: Volume, thickness_mm: float = 0.0) -> Volume:
             f"{name} has voxels of {' x '.join(f'{d:.4g}' for d in distances_mm)} mm, and no CT has: "
             "export it with its spacing in mm."
         )
-    if not np.isrealobj(array) or not np.isfinite(array).all():
+    if not np.isrealobj(array) or (array.dtype.kind == "f" and not all(np.isfinite(one).all() for one in array)):
         raise NoduleRiskError(f"{name} holds values that are no numbers (NaN or infinite): export the CT in HU again.")
     low, high = float(array.min()), float(array.max())
     if low > AIR_HU or high < TISSUE_HU:
@@ -124,20 +137,29 @@ def checked_ct(volume: Volume, thickness_mm: float = 0.0) -> Volume:
             f"{name} has values from {low:g} to {high:g}, which are not the HU of a chest (air is near -1000, "
             "tissue near 0): choose a CT, with its rescale slope and intercept applied."
         )
-    thick_mm, told = max(*distances_mm, thickness_mm), volume.warnings
+    array = hounsfield(array)
+    told = volume.warnings + check_hounsfield(name, array)
+    told += check_slices(name, array, slice_names or [f"slice {k} of {len(array)}" for k in range(1, len(array) + 1)])
+    refuse_mixed_scans(name, array, acquisitions)
+    thick_mm = max(*distances_mm, thickness_mm)
     if thick_mm > THICK_MM + 0.01:
         told += (
             f"The slices are thick ({distances_mm.max():.1f} mm apart"
             + (f", each of {thickness_mm:.1f} mm" if thickness_mm else "")
             + f"): the models learned from slices up to {THICK_MM:g} mm, and small nodules blur.",
         )
-    return replace(volume, array=hounsfield(array), warnings=told)
+    return replace(volume, array=array, warnings=told)
 
 
 def hounsfield(values: Array) -> Array:
     """HU of any real number type, any shape, rounded and clipped to int16."""
+    if values.dtype == np.int16:
+        return values
+    if values.ndim == 3:
+        # Slice by slice: rounded copies of a whole CT would take four times its memory.
+        return np.stack([hounsfield(one) for one in values])
     limits = np.iinfo(np.int16)
-    return values if values.dtype == np.int16 else np.clip(np.rint(values), limits.min, limits.max).astype(np.int16)
+    return np.clip(np.rint(values), limits.min, limits.max).astype(np.int16)
 
 
 def itk_ijk_to_ras(image: Any) -> Array:

@@ -1,4 +1,4 @@
-"""Every grade as a question with two or three answers: AUC, accuracy and what others report."""
+"""Tables of every grade as a classification with two or three classes: AUC, accuracy and what others report."""
 
 from __future__ import annotations
 
@@ -8,31 +8,10 @@ import pandas as pd
 from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.imaging.volume import Array
 
-from ..studies.radiomics import VERSIONS
-from .metrics import (
-    JUDGED,
-    STRATA,
-    auc,
-    auc_interval,
-    best_threshold,
-    call,
-    even_threshold,
-    filled,
-    kappa,
-    question,
-    rates,
-    suspected,
-    third_thresholds,
-    thirds,
-)
+from .classes import JUDGED, STRATA, filled, suspected, three_classes, two_classes
+from .metrics import auc, auc_interval, best_threshold, even_threshold, kappa, rates, third_thresholds
+from .out_of_fold import ESTIMATES, PIPELINE, call, fold_rows
 
-#: Whose estimates of every grade: what to call them, and what their columns begin with.
-ESTIMATES = {
-    "NoduleRisk": "pipeline_",
-    "NoduleRisk, oracle": "oracle_",
-    "hand-made": VERSIONS["crop"],
-    "hand-made, surroundings": VERSIONS["surroundings"],
-}
 #: Accuracy, sensitivity and specificity at 2.75 / 3.25 as others report them: on other nodules, in looser splits.
 REPORTED = {
     "the paper (other nodules)": (0.873, 0.872, 0.875),
@@ -42,14 +21,14 @@ REPORTED = {
 PAPER_ACCURACY = {"malignancy": 0.873}
 
 
-def operating_points(table: pd.DataFrame, column: str = "pipeline_malignancy") -> pd.DataFrame:
+def operating_points(table: pd.DataFrame, column: str = f"{PIPELINE}malignancy") -> pd.DataFrame:
     """Accuracy, sensitivity and specificity of malignancy by how the threshold is set, and what others report."""
-    asked, positive = suspected(table)
-    score = filled(asked, column)
+    classed, positive = suspected(table)
+    score = filled(classed, column)
     rows = {
         "3.0": rates(score > 3, positive),
-        "best accuracy on the other folds": rates(call(asked, score, positive, best_threshold), positive),
-        "sensitivity = specificity on the other folds": rates(call(asked, score, positive, even_threshold), positive),
+        "best accuracy on the other folds": rates(call(classed, score, positive, best_threshold), positive),
+        "sensitivity = specificity on the other folds": rates(call(classed, score, positive, even_threshold), positive),
     }
     for name, values in REPORTED.items():
         rows[name] = dict(zip(("accuracy", "sensitivity", "specificity"), values, strict=True))
@@ -57,85 +36,88 @@ def operating_points(table: pd.DataFrame, column: str = "pipeline_malignancy") -
 
 
 def by_size(table: pd.DataFrame, scores: dict[str, str]) -> pd.DataFrame:
-    """AUC of every score in each stratum of the readers' diameter, and how many nodules are asked about."""
+    """AUC of every score in each stratum of the readers' diameter, and how many nodules have a class."""
     rows = {}
     for name, (low, high) in STRATA.items():
         part = table[(table.diameter >= low) & (table.diameter < high)]
-        asked, positive = suspected(part)
-        both = 0 < positive.sum() < len(asked)
-        rows[name] = {"asked": len(asked), "suspicious": int(positive.sum())} | {
-            score: auc(positive, filled(asked, column)) if both else np.nan for score, column in scores.items()
+        classed, positive = suspected(part)
+        both = 0 < positive.sum() < len(classed)
+        rows[name] = {"nodules": len(classed), "suspicious": int(positive.sum())} | {
+            score: auc(positive, filled(classed, column)) if both else np.nan for score, column in scores.items()
         }
     return pd.DataFrame.from_dict(rows, "index").rename_axis("diameter")
 
 
-def questions(table: pd.DataFrame, heard: pd.DataFrame) -> pd.DataFrame:
-    """One row a question: AUC of all ``ESTIMATES`` that the table has, of diameter alone and of one reader.
+def every_grade(table: pd.DataFrame, agreement: pd.DataFrame) -> pd.DataFrame:
+    """One row per grade: AUC of all ``ESTIMATES`` that the table has, of diameter alone and of one reader.
 
-    The interval (95 %, patients resampled) is the first estimate's.
+    The interval (95 %, patients resampled) is the first estimate's; ``agreement`` as ``reader_agreement`` gives it.
     """
     known = {name: prefix for name, prefix in ESTIMATES.items() if f"{prefix}malignancy" in table}
-    asks = {one.name: (question(one.name, table[one.name]), one.name) for one in JUDGED if one.name != "calcification"}
-    asks["calcification seen"] = ((table.calcified > 0.5).astype(float), "calcified")
+    classes = {
+        one.name: (two_classes(one.name, table[one.name]), one.name) for one in JUDGED if one.name != "calcification"
+    }
+    classes["calcification seen"] = ((table.calcified > 0.5).astype(float), "calcified")
     rows = {}
-    for name, (answer, column) in asks.items():
-        asked, positive = table[answer.notna()], (answer.dropna() == 1).to_numpy()
+    for name, (answer, column) in classes.items():
+        classed, positive = table[answer.notna()], (answer.dropna() == 1).to_numpy()
         if positive.all() or not positive.any():
             continue
         row: dict[str, float] = {"positive": int(positive.sum()), "negative": int((~positive).sum())}
         for label, prefix in known.items():
-            score = filled(asked, f"{prefix}{column}")
+            score = filled(classed, f"{prefix}{column}")
             row[label] = auc(positive, score)
             if len(row) == 3:
-                row["from"], row["to"] = auc_interval(asked.patient_id.to_numpy(), positive, score)
-        for label, size in (("readers' diameter", "diameter"), ("pipeline's diameter", "found_diameter")):
+                row["from"], row["to"] = auc_interval(classed.patient_id.to_numpy(), positive, score)
+        for label, size in (
+            ("readers' diameter", "diameter"),
+            ("diameter from the segmentation network", "found_diameter"),
+        ):
             if size in table:
-                area = auc(positive, filled(asked, size))
+                area = auc(positive, filled(classed, size))
                 row[label] = max(area, 1 - area)
-        row["one reader"] = heard.AUC.get(name, np.nan)
+        row["one reader"] = agreement.AUC.get(name, np.nan)
         rows[name] = row
-    return pd.DataFrame.from_dict(rows, "index").rename_axis("question")
+    return pd.DataFrame.from_dict(rows, "index").rename_axis("grade")
 
 
 def binary(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
-    """One row a grade: accuracy, sensitivity and specificity of the estimates at 3, over folds."""
+    """One row per grade: accuracy, sensitivity and specificity of the estimates at 3, over folds."""
     rows = {}
     for one in GRADES:
         # As the paper reads it: calcification's code, too, is split at 3.
         truth = table[one.name]
-        answer = question("malignancy" if one.words else one.name, truth).dropna()
+        answer = two_classes("malignancy" if one.words else one.name, truth).dropna()
         known = answer[table.loc[answer.index, f"{predicted}{one.name}"].notna()]
         positive = (known == 1).to_numpy()
         called = (table.loc[known.index, f"{predicted}{one.name}"] > (3 if one.words else 7)).to_numpy()
-        fold = table.loc[known.index, "fold"].to_numpy()
-        each = pd.DataFrame([rates(called[fold == f], positive[fold == f]) for f in np.unique(fold)])
+        each = pd.DataFrame([rates(called[f], positive[f]) for f in fold_rows(table.loc[known.index])])
         row: dict[str, float] = {"nodules": len(known), "positive": int(positive.sum())}
         for name in ("accuracy", "sensitivity", "specificity"):
             row |= {name: each[name].mean(), f"{name} sd": each[name].std()}
         row["balanced"] = rates(called, positive)["balanced"]
-        row["commoner"] = max(positive.mean(), 1 - positive.mean()) if len(known) else np.nan
+        row["majority"] = max(positive.mean(), 1 - positive.mean()) if len(known) else np.nan
         row["the paper's accuracy"] = PAPER_ACCURACY.get(one.name, np.nan)
         rows[one.name] = row
     return pd.DataFrame.from_dict(rows, "index").rename_axis("grade")
 
 
 def ternary(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
-    """One row a grade: accuracy over folds of the three classes, its thresholds set on the other folds."""
+    """One row per grade: accuracy over folds of the three classes, its thresholds set on the other folds."""
     rows = {}
     for one in GRADES:
         known = table[table[f"{predicted}{one.name}"].notna()]
-        score, kind = known[f"{predicted}{one.name}"].to_numpy(), thirds(one.name, known[one.name])
+        score, kind = known[f"{predicted}{one.name}"].to_numpy(), three_classes(one.name, known[one.name])
         above_low, above_high = (call(known, score, kind, threshold) for threshold in (_low, _high))
         called = above_low.astype(int) + above_high
-        fold = known.fold.to_numpy()
-        each = pd.Series([(called == kind)[fold == f].mean() for f in np.unique(fold)])
+        each = pd.Series([(called == kind)[f].mean() for f in fold_rows(known)])
         counts = np.bincount(kind, minlength=3)
         rows[one.name] = {
             **dict(zip(("below", "middle", "above"), counts.tolist(), strict=True)),
             "accuracy": each.mean(),
             "accuracy sd": each.std(),
             "balanced": np.mean([(called[kind == k] == k).mean() for k in range(3) if counts[k]]),
-            "commoner": counts.max() / counts.sum(),
+            "majority": counts.max() / counts.sum(),
             "kappa": kappa(kind, called),
         }
     return pd.DataFrame.from_dict(rows, "index").rename_axis("grade")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -18,7 +18,7 @@ from sklearn.svm import SVC
 from NoduleRiskLib.grades import GRADES, MALIGNANT_ABOVE
 from NoduleRiskLib.imaging.volume import Array
 
-from ..evaluation.metrics import malignancy_table
+from ..evaluation.score_tables import malignancy_table
 
 #: What malignancy is told from: never malignancy itself.
 OTHERS = tuple(grade for grade in GRADES if grade.name != "malignancy")
@@ -76,7 +76,7 @@ def noise(asked: pd.DataFrame) -> pd.DataFrame:
     return result.rename_axis(columns=None)
 
 
-def untrained(classifier: BaseEstimator) -> Pipeline:
+def untrained(classifier: ClassifierMixin) -> Pipeline:
     """A pipeline of its own around a copy of the classifier: ``make_pipeline`` alone would share the classifier."""
     return make_pipeline(StandardScaler(), clone(classifier))
 

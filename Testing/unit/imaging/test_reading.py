@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import shutil
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,114 +11,35 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.imaging import points
 from NoduleRiskLib.imaging.reading import read
 from NoduleRiskLib.imaging.volume import Array, Volume
+from Testing.unit.imaging.made_scans import (
+    AXIAL,
+    LPS_TO_RAS,
+    ORIGIN,
+    PIXEL_MM,
+    SHAPE,
+    STEP_MM,
+    STUDY,
+    positions,
+    refusal,
+    rotation,
+    scan,
+    write_series,
+    write_slice,
+)
 
 DATA = Path(os.environ.get("NODULERISK_DATA", Path(__file__).parents[3] / "../shared/data"))
-SHAPE_FEATURES = (8, 6, 5)
-STUDY = generate_uid()
-AXIAL = np.array([[1.0, 0, 0], [0, 1, 0]])
-ORIGIN, PIXEL_MM, STEP_MM = np.array((-100.0, -80.0, -300.0)), (0.8, 0.7), 2.0
-LPS_TO_RAS = np.array((-1.0, -1.0, 1.0))
-
-
-def scan(seed: int = 0) -> Array:
-    """int16 HU (slice, row, column) from air to bone."""
-    return np.random.default_rng(seed).integers(-1000, 900, SHAPE_FEATURES).astype(np.int16)
-
-
-def write_slice(file: Path, hu: Array, position: Array, cosines: Array = AXIAL, **told: Any) -> None:
-    """One DICOM slice; ``told`` are elements that differ from a plain chest CT's (None leaves one out)."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    slope, intercept = float(told.get("RescaleSlope", 1) or 1), float(told.get("RescaleIntercept", -1024) or 0)
-    elements = {
-        "SOPClassUID": CTImageStorage,
-        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
-        "StudyInstanceUID": STUDY,
-        "SeriesInstanceUID": "1.2.3",
-        "SeriesDescription": "Chest 2.0",
-        "PatientName": "Doe^Jane",
-        "Modality": "CT",
-        "Rows": hu.shape[0],
-        "Columns": hu.shape[1],
-        # DICOM: row spacing first.
-        "PixelSpacing": list(PIXEL_MM[::-1]),
-        "SliceThickness": "2.0",
-        "ImagePositionPatient": [f"{x:.6f}" for x in position],
-        "ImageOrientationPatient": [f"{x:.8f}" for x in cosines.ravel()],
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "BitsAllocated": 16,
-        "BitsStored": 16,
-        "HighBit": 15,
-        "PixelRepresentation": 1,
-        "RescaleSlope": "1",
-        "RescaleIntercept": "-1024",
-        "PixelData": np.rint((hu - intercept) / slope).astype("<i2").tobytes(),
-    } | told
-    image = FileDataset(str(file), {}, file_meta=meta, preamble=b"\0" * 128, is_implicit_VR=False)
-    for name, value in elements.items():
-        if value is not None:
-            setattr(image, name, value)
-    image.save_as(str(file))
-
-
-def write_series(
-    folder: Path,
-    hu: Array | None = None,
-    cosines: Array = AXIAL,
-    step: Array | None = None,
-    places: Array | None = None,
-    prefix: str = "",
-    **told: Any,
-) -> Path:
-    """A DICOM series whose file names run against its positions."""
-    folder.mkdir(exist_ok=True)
-    hu = scan() if hu is None else hu
-    if places is None:
-        step = np.cross(*cosines) * STEP_MM if step is None else step
-        places = ORIGIN + np.arange(len(hu))[:, None] * step
-    for k, (one, position) in enumerate(zip(hu, places, strict=True)):
-        write_slice(folder / f"{prefix}{len(hu) - k:03}.dcm", one, position, cosines, **told)
-    return folder
-
-
-def positions(*along_mm: float) -> Array:
-    """Places of axial slices, LPS mm, shape (n, 3)."""
-    return ORIGIN + np.array(along_mm)[:, None] * (0, 0, 1)
-
-
-def refusal(path: Path, series_uid: str | None = None) -> str:
-    with pytest.raises(NoduleRiskError) as refused:
-        read(path, series_uid)
-    sentence = str(refused.value)
-    assert sentence.endswith(".")
-    assert "\n" not in sentence
-    return sentence
 
 
 def assert_voxel_places(volume: Volume, cosines: Array, step: Array) -> None:
     """Every voxel lies where its slice's DICOM header says."""
-    k, j, i = (axis.ravel() for axis in np.indices(SHAPE_FEATURES))
+    k, j, i = (axis.ravel() for axis in np.indices(SHAPE))
     axes = cosines * np.array(PIXEL_MM)[:, None]
     lps = ORIGIN + i[:, None] * axes[0] + j[:, None] * axes[1] + k[:, None] * step
     assert np.allclose(volume.to_ras(np.stack((i, j, k), 1)), lps * LPS_TO_RAS, atol=1e-4)
-
-
-def rotation(degrees: float, axis: int) -> Array:
-    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    turned = np.array([[c, -s], [s, c]])
-    matrix = np.eye(3)
-    a, b = [x for x in range(3) if x != axis]
-    matrix[np.ix_((a, b), (a, b))] = turned
-    return matrix
 
 
 # DICOM: places and values
@@ -180,7 +99,7 @@ def test_every_slice_has_its_own_rescale(tmp_path: Path) -> None:
     told = [("1", "-1024"), ("2.5", "-1000"), ("0.5", "0.25"), ("1", "0")]
     for k, (slope, intercept) in enumerate(told):
         (place,) = positions(k * STEP_MM)
-        file = folder / f"{SHAPE_FEATURES[0] - k:03}.dcm"
+        file = folder / f"{SHAPE[0] - k:03}.dcm"
         write_slice(file, scan()[k], place, RescaleSlope=slope, RescaleIntercept=intercept)
     array = read(folder).array
     for k, (slope, intercept) in enumerate(told):
@@ -377,160 +296,6 @@ def test_a_folder_or_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     file.write_text("no image")
     assert ".nrrd" in refusal(file)
     assert "holds no DICOM images" in refusal(tmp_path)
-
-
-# Image files
-
-
-def image(array: Array | None = None, direction: Array | None = None, **told: Any) -> sitk.Image:
-    made = sitk.GetImageFromArray(scan() if array is None else array, **told)
-    if made.GetDimension() == 3:
-        made.SetSpacing((*PIXEL_MM, STEP_MM))
-        made.SetOrigin(ORIGIN.tolist())
-        made.SetDirection((np.eye(3) if direction is None else direction).ravel().tolist())
-    return made
-
-
-def written(path: Path, made: sitk.Image, compressed: bool = True) -> Path:
-    sitk.WriteImage(made, str(path), useCompression=compressed)
-    return path
-
-
-@pytest.mark.parametrize("name", ["a.nrrd", "a.nhdr", "a.nii", "a.nii.gz", "a.mha", "a.mhd", "A.NRRD"])
-@pytest.mark.parametrize(
-    "turn", [np.eye(3), np.diag((-1.0, 1, 1)), np.diag((1.0, -1, -1)), rotation(20, 0) @ rotation(9, 2)]
-)
-def test_an_image_file_lies_where_it_was_written(tmp_path: Path, name: str, turn: Array) -> None:
-    made = image(direction=turn)
-    volume = read(written(tmp_path / name, made))
-    assert np.array_equal(volume.array, scan())
-    assert volume.array.dtype == np.int16
-    for ijk in ((0, 0, 0), (4, 5, 7), (4, 0, 3)):
-        lps = np.array(made.TransformIndexToPhysicalPoint(ijk))
-        assert np.allclose(volume.to_ras(np.array(ijk)), lps * LPS_TO_RAS, atol=1e-3)
-    assert (volume.name, volume.identity) == (name, {"path": str(tmp_path / name)})
-    assert volume.warnings == ()
-
-
-@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
-def test_a_sheared_file_keeps_its_shear(tmp_path: Path, name: str) -> None:
-    direction = np.array([[1, 0, 0], [0, 1, 0.2], [0, 0, np.sqrt(0.96)]])
-    volume = read(written(tmp_path / name, image(direction=direction)))
-    step = direction[:, 2] * STEP_MM
-    assert np.allclose(volume.to_ras(np.array((0, 0, 5))), (ORIGIN + 5 * step) * LPS_TO_RAS, atol=1e-4)
-
-
-def test_a_file_in_ras_is_not_mirrored(tmp_path: Path) -> None:
-    file = tmp_path / "a.nrrd"
-    header = (
-        "NRRD0004\ntype: short\ndimension: 3\nspace: right-anterior-superior\nsizes: 5 6 8\n"
-        "space directions: (0.8,0,0) (0,0.7,0) (0,0,2)\nkinds: domain domain domain\nendian: little\n"
-        "encoding: raw\nspace origin: (10,20,30)\n\n"
-    )
-    file.write_bytes(header.encode() + scan().astype("<i2").tobytes())
-    assert np.allclose(read(file).to_ras(np.array((1, 2, 3))), (10.8, 21.4, 36))
-
-
-def test_a_file_and_its_dicom_series_are_the_same_scan(tmp_path: Path) -> None:
-    volume = read(write_series(tmp_path / "chest"))
-    copy = read(written(tmp_path / "a.nii.gz", image()))
-    assert np.array_equal(copy.array, volume.array)
-    assert np.allclose(copy.ijk_to_ras, volume.ijk_to_ras, atol=1e-4)
-
-
-@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int32])
-def test_other_number_types_become_int16_hu(tmp_path: Path, kind: type) -> None:
-    values = scan().astype(kind)
-    values[0, 0, 0] = 70000
-    array = read(written(tmp_path / "a.nrrd", image(values))).array
-    assert array.dtype == np.int16
-    assert array[0, 0, 0] == 32767
-    assert np.array_equal(array[1:], scan()[1:])
-
-
-def test_thick_slices_in_a_file_are_told(tmp_path: Path) -> None:
-    made = image()
-    made.SetSpacing((0.8, 0.7, 5.0))
-    (warning,) = read(written(tmp_path / "a.nrrd", made)).warnings
-    assert "5.0 mm apart" in warning
-
-
-def _with_nan() -> Array:
-    values = scan().astype(np.float32)
-    values[1, 2, 3] = np.nan
-    return values
-
-
-@pytest.mark.parametrize(
-    ("made", "words"),
-    [
-        (image(_with_nan()), "NaN"),
-        (image(np.zeros(SHAPE_FEATURES, np.int16)), "from 0 to 0"),
-        (image(np.clip(scan(), 0, 255).astype(np.uint8)), "from 0 to 255"),
-        (image(scan()[:3]), "3 x 6 x 5 voxels"),
-        (image(scan()[0]), "2 dimensions"),
-        (image(np.stack([scan()] * 2), isVector=False), "4 dimensions"),
-        (image(np.stack([scan()] * 3, -1), isVector=True), "3 values a voxel"),
-    ],
-    ids=["nan", "constant", "8 bit", "few slices", "2-D", "4-D", "colour"],
-)
-def test_a_file_that_holds_no_ct_is_refused(tmp_path: Path, made: sitk.Image, words: str) -> None:
-    sentence = refusal(written(tmp_path / "a.nrrd", made))
-    assert words in sentence
-    assert "a.nrrd" in sentence
-
-
-@pytest.mark.parametrize("compressed", [True, False])
-@pytest.mark.parametrize("name", ["a.nrrd", "a.nii", "a.nii.gz", "a.mha"])
-def test_a_file_that_broke_off_is_told(tmp_path: Path, name: str, compressed: bool) -> None:
-    file = written(tmp_path / name, image(), compressed)
-    file.write_bytes(file.read_bytes()[:-40])
-    assert str(file) in refusal(file)
-
-
-@pytest.mark.parametrize("name", ["a.nrrd", "a.nhdr", "a.nii", "a.nii.gz", "a.mha", "a.mhd"])
-def test_a_file_that_is_not_what_its_name_says_is_told(tmp_path: Path, name: str) -> None:
-    file = tmp_path / name
-    file.write_bytes(b"this is no image" * 50)
-    assert "damaged, incomplete, skewed or not what its name says" in refusal(file)
-
-
-def test_a_header_without_its_voxels_is_told(tmp_path: Path) -> None:
-    file = written(tmp_path / "a.mhd", image())
-    for voxels in (*tmp_path.glob("*.raw"), *tmp_path.glob("*.zraw")):
-        voxels.unlink()
-    assert "incomplete" in refusal(file)
-
-
-def test_axes_that_do_not_span_space_are_refused(tmp_path: Path) -> None:
-    file = written(tmp_path / "a.nrrd", image(), compressed=False)
-    told = file.read_bytes().replace(b"(0,0.69999999999999996,0)", b"(0.69999999999999996,0,0)")
-    assert told != file.read_bytes()
-    file.write_bytes(told)
-    assert "a.nrrd" in refusal(file)
-
-
-# NIfTI-1: the sform's code stands at byte 254, its three rows of four numbers from byte 280.
-@pytest.mark.parametrize(
-    ("qform_code", "at", "value"),
-    [(1, 288, 0.8), (0, 288, 0.8), (1, 280, -1.2)],
-    ids=["skewed", "only skewed", "wider"],
-)
-@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
-def test_a_nifti_that_says_two_places_is_refused(
-    tmp_path: Path, name: str, qform_code: int, at: int, value: float
-) -> None:
-    file = written(tmp_path / name, image())
-    told = bytearray(file.read_bytes() if name == "a.nii" else gzip.decompress(file.read_bytes()))
-    struct.pack_into("<hh", told, 252, qform_code, 1)
-    struct.pack_into("<f", told, at, value)
-    file.write_bytes(told if name == "a.nii" else gzip.compress(told))
-    sentence = refusal(file)
-    assert "does not say clearly where its voxels lie" in sentence or "skewed" in sentence
-
-
-def test_a_series_uid_for_a_file_is_told(tmp_path: Path) -> None:
-    assert "is not DICOM" in refusal(written(tmp_path / "a.nrrd", image()), "1.2.3")
 
 
 # The sample scan
