@@ -15,7 +15,7 @@ from NoduleRiskLib.explain import heatmap_faithfulness
 from NoduleRiskLib.networks.model_package import ModelPackage, load, with_card
 
 from ..evaluation.heatmap_tables import on_card
-from .export import prose
+from .export import contents, prose
 
 #: What the captions of older scores say, each with what it says now.
 CAPTIONS = (
@@ -48,14 +48,16 @@ def convert(path: Path) -> ModelPackage:
     """Write the package at ``path`` again in its place; its card says what ``export`` writes, with the old scores."""
     old = load(path)
     trained = re.search("Trained by `(.+?)`", old.card)
-    if trained is None:
+    data = re.search(r"([\d,]+) of the ([\d,]+) nodules", old.card)
+    if trained is None or data is None:
         raise NoduleRiskError(
             f"The model card of {path} is not one that `training all` wrote: convert it with `with_card`."
         )
     scores = old.card[old.card.index("### ") :]
     for before, now in CAPTIONS:
         scores = scores.replace(before, now)
-    card = prose(old.name, trained[1]) + scores
+    recovered, nodules = (int(number.replace(",", "")) for number in data.groups())
+    card = prose(old.name, contents(old.networks(), nodules, recovered), trained[1]) + scores
     found = heatmap_faithfulness.measured(old.model_id)
     return with_card(old, on_card(card, heatmap_faithfulness.summary(found)) if found else card, found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.imaging.resampling import cut, sample
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS, Layout
 from NoduleRiskLib.networks.model_config import ModelConfig
-from NoduleRiskLib.networks.model_package import Calibration, Networks, load, save
+from NoduleRiskLib.networks.model_package import SHIPPED, Calibration, Networks, load, save
 from training.data import crops
 from training.data.augmentation import compose
 from training.data.context_synthesis import extend
@@ -33,7 +34,7 @@ from training.models.graders import train_grader
 from training.models.segmentation import SegmentationSettings
 from training.models.targets_and_losses import read_labels
 from training.studies import cross_validation, outline_study
-from training.studies.export import export
+from training.studies.export import Contents, contents, export, prose
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +82,33 @@ def test_the_whole_way_from_crops_to_a_package_that_verifies(
     made = export(tmp_path / "package", "9", shipped, on_crops, on_cubes, "python -m training all")
     assert load(made.path).digest == made.digest
     assert "not pathology" in made.card
+    card = " ".join(made.card.split())
+    assert "two NoduleViTs (one token per slice, one transformer block, nine heads that also read six shape " in card
+    assert "1 of the 8 nodules have slices whose HU were recovered" in card
+    assert "The package averages two graders" in card and "five NoduleViTs" not in card
     assert [len(networks) for networks in made.networks()] == [2, 1, 1]
     assert all(grade.name in made.card for grade in GRADES)
     titles = [line for line in made.card.splitlines() if line.startswith("### ")]
     assert len(titles) == len(set(titles)) > 10
+
+
+def test_the_shipped_card_says_what_the_package_holds() -> None:
+    package = load(SHIPPED)
+    said = prose(package.name, contents(package.networks(), 1143, 218), "python -m training all --data DATA")
+    start = " ".join(said.split()).partition(" Trained by ")[0]
+    assert "five NoduleViTs (one token per slice, four transformer blocks" in start
+    assert start in " ".join(package.card.split())
+    if "NODULERISK_DATA" in os.environ:
+        table = crops.nodule_table(Path(os.environ["NODULERISK_DATA"]))
+        used = table[table.in_luna16_reference]
+        assert (len(used), (~used.hu_exact).sum()) == (1143, 218)
+
+
+def test_a_card_of_one_grader_speaks_of_one() -> None:
+    alone = prose("toy", Contents(graders=1, blocks=14, shape_features=False, nodules=2000, recovered=0), "command")
+    told = " ".join(alone.split())
+    assert "one NoduleViT (one token per slice, 14 transformer blocks, nine heads) grades it." in told
+    assert "averag" not in told and "0 of the 2,000 nodules" in told
 
 
 def test_no_patient_is_scored_by_a_fold_that_trained_on_it(

@@ -70,6 +70,7 @@ def data_set(root: Path) -> Path:
                 "annotation_ids": ";".join(map(str, ids[suspect][2 * n : 2 * n + 2])),
                 "slices": depth,
                 "slice_spacing_mm": SLICE_MM,
+                "hu_exact": n > 0,
                 "has_cube": True,
             }
         )
