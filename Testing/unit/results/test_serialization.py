@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_results import found, named, nodule, nothing, scan
+from test_results import found, named, nodule, nothing
 
 from NoduleRiskLib.errors import InputWarning, NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES
@@ -16,11 +16,6 @@ from NoduleRiskLib.imaging.slice_stack import LAYOUTS
 from NoduleRiskLib.imaging.volume import Volume
 from NoduleRiskLib.results.assessment import Assessment
 from NoduleRiskLib.results.serialization import FORMAT, from_dict, maps, to_dict
-
-
-@pytest.fixture(scope="module")
-def volume() -> Volume:
-    return scan()
 
 
 def as_version_0_1_0_kept_it(assessment: Assessment) -> dict[str, Any]:
