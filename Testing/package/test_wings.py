@@ -41,7 +41,6 @@ TOO_LONG: dict[str, str] = {
         "Testing/panel/standins.py",
         "Testing/panel/test_panel.py",
         "Testing/unit/explain/test_heatmaps.py",
-        "Testing/unit/imaging/test_reading.py",
         "Testing/unit/results/test_results.py",
     )
 }

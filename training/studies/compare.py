@@ -9,9 +9,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from sklearn.base import ClassifierMixin, clone
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.base import BaseEstimator
 
 from NoduleRiskLib.grades import GRADE_NAMES, MALIGNANT_ABOVE
 from NoduleRiskLib.imaging.volume import Array
@@ -28,7 +26,7 @@ from ..models.grader_settings import GraderSettings
 from ..models.graders import cost, grade, grader_key, train_grader
 from ..models.targets_and_losses import TARGETS
 from .cross_validation import Study, joined, outlines, segmentation_nets
-from .two_stages import CLASSIFIERS, OTHERS, features
+from .two_stages import CLASSIFIERS, OTHERS, features, untrained
 
 Source = Literal["readers", "pipeline"]
 
@@ -230,7 +228,7 @@ def second_stage(table: pd.DataFrame, experiments: Mapping[str, GraderSettings])
 
 
 def _second_stage_score(
-    classed: pd.DataFrame, estimated: pd.DataFrame, needed: list[str], classifier: ClassifierMixin
+    classed: pd.DataFrame, estimated: pd.DataFrame, needed: list[str], classifier: BaseEstimator
 ) -> pd.DataFrame:
     """Column ``score`` of a classifier that is trained on readers' grades and applied to estimated ones."""
 
@@ -239,7 +237,7 @@ def _second_stage_score(
         known = estimated.loc[here.index].dropna(subset=needed)
         if suspicious.nunique() < 2 or known.empty:
             return pd.DataFrame()
-        trained = make_pipeline(StandardScaler(), clone(classifier)).fit(features(rest), suspicious)
+        trained = untrained(classifier).fit(features(rest), suspicious)
         return pd.DataFrame({"score": trained.decision_function(features(known))}, index=known.index)
 
     return out_of_fold(classed, estimate)

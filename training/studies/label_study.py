@@ -92,16 +92,17 @@ def sections(table: pd.DataFrame, everything: pd.DataFrame, images: pd.DataFrame
     yield Section("from_grades", "Grades to malignancy", len(asked), text, scored)
 
     noisy = noise(asked)
-    line = noisy["spread, logistic regression, taught clean"]
+    clean, used = (noisy[f"spread, logistic regression, {how}"] for how in ("taught clean", "taught noisy"))
     text = (
-        "The same classifiers when the grades of the unseen nodules are off. *spread*: every grade is moved at random, "
-        "with a standard deviation of that share of its scale (diameter: of itself); *replaced*: that share of the "
-        "grades is another nodule's. Taught on the readers' own grades, or on grades as noisy as those it meets. "
-        f"Accuracy, mean of {REPEATS} draws and {FOLDS} folds. The paper holds that 20 to 30 % undo the second stage: "
-        f"spread takes the logistic regression from {line[0.0]:.3f} to {line[0.2]:.3f} and {line[0.3]:.3f}, where the "
-        f"undisturbed diameter alone has {scored.accuracy['diameter alone']:.3f} and the commoner answer "
-        f"{noisy.attrs['constant']:.3f}. In the same unit one reader is off the mean of the others by "
-        f"{reader_noise(readings):.0%} (root mean square over the judged grades but malignancy)."
+        "The same classifiers when the grades of the unseen nodules are wrong. *spread*: every grade is moved at "
+        "random, with a standard deviation of that share of its scale (diameter: of itself); *replaced*: that share of "
+        "the grades is another nodule's. Taught on the readers' own grades, or on grades as noisy as those it meets. "
+        f"Accuracy, mean of {REPEATS} draws and {FOLDS} folds. The paper says that 20 to 30 % of noise makes the "
+        f"second stage useless. Here spread takes the logistic regression from {clean[0.0]:.3f} without noise to "
+        f"{clean[0.2]:.3f} at 20 % and {clean[0.3]:.3f} at 30 % ({used[0.2]:.3f} and {used[0.3]:.3f} when it is taught "
+        f"on grades as noisy); diameter alone, without noise, has {scored.accuracy['diameter alone']:.3f}, always "
+        f"giving the commoner answer {noisy.attrs['constant']:.3f}. In the same unit one reader differs from the mean "
+        f"of the others by {reader_noise(readings):.0%} (root mean square over the judged grades but malignancy)."
     )
     yield Section("noise", "Noise on the grades", len(asked), text, noisy, plot_noise(noisy))
 
