@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 
 #: The extra ``cli``: what the library itself does without.
-NEEDED = ("typer", "rich", "matplotlib")
+NEEDED = ("typer", "rich", "matplotlib", "filelock")
 
 
 def main() -> None:

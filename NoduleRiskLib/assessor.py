@@ -3,163 +3,257 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from .errors import NoduleRiskError
+from .errors import InputWarning, NoduleRiskError
 from .explain.heatmaps import explain
 from .grades import CALCIFICATION_PATTERNS, GRADE_NAMES, GRADES, Grade
 from .imaging import input_checks
-from .imaging.outline import Outline
+from .imaging.inputs import as_ct, as_points
+from .imaging.outline import Outline, users_outline
 from .imaging.points import Point
 from .imaging.resampling import cut
+from .imaging.segmentation_files import Segment, as_segments
 from .imaging.slice_stack import SliceStack
 from .imaging.volume import Volume
 from .networks.false_positive_reduction import nodule_probability
-from .networks.model_package import SHIPPED, ModelPackage, load
+from .networks.model_package import SHIPPED, ModelPackage, Networks, load
 from .networks.nodule_vit import Prediction, average, collate
-from .networks.segmentation import segment
-from .results.assessment import Assessment, Calcification, Estimate
+from .networks.segmentation import REACH_MM, segment
+from .results.assessment import Assessment, Calcification, Estimate, Nodule
 
+#: How many points are outlined and graded at once.
 BATCH = 16
+#: How CUDA, cuBLAS and cuDNN begin what they say of a GPU that cannot be used, where torch has no class for it.
+GPU_TROUBLE = ("CUDA", "cuDNN", "CUBLAS", "HIP", "no kernel image")
+
+NOTHING_FOUND = "No nodule was found under {label}: if you see one there, put the point nearer to its middle."
+
+
+@dataclass(frozen=True, eq=False)
+class _Marked:
+    """A point, and the outline that the user drew there, if any."""
+
+    point: Point
+    outline: Outline | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedVolume:
+    """A CT that has been looked at once, ready for points.
+
+    Attributes
+    ----------
+    volume : Volume
+    warnings : tuple of InputWarning
+        What is unusual about the whole CT.
+    """
+
+    volume: Volume
+    warnings: tuple[InputWarning, ...]
+
+
+def assess(
+    ct: Any,
+    points: Any = (),
+    *,
+    outlines: Any = None,
+    heatmaps: bool = True,
+    model: ModelPackage | Path | str | None = None,
+    device: str = "auto",
+) -> list[Assessment]:
+    """Grade the nodules under points of a chest CT: one call for scripts and notebooks.
+
+    Parameters
+    ----------
+    ct : path, SimpleITK.Image, Volume or PreparedVolume
+    points : sequence of (r, a, s) or Point, or path
+        RAS mm, as 3D Slicer shows them; or a file of points.
+    outlines : path, SimpleITK.Image, Volume or list of Segment, optional
+        Outlines that the user drew, as ``Assessor.assess`` takes them.
+    heatmaps : bool
+        Whether to explain the grades; takes most of the time.
+    model : ModelPackage or path, optional
+        Instead of the package that ships.
+    device : str
+        "auto" takes a GPU if there is one; otherwise a torch device such as "cpu" or "cuda:1".
+
+    Returns
+    -------
+    list of Assessment
+        One per point, in their order, then one per outline without a point.
+
+    Raises
+    ------
+    NoduleRiskError
+        With one sentence, if the CT, a point, the package or the device is at fault.
+
+    Examples
+    --------
+    >>> from NoduleRiskLib.phantom.chest_ct import chest_ct
+    >>> ct, nodules = chest_ct()
+    >>> (one,) = assess(ct, [nodules[3].point], heatmaps=False, device="cpu")
+    >>> one.nodule.estimate("malignancy").word
+    'moderately suspicious'
+    """
+    return list(Assessor(model, device).assess(ct, points, heatmaps, outlines))
 
 
 class Assessor:
-    """A model package on a device, ready to assess many points on many volumes.
+    """A model package on a device, ready to assess many points on many CTs.
 
     Parameters
     ----------
     package : ModelPackage, path or None
         ``None`` takes the one that ships.
     device : str
-        "auto" takes a GPU if there is one; otherwise a torch device such as "cpu" or "cuda:1".
+        "auto" takes a GPU if there is one that can be used; otherwise a torch device such as "cpu" or "cuda:1".
 
     Raises
     ------
     NoduleRiskError
-        If the package does not verify or the device does not exist.
+        If the package does not verify, or the device does not exist or cannot be used.
     """
 
     def __init__(self, package: ModelPackage | Path | str | None = None, device: str = "auto") -> None:
         self.package = package if isinstance(package, ModelPackage) else load(package or SHIPPED)
-        self._settings = self.package.calibration
+        self._calibration = self.package.calibration
         self._config = self.package.config
-        self._put_on(_device(device))
+        self._device_warnings: tuple[InputWarning, ...] = ()
+        wanted = _device(device)
+        try:
+            self._put_on(wanted)
+        except (RuntimeError, torch.cuda.OutOfMemoryError) as error:
+            if not _gpu_failed(error, wanted):
+                raise
+            if device != "auto":
+                raise NoduleRiskError(
+                    f"{_device_name(wanted)} cannot be used ({_first_line(error)}): choose the device 'cpu', "
+                    "or install the PyTorch build that fits this graphics card."
+                ) from error
+            self._fall_back(error)
 
     @property
     def device_name(self) -> str:
         """What people call the device in use: "CPU" or the GPU's own name."""
-        return torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else self._device.type.upper()
+        return _device_name(self._device)
 
-    def assess(
-        self,
-        volume: Volume,
-        points: Sequence[Point],
-        heatmaps: bool = True,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> list[Assessment]:
-        """Locate, cut, grade and explain the nodule under each point.
+    def prepare(self, ct: Any) -> PreparedVolume:
+        """Look at a CT once, so that many calls of ``assess`` need not.
 
         Parameters
         ----------
-        volume : Volume
-            The CT, int16 HU.
-        points : sequence of Point
-            RAS mm.
-        heatmaps : bool
-            Whether to say which slices and pixels moved the grades; takes most of the time.
-        progress : callable, optional
-            Called with (points done, points in all) after each step of the work; may raise to cancel.
-
-        Returns
-        -------
-        list of Assessment
-            One a point, in their order. A point without a nodule has no grades and a warning that says so.
-            Results do not depend on which other points are assessed with them.
+        ct : path, SimpleITK.Image, Volume or PreparedVolume
 
         Raises
         ------
         NoduleRiskError
-            If a point lies outside the volume; nothing is assessed then.
+            If it is not a chest CT in HU.
         """
-        outside = [point.label for point in points if not volume.contains(np.array(point.ras))]
+        if isinstance(ct, PreparedVolume):
+            return ct
+        volume = as_ct(ct)
+        sentences = volume.warnings + input_checks.check_volume(volume)
+        return PreparedVolume(volume, tuple(InputWarning(text, "ct") for text in sentences))
+
+    def assess(self, ct: Any, points: Any = (), heatmaps: bool = True, outlines: Any = None) -> Iterator[Assessment]:
+        """Outline, grade and explain the nodule under each point, one after the other.
+
+        Parameters
+        ----------
+        ct : path, SimpleITK.Image, Volume or PreparedVolume
+        points : sequence of Point or (r, a, s), or path
+            RAS mm.
+        heatmaps : bool
+            Whether to explain the grades; takes most of the time.
+        outlines : path, SimpleITK.Image, Volume or list of Segment, optional
+            Segments of single nodules on any grid: a label map, Slicer's ``.seg.nrrd``, a DICOM SEG. A point in or near
+            a segment is graded at that outline instead of the network's; a segment without a point gets one.
+
+        Returns
+        -------
+        iterator of Assessment
+            One per point, in their order, then one per segment without a point, each explained when it is asked for;
+            ``BATCH`` of them are outlined and graded at a time. A point at which nothing is outlined has no nodule and
+            a warning that says so. Results do not depend on which other points are assessed with them. Stop asking,
+            and the work stops.
+
+        Raises
+        ------
+        NoduleRiskError
+            At once, if the CT cannot be assessed or a point lies outside of it; nothing is assessed then.
+        """
+        prepared, given = self.prepare(ct), as_points(points)
+        outside = [one.label for one in given if not prepared.volume.contains(np.array(one.ras))]
         if outside:
             raise NoduleRiskError(
                 f"{_listed(outside)} outside the CT: move or remove what is not on the image, then assess again."
             )
-        general = volume.warnings + input_checks.check_volume(volume)
-        try:
-            return self._assess(volume, points, heatmaps, progress, general)
-        except torch.cuda.OutOfMemoryError:
-            name = self.device_name
-            self._put_on(torch.device("cpu"))
-            torch.cuda.empty_cache()
-            general += (f"{name} ran out of memory: assessed on the CPU instead.",)
-            return self._assess(volume, points, heatmaps, progress, general)
+        segments = [] if outlines is None else as_segments(outlines)
+        if not given and outlines is None:
+            raise NoduleRiskError("There is no point and no outline: mark at least one nodule.")
+        return self._each(prepared, _matched(prepared.volume, given, segments), heatmaps)
 
-    def _assess(
-        self,
-        volume: Volume,
-        points: Sequence[Point],
-        heatmaps: bool,
-        progress: Callable[[int, int], None] | None,
-        general: tuple[str, ...],
-    ) -> list[Assessment]:
-        assessments: list[Assessment] = []
-        for start in range(0, len(points), BATCH):
-            some = points[start : start + BATCH]
-            outlines = segment(
-                volume, np.array([point.ras for point in some]), self._networks.segmentation, self._device
-            )
-            stacks = [
-                cut(volume, outline.centre_ras, self._config.layout, outline.bounds_ras, outline.probability)
-                if outline
-                else None
-                for outline in outlines
-            ]
-            found = [stack for stack in stacks if stack is not None]
-            centres = np.array([outline.centre_ras for outline in outlines if outline]).reshape(-1, 3)
-            likely = iter(nodule_probability(volume, centres, self._networks.false_positive, self._device).tolist())
-            predictions = iter(self._grade(found) if found else [])
-            for point, outline, stack in zip(some, outlines, stacks, strict=True):
-                warnings = general + input_checks.check_point(volume, point)
-                if outline is None or stack is None:
-                    assessments.append(self._nothing(point, warnings))
-                else:
-                    warnings += input_checks.check_outline(volume, point, outline) + input_checks.check_likeness(
-                        point, next(likely)
-                    )
-                    assessments.append(self._assessment(point, outline, stack, next(predictions), heatmaps, warnings))
-                if progress:
-                    progress(len(assessments), len(points))
-        return assessments
+    def _each(self, prepared: PreparedVolume, marked: list[_Marked], heatmaps: bool) -> Iterator[Assessment]:
+        earlier: list[tuple[Point, Outline]] = []
+        for begin in range(0, len(marked), BATCH):
+            some = marked[begin : begin + BATCH]
+            graded = self._on_device(self._graded, prepared.volume, some)
+            for point, (nodule, warnings) in zip([one.point for one in some], graded, strict=True):
+                if nodule and heatmaps:
+                    nodule = self._on_device(self._explained, nodule)
+                if nodule:
+                    warnings += input_checks.check_repetition(point, nodule.outline, earlier)
+                    earlier.append((point, nodule.outline))
+                about_nodule = tuple(InputWarning(text, "nodule") for text in warnings)
+                yield Assessment(
+                    point, prepared.warnings + self._device_warnings + about_nodule, self.package.model_id, nodule
+                )
+
+    def _graded(self, volume: Volume, marked: Sequence[_Marked]) -> list[tuple[Nodule | None, tuple[str, ...]]]:
+        """For each point its nodule without heatmaps, and what is unusual about it."""
+        alone = np.array([one.point.ras for one in marked if not one.outline]).reshape(-1, 3)
+        by_network = iter(segment(volume, alone, self._networks.segmentation, self._device))
+        outlines = [one.outline or next(by_network) for one in marked]
+        found = [outline for outline in outlines if outline]
+        layout = self._config.layout
+        stacks = [cut(volume, one.centre_ras, layout, one.bounds_ras, one.probability) for one in found]
+        centres = np.array([one.centre_ras for one in found]).reshape(-1, 3)
+        likely = nodule_probability(volume, centres, self._networks.false_positive, self._device)
+        each = iter(zip(stacks, self._predict(stacks), likely.tolist(), strict=True))
+        results: list[tuple[Nodule | None, tuple[str, ...]]] = []
+        for point, outline in zip([one.point for one in marked], outlines, strict=True):
+            warnings = input_checks.check_point(volume, point)
+            if outline is None:
+                results.append((None, (*warnings, NOTHING_FOUND.format(label=point.label))))
+                continue
+            stack, prediction, probability = next(each)
+            warnings += input_checks.check_outline(volume, point, outline)
+            warnings += input_checks.check_likeness(point, probability)
+            results.append((self._nodule(outline, stack, prediction), warnings))
+        return results
 
     @torch.inference_mode()
-    def _grade(self, stacks: list[SliceStack]) -> list[Prediction]:
-        """Mean over the graders, one prediction a stack (CPU tensors without batch axis)."""
+    def _predict(self, stacks: list[SliceStack]) -> list[Prediction]:
+        """Mean over the graders, one prediction per stack (CPU tensors without batch axis)."""
+        if not stacks:
+            return []
         mean = average(self._networks.graders, collate(stacks).to(self._device))
         mean = Prediction(*(values.cpu() for values in mean))
         return [Prediction(*(values[i] for values in mean)) for i in range(len(stacks))]
 
-    def _assessment(
-        self,
-        point: Point,
-        outline: Outline,
-        stack: SliceStack,
-        prediction: Prediction,
-        heatmaps: bool,
-        warnings: tuple[str, ...],
-    ) -> Assessment:
+    def _nodule(self, outline: Outline, stack: SliceStack, prediction: Prediction) -> Nodule:
         values = [float(value) for value in prediction.grades]
         pattern = int(prediction.pattern.argmax())
-        intercept, slope = self._settings.suspicion
+        intercept, slope = self._calibration.suspicion
         diameter_mm = values[GRADE_NAMES.index("diameter")]
-        return Assessment(
-            label=point.label,
-            point_ras=point.ras,
+        return Nodule(
             outline=outline,
             estimates=tuple(self._estimate(*one, diameter_mm) for one in zip(GRADES, values, strict=True)),
             calcification=Calcification(
@@ -167,27 +261,76 @@ class Assessor:
             ),
             suspicion_probability=1 / (1 + math.exp(-intercept - slope * values[GRADE_NAMES.index("malignancy")])),
             stack=stack,
-            heatmaps=explain(self._networks.graders, stack) if heatmaps else {},
-            warnings=warnings,
-            model_id=self.package.model_id,
         )
 
     def _estimate(self, grade: Grade, value: float, diameter_mm: float) -> Estimate:
         value = grade.clip(value)
-        low, high = self._settings.interval_at(grade.name, diameter_mm)
+        low, high = self._calibration.interval_at(grade.name, diameter_mm)
         ends = (value * 2**low, value * 2**high) if grade.logarithmic else (value + low, value + high)
-        levels = self._settings.reference[grade.name]
+        levels = self._calibration.reference[grade.name]
         # Many nodules share one grade: their middle stands for them.
         rank = np.mean([np.searchsorted(levels, value, side) for side in ("left", "right")])
         return Estimate(grade, value, grade.clip(ends[0]), grade.clip(ends[1]), float(100 * rank / len(levels)))
 
-    def _nothing(self, point: Point, warnings: tuple[str, ...]) -> Assessment:
-        warning = f"No nodule was found under {point.label}: if you see one there, put the point nearer to its middle."
-        return Assessment(point.label, point.ras, None, warnings=(*warnings, warning), model_id=self.package.model_id)
+    def _explained(self, nodule: Nodule) -> Nodule:
+        return replace(nodule, heatmaps=explain(self._networks.graders, nodule.stack))
+
+    def _on_device(self, work: Any, *arguments: Any) -> Any:
+        """Do some work; if the GPU fails, do it and everything after it on the CPU, and say so."""
+        try:
+            return work(*arguments)
+        except (RuntimeError, torch.cuda.OutOfMemoryError) as error:
+            if not _gpu_failed(error, self._device):
+                raise
+            self._fall_back(error)
+            return work(*arguments)
+
+    def _fall_back(self, error: Exception) -> None:
+        name = "The GPU" if not hasattr(self, "_device") else self.device_name
+        why = (
+            "ran out of memory"
+            if isinstance(error, torch.cuda.OutOfMemoryError)
+            else f"cannot be used ({_first_line(error)})"
+        )
+        self._device_warnings = (InputWarning(f"{name} {why}: assessed on the CPU instead.", "ct"),)
+        self._put_on(torch.device("cpu"))
+        torch.cuda.empty_cache()
 
     def _put_on(self, device: torch.device) -> None:
+        self._networks: Networks = self.package.networks(device)
         self._device = device
-        self._networks = self.package.networks(device)
+
+
+def _matched(volume: Volume, points: list[Point], segments: list[Segment]) -> list[_Marked]:
+    """Each point with the segment in or near which it lies, then the segments that are left, each with a point."""
+    left = list(segments)
+    marked = []
+    for point in points:
+        distances = [_distance_mm(point, one.mask) for one in left]
+        nearest = int(np.argmin(distances)) if distances else -1
+        own = left.pop(nearest) if nearest >= 0 and distances[nearest] <= REACH_MM else None
+        marked.append(_Marked(point, _users(volume, own) if own else None))
+    for one in left:
+        outline = _users(volume, one)
+        r, a, s = outline.centre_ras.tolist()
+        marked.append(_Marked(Point(one.label, (r, a, s)), outline))
+    return marked
+
+
+def _users(volume: Volume, segment: Segment) -> Outline:
+    try:
+        outline = users_outline(volume, segment.mask)
+    except NoduleRiskError as error:
+        raise NoduleRiskError(f"{segment.label}: {error}") from error
+    if outline is None:
+        raise NoduleRiskError(f"{segment.label} lies between the CT's slices: draw it on at least one of them.")
+    return outline
+
+
+def _distance_mm(point: Point, mask: Volume) -> float:
+    """From a point to the nearest voxel of a mask."""
+    k, j, i = np.nonzero(mask.array)
+    return float(np.linalg.norm(mask.to_ras(np.stack([i, j, k], -1)) - np.array(point.ras), axis=1).min())
 
 
 def _device(name: str) -> torch.device:
@@ -199,6 +342,24 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise NoduleRiskError(f"There is no device {name!r} on this computer: use 'auto' or 'cpu'.") from error
     return device
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+
+
+def _gpu_failed(error: Exception, device: torch.device) -> bool:
+    """Whether an exception is the GPU's fault rather than a bug: torch raises a plain ``RuntimeError`` for many."""
+    if device.type == "cpu":
+        return isinstance(error, torch.cuda.OutOfMemoryError)
+    accelerator_error = getattr(torch, "AcceleratorError", torch.cuda.OutOfMemoryError)
+    return isinstance(error, (torch.cuda.OutOfMemoryError, accelerator_error)) or any(
+        word in str(error) for word in GPU_TROUBLE
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _listed(labels: Sequence[str]) -> str:

@@ -1,4 +1,9 @@
-"""The one exception for what the user can mend."""
+"""What a user is told when something is not as it should be: one exception, and warnings beside results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
 
 
 class NoduleRiskError(ValueError):
@@ -7,3 +12,22 @@ class NoduleRiskError(ValueError):
     The command line prints it and exits with code 2, the panel shows it in a message box. Every other
     exception is a bug.
     """
+
+
+@dataclass(frozen=True)
+class InputWarning:
+    """Something that makes a result less certain.
+
+    Attributes
+    ----------
+    text : str
+        One full sentence.
+    about : "ct" or "nodule"
+        Whether it holds for the whole CT, and so for every nodule on it, or for this nodule alone.
+    """
+
+    text: str
+    about: Literal["ct", "nodule"]
+
+    def __str__(self) -> str:
+        return self.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -10,10 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ..grades import DISCLAIMER, GRADES
-from ..results.assessment import Assessment
-from ..results.tables import CALCIFICATION_MEANS, SUSPICION_MEANS, along, known, pattern, percent, size
+from ..results.assessment import Assessment, Nodule
+from ..results.grade_lines import GradeLine, grade_lines
+from ..results.phrases import CALCIFICATION_MEANS, NOTHING_OUTLINED, SUSPICION_MEANS, percent, place, size
 
-#: Short heads for tables in which every nodule is one row, in the order of ``GRADES``.
+if TYPE_CHECKING:
+    from ..phantom.chest_ct import PhantomNodule
+
+#: Short headings for tables in which every nodule is one row, in the order of ``GRADES``.
 SHORT = ("Subt", "Lobu", "Spic", "Sphe", "Marg", "Text", "Calcif", "Diam", "Malignancy")
 #: Characters of a drawn scale.
 BAR = 11
@@ -21,38 +26,63 @@ BAR = 11
 
 def on_terminal(assessments: Sequence[Assessment]) -> Group:
     """All that people read on the terminal: heading, table, warnings in full, disclaimer."""
-
+    # What is about the whole CT is said once.
     warnings = dict.fromkeys(warning for one in assessments for warning in one.warnings)
+    lines = [Text(f"! {printable(warning.text)}", "yellow") for warning in sorted(warnings, key=lambda w: w.about)]
     parts: list[RenderableType] = [heading(assessments[0])] if len(assessments) == 1 else []
-    if len(assessments) > 1 or assessments[0].outline:
+    if len(assessments) > 1 or assessments[0].nodule:
         parts.append(table(assessments))
-    parts.append(Group(*(Text(f"! {warning}", "yellow") for warning in warnings), Text(DISCLAIMER, "bold")))
+    parts.append(Group(*lines, Text(DISCLAIMER, "bold")))
     return Group(*(Padding(part, (0, 1, 1, 1)) for part in parts))
 
 
 def table(assessments: Sequence[Assessment]) -> Table:
-    """The grades of one nodule, a grade a row; of several, a nodule a row."""
-    return _one(assessments[0]) if len(assessments) == 1 else _many(assessments)
+    """The grades of one nodule, one grade per row; of several, one nodule per row."""
+    return _one(assessments[0].nodule) if len(assessments) == 1 else _many(assessments)
 
 
 def heading(assessment: Assessment) -> Text:
     """Where the nodule is, how suspicious and how large: the lines above its table."""
+    text = Text.assemble((printable(assessment.point.label), "bold"), f"   {place(assessment.point.ras)} mm")
+    nodule = assessment.nodule
+    if nodule is None:
+        return text.append(f"\n{NOTHING_OUTLINED}")
+    text.append("\nSuspicion probability ").append(percent(nodule.suspicion_probability), "bold cyan")
+    return text.append(f": {SUSPICION_MEANS}\nOutline: {', '.join(size(nodule.outline))}")
 
-    place = "  ".join(f"{axis} {x:.1f}" for axis, x in zip("RAS", assessment.point_ras, strict=True))
-    text = Text.assemble((assessment.label, "bold"), f"   {place} mm")
-    if assessment.outline is None:
-        return text.append("\nNo nodule was found here: no grades are given.")
-    text.append("\nSuspicion probability ").append(percent(known(assessment.suspicion_probability)), "bold cyan")
-    return text.append(f": {SUSPICION_MEANS}\nOutline: {size(assessment)}")
+
+def printable(text: str) -> str:
+    """Text of unknown origin as a terminal may show it: without control characters, which could command it."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
-def _one(assessment: Assessment) -> Table:
-
+def beside_readers(assessments: Sequence[Assessment], nodules: Sequence[PhantomNodule]) -> Table:
+    """The estimates beside what LIDC's readers said of the real nodules whose shapes the phantom's have."""
     table = Table(
         box=None,
         padding=(0, 1, 0, 0),
         header_style="dim",
-        caption="Below: share of LIDC's nodules whose readers gave less.",
+        title="Estimates, and the grades that LIDC's readers gave the real nodules of these shapes",
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("")
+    for short in SHORT:
+        table.add_column(short, justify="right")
+    for one, nodule in zip(assessments, nodules, strict=False):
+        readers = {grade.name: f"{nodule.grades[grade.name]:.1f}" for grade in GRADES}
+        readers["calcification"] = percent(nodule.calcified)
+        table.add_row(Text(printable(one.point.label)), *(line.value or "–" for line in grade_lines(one.nodule)))
+        table.add_row("  its readers", *readers.values(), style="dim")
+    return table
+
+
+def _one(nodule: Nodule | None) -> Table:
+    table = Table(
+        box=None,
+        padding=(0, 1, 0, 0),
+        header_style="dim",
+        caption="Below: percentage of LIDC's nodules whose readers gave less.",
         caption_justify="left",
     )
     table.add_column("Grade")
@@ -61,29 +91,20 @@ def _one(assessment: Assessment) -> Table:
     table.add_column("Scale", no_wrap=True)
     table.add_column("LIDC word")
     table.add_column("Below", justify="right")
-    for estimate in assessment.estimates:
-        grade, style = estimate.grade, "bold" if estimate.grade.name == "malignancy" else ""
-        if grade.name == "calcification":
-            seen = known(assessment.calcification)
-            word = pattern(seen)
-            table.add_row(
-                grade.name, percent(seen.presence), "of readers", _bar(0, seen.presence, seen.presence), Text(word), ""
-            )
-            continue
+    for line in grade_lines(nodule):
         table.add_row(
-            f"{grade.name}{f', {grade.unit}' if grade.unit else ''}",
-            f"{estimate.value:.1f}",
-            f"{estimate.low:.1f} – {estimate.high:.1f}",
-            _bar(*(along(grade, value) for value in (estimate.low, estimate.value, estimate.high))),
-            estimate.word if grade.words else "",
-            f"{estimate.percentile:.0f} %",
-            style=style,
+            f"{line.name}{f', {line.unit}' if line.unit else ''}",
+            line.value,
+            line.interval,
+            _bar(line),
+            Text(line.word),
+            line.below,
+            style="bold" if line.name == "malignancy" else "",
         )
     return table
 
 
 def _many(assessments: Sequence[Assessment]) -> Table:
-
     table = Table(
         box=None,
         padding=(0, 1, 0, 0),
@@ -96,26 +117,27 @@ def _many(assessments: Sequence[Assessment]) -> Table:
         table.add_column(short, justify="right")
     table.add_column("Susp", justify="right", style="bold cyan")
     for one in assessments:
-        if one.outline is None:
-            table.add_row(Text(one.label), *("–" for _ in GRADES), "–")
+        label = Text(printable(one.point.label))
+        if one.nodule is None:
+            table.add_row(label, *("–" for _ in GRADES), "–")
         else:
-            table.add_row(Text(one.label), *_short(one), percent(known(one.suspicion_probability)))
+            table.add_row(label, *_short(one.nodule), percent(one.nodule.suspicion_probability))
     return table
 
 
-def _short(assessment: Assessment) -> list[str]:
+def _short(nodule: Nodule) -> list[str]:
     """Each grade in a few characters, in the order of ``GRADES``."""
-    told = {one.grade.name: f"{one.value:.1f}" for one in assessment.estimates}
-    told["calcification"] = percent(known(assessment.calcification).presence)
-    malignancy = assessment.estimate("malignancy")
-    told["malignancy"] += f" ({malignancy.low:.1f}–{malignancy.high:.1f})"
-    return list(told.values())
+    return [
+        f"{line.value} ({line.interval.replace(' ', '')})" if line.name == "malignancy" else line.value
+        for line in grade_lines(nodule)
+    ]
 
 
-def _bar(low: float, value: float, high: float) -> Text:
-    """A scale with its interval and value, each 0 to 1."""
-
-    first, at, last = (round(place * (BAR - 1)) for place in (low, value, high))
+def _bar(line: GradeLine) -> Text:
+    """A scale with its interval and value."""
+    if line.low is None or line.at is None or line.high is None:
+        return Text()
+    first, at, last = (round(share * (BAR - 1)) for share in (line.low, line.at, line.high))
     text = Text()
     for i in range(BAR):
         text.append("●" if i == at else "━" if first <= i <= last else "─", "cyan" if first <= i <= last else "dim")

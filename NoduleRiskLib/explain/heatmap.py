@@ -1,4 +1,4 @@
-"""What travels from the model to people: one nodule's grades, extent, heatmaps and warnings. Needs no torch."""
+"""A heatmap: how much each slice and each pixel matters to one grade of one nodule. Needs no torch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..imaging.volume import Array
 
 @dataclass(frozen=True, eq=False)
 class Heatmap:
-    """What moved one grade of one nodule, on the slices of its stack.
+    """What one grade of one nodule rests on, on the slices of its stack.
 
     Attributes
     ----------
     slice_weights : ndarray, float32, shape (S,)
-        How much nearer (grade units, never negative) the grade comes to what all slices say with this slice alone
-        than with the slice that says least; 0 on invalid slices.
+        How well each slice alone predicts the grade: how much closer (grade units, never negative) it comes to the
+        estimate from all slices than the slice that comes least close; 0 on invalid slices.
     valid : ndarray of bool, shape (S,)
         The stack's valid slices, N in all.
     in_valid : ndarray, float32, shape (N, h, w)
@@ -30,10 +30,9 @@ class Heatmap:
 
     @property
     def in_slice(self) -> Array:
-        """How far each pixel's neighbourhood moves the grade from where plain lung would put it.
+        """How far each pixel's neighbourhood moves the grade from its value for plain lung; laid over the CT.
 
         float32, shape (S, h, w): 0 to 1, the nodule's strongest pixel 1 (all 0 if none moves it), 0 on invalid slices.
-        What is laid over the CT.
         """
         everywhere = np.zeros((len(self.valid), *self.in_valid.shape[1:]), np.float32)
         everywhere[self.valid] = self.in_valid

@@ -1,89 +1,77 @@
-"""How far a grade's heatmap may be believed: what was measured of the shipped packages, by grade. Needs no torch."""
+"""How far a grade's heatmap may be trusted, in words: from what was measured of the package that made it.
+
+What was measured is part of the package's manifest. Needs no torch.
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-#: Written by ``python -m training faithfulness``.
-MEASURED = Path(__file__).with_name("heatmaps.json")
-#: How much of its opacity a heatmap keeps that is not trusted: enough to look at, not enough to believe.
+from ..networks.json_values import JsonValue, parse
+from ..networks.manifest import HeatmapFaithfulness
+from ..networks.manifest_file import read_faithfulness
+from ..networks.model_package import manifest_of
+
+#: What was measured of ``lidc-native`` 0.3.0 before packages (format 5) had a place for it: results of NoduleRisk 0.1.0
+#: in saved scenes name it.
+FORMAT_4 = Path(__file__).with_name("heatmaps.json")
+#: The share of its opacity with which a heatmap is shown that is not trusted.
 FAINT = 0.4
 
 
-@dataclass(frozen=True)
-class Faithfulness:
-    """What was measured of one grade's heatmaps, on nodules that the grader had never seen.
+def measured(model_id: str) -> HeatmapFaithfulness | None:
+    """What was measured of the heatmaps of the package ``model_id`` (name@hash).
 
-    Attributes
-    ----------
-    beats_gaussian : bool
-        Whether the map tells more than a ball around the point: better by deletion and by insertion, p < .01.
-    deletion : float
-        How far the grade moves when what the map shows is filled with local lung, over the same for the ball.
-    insertion : float
-        How far the grade still is from its value when only that is kept, over the same for the ball.
-    pointing : float
-        Share (0 to 1) of nodules that the map's strongest pixel hits when the nodule is not in the middle.
-    nodules : int
-        How many were measured.
+    ``None`` if nothing was, or if the package neither ships nor was loaded by this process.
     """
-
-    beats_gaussian: bool
-    deletion: float
-    insertion: float
-    pointing: float
-    nodules: int
-
-
-def faithfulness(model_id: str, name: str) -> Faithfulness | None:
-    """What was measured of a grade's heatmaps by the package ``model_id`` (name@hash); ``None`` if nothing was."""
-    measured = _measured()
-    # Another training under the same name is another package.
-    if model_id != measured["package"]:
-        return None
-    return Faithfulness(nodules=measured["nodules"], **measured["grades"][name])
+    manifest = manifest_of(model_id)
+    if manifest is not None and manifest.heatmap_faithfulness is not None:
+        return manifest.heatmap_faithfulness
+    package, faithfulness = _format_4()
+    return faithfulness if model_id == package else None
 
 
 def trusted(model_id: str, name: str) -> bool:
-    """Whether the heatmap may be shown as it is; ``False`` if it was measured to tell no more than the ball does."""
-    found = faithfulness(model_id, name)
-    return found is None or found.beats_gaussian
+    """Whether a grade's heatmap may be shown at full opacity: not if it was measured to show no more than a ball."""
+    found = measured(model_id)
+    return found is None or found.grades[name].beats_gaussian
 
 
 def told(model_id: str, name: str) -> str:
-    """The same for people, one sentence or two."""
-    found = faithfulness(model_id, name)
+    """The same for people, in one sentence or two."""
+    found = measured(model_id)
     if found is None:
         return "Not measured: how faithful the heatmaps of this package are."
-    on = f"{found.nodules} nodules that the grader had not seen"
-    where = f"a nodule beside the point it hits {100 * found.pointing:.0f} times of 100, the ball seldom"
-    if not found.beats_gaussian:
+    grade = found.grades[name]
+    on = f"measured on {found.nodules} nodules that the grader was not trained on"
+    where = (
+        "With the point beside the nodule, the heatmap's strongest pixel is on the nodule in "
+        f"{100 * grade.pointing:.0f} of 100 cases, the ball's seldom."
+    )
+    if not grade.beats_gaussian:
         return (
-            f"Shown faintly: what this heatmap says of {name} is no more than a ball around the point would say "
-            f"({on}); only {where}."
+            f"Shown faintly: for {name} this heatmap shows no more than a ball around the point would ({on}). {where}"
         )
     return (
-        f"Filling what this heatmap shows moves {name} {found.deletion:.2g} times as far as filling a ball around the "
-        f"point does; {where} ({on})."
+        f"Filling with lung what this heatmap shows changes {name} {grade.deletion:.2g} times as much as filling a "
+        f"ball around the point ({on}). {where}"
     )
 
 
-def summary(measured: dict[str, Any]) -> str:
-    """One line for the model card from what ``heatmaps.json`` holds."""
-    grades, overall = measured["grades"].values(), measured["overall"]
+def summary(found: HeatmapFaithfulness) -> str:
+    """One line for the model card."""
+    grades, overall = found.grades.values(), found.overall
     return (
-        f"Heatmaps ({measured['pixels']}), {measured['nodules']} nodules out of fold (`{measured['command']}`): better "
-        f"than a centred ball by deletion and insertion in {sum(one['beats_gaussian'] for one in grades)} of "
-        f"{len(grades)} grades; off centre they hit the nodule {100 * overall['pointing']:.0f} of 100 times; shuffled "
-        f"weights SSIM {overall['shuffled']:.2f} against {overall['pairs']:.2f} of random pairs; retest at 1 mm "
-        f"{overall['retest']:.2f}."
+        f"Heatmaps ({found.pixels}), measured on {found.nodules} nodules out of fold (`{found.command}`): better than "
+        f"a ball around the point, by deletion and by insertion, in {sum(one.beats_gaussian for one in grades)} of "
+        f"{len(grades)} grades; with the point beside the nodule they hit the nodule {100 * overall.pointing:.0f} of "
+        f"100 times; structural similarity (SSIM) to heatmaps of shuffled weights {overall.shuffled:.2f}, between "
+        f"random pairs of nodules {overall.pairs:.2f}; retest at 1 mm {overall.retest:.2f} (rank correlation)."
     )
 
 
 @cache
-def _measured() -> dict[str, Any]:
-    return dict(json.loads(MEASURED.read_text(encoding="utf-8")))
+def _format_4() -> tuple[str, HeatmapFaithfulness]:
+    values = parse(FORMAT_4.read_bytes(), FORMAT_4, f"{FORMAT_4} was altered: install NoduleRisk again.").value
+    return values.pop("package"), read_faithfulness(JsonValue(values, FORMAT_4))

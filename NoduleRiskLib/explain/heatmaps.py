@@ -1,4 +1,4 @@
-"""The heatmaps that people are shown: two questions, which slices and which pixels, answered apart."""
+"""The heatmaps that are shown: which slices, and which pixels, a grade rests on, answered separately."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .slice_attribution import SLICE_METHODS
 #: Standard deviation of the smoothing of in-slice maps: the encoder's last feature is 5.6 mm wide, so finer detail
 #: is its strides, not the image; less (1.4 mm) found smaller changes when the shown pixels were filled with lung.
 SMOOTH_MM = 2.8
-#: Under this a map is nought.
+#: Smaller values count as zero.
 TINY = 1e-12
 #: The methods that people are shown, keys of ``SLICE_METHODS`` and ``PIXEL_METHODS``.
 DEFAULT_SLICES, DEFAULT = "alone", "deeplift rescale"
@@ -32,7 +32,7 @@ def explain(
 ) -> dict[str, Heatmap]:
     """Heatmaps of all nine grades of one nodule, averaged over the graders.
 
-    Two questions, each answered by a method of its own and never mixed: *which slices?* (``slices``, a key of
+    Two questions, each answered by its own method and never mixed: *which slices?* (``slices``, a key of
     ``SLICE_METHODS``) and *which pixels?* (``pixels``, a key of ``PIXEL_METHODS``). The defaults are those that
     ``python -m training faithfulness`` found the most faithful within their cost.
 
@@ -62,19 +62,19 @@ def explain(
 def slice_weights(graders: Sequence[NoduleViT], batch: Batch, method: str = DEFAULT_SLICES) -> Tensor:
     """What is shown of a slice method's mean over graders: (9, N), never negative.
 
-    For "alone" it is how much nearer to what all slices say each slice comes than the one that says least; a
-    nodule's only slice has weight 1.
+    For "alone" it is how much closer each slice alone comes to the grade of all slices than the slice that comes
+    least close; a nodule's only slice has weight 1.
     """
-    told = torch.stack([SLICE_METHODS[method](grader, batch) for grader in graders]).mean(0).abs()
+    weights = torch.stack([SLICE_METHODS[method](grader, batch) for grader in graders]).mean(0).abs()
     if method != "alone":
-        return told
-    return told.max(1, keepdim=True).values - told if told.shape[1] > 1 else torch.ones_like(told)
+        return weights
+    return weights.max(1, keepdim=True).values - weights if weights.shape[1] > 1 else torch.ones_like(weights)
 
 
 def crossed(stack: SliceStack, heatmap: Heatmap) -> Volume:
     """Slice weights of several planes as one 3-D map: where weighty axial, coronal and sagittal slices cross.
 
-    A slice weight says nothing of where in its slice it lies; slices of other planes do. Each plane's weights are
+    A slice weight has no position within its slice; slices of other planes give one. Each plane's weights are
     first divided by its strongest, then a point gets the geometric mean over the planes of the weights at its place
     along each plane's normal, so that it is shown only where every plane agrees. Of a layout with one plane it is no
     more than that plane's slice weights.

@@ -1,7 +1,7 @@
-"""Which pixels moved each of the nine grades away from where plain lung would put them.
+"""Which pixels moved each of the nine grades away from its value for plain lung.
 
 Every method takes a batch of one nodule with N valid slices and gives (9, N, h, w), signed, in grade units: how much
-of the way from local lung to this nodule is owed to each pixel.
+each pixel contributes to the difference between local lung and this nodule.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from ..grades import GRADES
 from ..networks.nodule_vit import Batch, NoduleViT
 
-#: Plain lung (HU) where a nodule's own surroundings tell nothing, and the HU that may be lung at all.
+#: HU of plain lung where a nodule's surroundings show none, and the range of HU that counts as lung.
 LUNG_HU, LUNG_RANGE_HU = -850.0, (-1000.0, -600.0)
-#: Points on the way from lung to nodule at which the transformer is asked for its slope.
+#: Points on the path from lung to nodule at which the transformer's gradient is taken.
 STEPS = 2
 
 
@@ -59,11 +59,11 @@ def blocks_occluded(grader: NoduleViT, batch: Batch, outline: bool = True, block
 
 
 def deeplift_rescale(grader: NoduleViT, batch: Batch, outline: bool = True) -> Tensor:
-    """What integrated gradients estimate with many steps, in one pass: every ReLU passes on its mean slope.
+    """DeepLIFT's rescale rule (Shrikumar, Greenside and Kundaje 2017): one pass instead of integrated gradients' many.
 
-    Between a pixel and local lung a ReLU may bend; its tangent at the pixel, which the plain gradient takes, says
-    nothing of the bend, the secant between both does (DeepLIFT's rescale rule, Shrikumar, Greenside and Kundaje
-    2017). The transformer's slopes are averaged on the straight way from lung's tokens to the nodule's.
+    Every ReLU passes on its mean slope between local lung and the nodule, where the plain gradient takes the slope at
+    the nodule alone. The transformer's gradients are averaged on the straight path from lung's tokens to the
+    nodule's.
     """
     seen, lung = grader.channels(batch), as_lung(grader, batch, outline)
     with torch.enable_grad(), _mean_slopes(grader) as remember:

@@ -1,6 +1,6 @@
-"""Which slices moved each of the nine grades: every method takes one nodule with N valid slices and gives (9, N).
+"""Which slices each of the nine grades rests on: every method takes one nodule of N valid slices and gives (9, N).
 
-Whatever slices are masked out, the measures of the outline's shape stay those of the whole nodule.
+The outline's shape features stay those of the whole nodule, also when slices are masked out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..networks.nodule_vit import Batch, NoduleViT
 def leave_one_out(grader: NoduleViT, batch: Batch) -> Tensor:
     """How far each grade moves (signed, grade units) when each slice is masked out, as an absent slice is.
 
-    A nodule's only slice cannot be withheld: its weight is 1 for every grade.
+    A nodule's only slice cannot be left out: its weight is 1 for every grade.
     """
     count = int(batch.valid.sum())
     if count == 1:
@@ -29,7 +29,7 @@ def leave_one_out(grader: NoduleViT, batch: Batch) -> Tensor:
 
 
 def alone(grader: NoduleViT, batch: Batch) -> Tensor:
-    """How far off (signed, grade units) each grade is when all slices but one are masked out."""
+    """How far (signed, grade units) each grade is from its value when all slices but one are masked out."""
     each = torch.eye(int(batch.valid.sum()), dtype=torch.bool, device=batch.valid.device)
     grades = with_slices(grader, batch, torch.cat([each, each.any(0, keepdim=True)]))
     return (grades[:-1] - grades[-1:]).T

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy import ndimage
 
-from .outline import INSIDE, Outline
+from .outline import INSIDE, Outline, same_nodule
 from .points import Point
 from .resampling import sample
 from .volume import Array, Volume
@@ -90,6 +91,14 @@ def check_likeness(point: Point, probability: float) -> tuple[str, ...]:
         f"What was found under {point.label} looks more like a vessel or the chest wall than a nodule: "
         "make sure that it is one.",
     )
+
+
+def check_repetition(point: Point, outline: Outline, earlier: Sequence[tuple[Point, Outline]]) -> tuple[str, ...]:
+    """Whether one of the points before lies on the same nodule, which then counts twice."""
+    twins = [other.label for other, theirs in earlier if same_nodule(outline, theirs)]
+    if not twins:
+        return ()
+    return (f"{twins[0]} and {point.label} lie on the same nodule: remove one of them, or it counts twice.",)
 
 
 def has_contrast(volume: Volume) -> bool:

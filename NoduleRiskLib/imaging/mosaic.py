@@ -1,4 +1,4 @@
-"""Between the CT and the model: cut a nodule's slices, lay them out as a mosaic, paste values back to RAS."""
+"""A slice stack laid out as one 2-D image, one slice per patch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def mosaic(stack: SliceStack, values: Array | None = None, empty: float = -1024.
     ndarray, float32, shape (rows * h, columns * w)
         ``columns`` as in ``stack.layout.columns``; as many rows as the slices fill.
     """
-    slices = _per_pixel(stack, stack.pixels if values is None else values)
+    slices = stack.per_pixel(stack.pixels if values is None else values)
     slices = np.where(stack.valid[:, None, None], slices, np.float32(empty))
     count, h, w = slices.shape
     columns = stack.layout.columns
@@ -34,10 +34,3 @@ def mosaic(stack: SliceStack, values: Array | None = None, empty: float = -1024.
     grid = np.full((rows * columns, h, w), empty, np.float32)
     grid[:count] = slices
     return grid.reshape(rows, columns, h, w).swapaxes(1, 2).reshape(rows * h, columns * w)
-
-
-def _per_pixel(stack: SliceStack, values: Array) -> Array:
-    values = np.asarray(values, np.float32)
-    if values.shape not in (stack.pixels.shape, stack.valid.shape):
-        raise ValueError(f"values have shape {values.shape}; expected {stack.pixels.shape} or {stack.valid.shape}")
-    return np.broadcast_to(values if values.ndim == 3 else values[:, None, None], stack.pixels.shape)

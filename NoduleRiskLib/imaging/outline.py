@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from .resampling import paste
-from .slice_stack import SliceStack
+from ..errors import NoduleRiskError
+from .resampling import cut, paste, sample
+from .slice_stack import Layout, SliceStack
 from .volume import Array, Volume
 
+#: Grid on which a user's outline is measured, and the largest that is taken for a nodule's.
+PIXEL_MM, LARGEST_MM = 0.7, 120.0
 #: An outline is drawn where a pixel belongs to the nodule more likely than not.
 INSIDE = 0.5
 
@@ -36,6 +40,8 @@ class Outline:
         Outlined pixels times the distance between slices.
     slices : int
         How many axial slices it spans.
+    drawn_by : "network" or "user"
+        Whose outline it is; a user's is never changed.
     """
 
     centre_ras: Array
@@ -46,9 +52,10 @@ class Outline:
     short_axis_mm: float
     volume_mm3: float
     slices: int
+    drawn_by: Literal["network", "user"] = "network"
 
 
-def measure(stack: SliceStack, outline: Array) -> Outline | None:
+def measure(stack: SliceStack, outline: Array, drawn_by: Literal["network", "user"] = "network") -> Outline | None:
     """Measure an outline (0 to 1, shape (S, h, w)) on an axial stack; ``None`` where it is empty."""
     probability = np.where(stack.valid[:, None, None], outline, 0).astype(np.float32)
     inside = probability > INSIDE
@@ -65,7 +72,48 @@ def measure(stack: SliceStack, outline: Array) -> Outline | None:
         short_axis_mm=short_axis,
         volume_mm3=float(inside.sum() * stack.layout.pixel_mm**2 * stack.step_mm[0]),
         slices=int(inside.any((1, 2)).sum()),
+        drawn_by=drawn_by,
     )
+
+
+def users_outline(ct: Volume, mask: Volume) -> Outline | None:
+    """What a user drew, on the CT's axial slices, and what is measured on it.
+
+    Parameters
+    ----------
+    ct : Volume
+    mask : Volume
+        1 inside, on any grid; no more than ``LARGEST_MM`` wide.
+
+    Returns
+    -------
+    Outline or None
+        ``None`` if no axial slice of the CT crosses it.
+
+    Raises
+    ------
+    NoduleRiskError
+        If it lies outside the CT or is larger than any nodule.
+    """
+    k, j, i = np.nonzero(mask.array)
+    places = mask.to_ras(np.stack([i, j, k], -1))
+    # A voxel reaches half its diagonal beyond its centre.
+    beyond = np.linalg.norm(mask.spacing_mm) / 2
+    low, high = places.min(0) - beyond, places.max(0) + beyond
+    centre = places.mean(0)
+    if not ct.contains(centre):
+        raise NoduleRiskError("An outline lies outside the CT: was it drawn on another scan?")
+    widest_mm = float(2 * np.abs(np.stack([low, high]) - centre).max())
+    if widest_mm > 2 * LARGEST_MM:
+        raise NoduleRiskError(
+            f"An outline is {(high - low).max():.0f} mm wide, and nodules are up to {LARGEST_MM:.0f}: choose segments "
+            "of single nodules."
+        )
+    pixels, slices = 2 * math.ceil(widest_mm / 2 / PIXEL_MM) + 4, 2 * math.ceil(widest_mm / 2) + 5
+    stack = cut(
+        ct, centre, Layout("outline", slices=slices, pixels=pixels, pixel_mm=PIXEL_MM), np.stack([low, high]), mask
+    )
+    return measure(stack, stack.outline, "user")
 
 
 def widest(outline: Array, pixel_mm: float) -> tuple[float, float]:
@@ -86,7 +134,7 @@ def axes_mm(outline: Array, pixel_mm: float) -> tuple[float, float]:
 
     Both are measured between the points where the outline crosses one half, interpolated between pixels.
     """
-    edge = _crossings(outline) * pixel_mm
+    edge = _extremes(_crossings(outline)) * pixel_mm
     if not len(edge):
         return 0.0, 0.0
     gaps = edge[:, None] - edge[None]
@@ -96,6 +144,28 @@ def axes_mm(outline: Array, pixel_mm: float) -> tuple[float, float]:
     across = np.array([-1, 1]) * gaps[first, last][::-1] / max(long_axis, 1e-6)
     width = edge @ across
     return long_axis, float(width.max() - width.min())
+
+
+def same_nodule(one: Outline, other: Outline) -> bool:
+    """Whether two outlines are of one nodule: the centroid of either lies within the other."""
+    return any(
+        float(sample(a.probability, b.centre_ras[None], outside=0.0)[0]) > INSIDE
+        for a, b in ((one, other), (other, one))
+    )
+
+
+def _extremes(points: Array) -> Array:
+    """The corners of the convex hull of points (N, 2), in their order: no two others are further apart.
+
+    All pairs of thousands of edge points would take gigabytes.
+    """
+    from scipy.spatial import ConvexHull, QhullError
+
+    try:
+        return points[np.sort(ConvexHull(points).vertices)]
+    except (QhullError, ValueError):
+        # Fewer than three points, or all on a line.
+        return points
 
 
 def _span(inside: Array) -> float:

@@ -1,14 +1,15 @@
-"""Between the CT and the model: cut a nodule's slices, lay them out as a mosaic, paste values back to RAS."""
+"""Between the CT's grid and a nodule's own: cut its slices, sample places, paste values back to RAS."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from scipy.ndimage import map_coordinates
 
 from ..errors import NoduleRiskError
-from .mosaic import _per_pixel
 from .slice_stack import PLANES, Layout, SliceStack
 from .volume import Array, Volume
 
@@ -25,8 +26,8 @@ def cut(
 ) -> SliceStack:
     """Sample the slices of one nodule straight from the volume, never resampling the whole CT.
 
-    Slices lie in RAS-aligned planes, whatever the volume's own axes, by trilinear interpolation. What lies
-    beside the volume repeats its outermost voxels; a slice whose centre line leaves the volume is invalid.
+    Slices lie in RAS-aligned planes for any orientation of the volume, by trilinear interpolation. Outside
+    the volume its outermost voxels are repeated; a slice whose centre line leaves the volume is invalid.
 
     Parameters
     ----------
@@ -188,7 +189,7 @@ def paste(stack: SliceStack, values: Array) -> dict[str, Volume]:
         Plane name -> Volume, array shape (slices from first to last valid, h, w), 0 on invalid slices between.
         Planes without a valid slice are left out.
     """
-    slices = np.where(stack.valid[:, None, None], _per_pixel(stack, values), np.float32(0))
+    slices = np.where(stack.valid[:, None, None], stack.per_pixel(values), np.float32(0))
     volumes = {}
     for index, name in enumerate(stack.layout.planes):
         here = np.flatnonzero((stack.plane == index) & stack.valid)
@@ -196,6 +197,39 @@ def paste(stack: SliceStack, values: Array) -> dict[str, Volume]:
             block = slice(here[0], here[-1] + 1)
             volumes[name] = Volume(slices[block], stack.ijk_to_ras[here[0]], name=name)
     return volumes
+
+
+def on_grid(volumes: Sequence[Volume], like: Volume) -> Volume:
+    """Small volumes on another volume's grid: trilinear, their maximum where they overlap, 0 outside of them.
+
+    Parameters
+    ----------
+    volumes : sequence of Volume
+        Values of 0 or more; only the box around each is computed, so a whole CT's grid takes a fraction of a second.
+    like : Volume
+        Whose grid; its voxels are not looked at.
+
+    Returns
+    -------
+    Volume
+        float32, shape and ``ijk_to_ras`` of ``like``, name of the first volume.
+    """
+    values = np.zeros(like.array.shape, np.float32)
+    size = np.array(like.array.shape[::-1])
+    for volume in volumes:
+        # Beside its outermost voxels a volume fades out over one more.
+        ends = np.array(list(product(*((-1, n) for n in volume.array.shape[::-1]))))
+        corners = like.to_ijk(volume.to_ras(ends))
+        low = np.clip(np.floor(corners.min(0)), 0, size).astype(int)
+        high = np.clip(np.ceil(corners.max(0)) + 1, 0, size).astype(int)
+        if (high <= low).any():
+            continue
+        box_to_ras = like.ijk_to_ras.copy()
+        box_to_ras[:3, 3] = like.to_ras(low)
+        box = tuple(slice(a, b) for a, b in zip(low[::-1], high[::-1], strict=True))
+        near = sample_grid(volume, box_to_ras, values[box].shape, outside=0.0)
+        values[box] = np.maximum(values[box], near)
+    return Volume(values, like.ijk_to_ras, volumes[0].name if volumes else "")
 
 
 def _lattice(volume: Volume, centre: Array, normal: Array, layout: Layout) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What an outline says of a nodule: where it begins and ends, its diameters and its volume."""
+"""Six measures of an outline's size and shape in space, which the graders read beside the slices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .volume import Array
 #: What ``shape`` measures, and a volume-equivalent diameter in the middle of LIDC's.
 SHAPE_FEATURES = ("size", "flatness", "elongation", "depth", "roundness", "smoothness")
 USUAL_MM = 8.0
-#: How thick the only slice of a nodule is taken to be.
+#: Assumed thickness of a nodule's only slice.
 SINGLE_MM = 2.0
 
 
@@ -20,7 +20,7 @@ def shape_features(outline: Array, offset_mm: Array, pixel_mm: float) -> Array:
     """Size and shape of an outline as natural logarithms, float32, in the order of ``SHAPE``; zeros if it is empty.
 
     Volume-equivalent diameter over 8 mm; shortest and middle over longest axis of the ellipsoid of inertia; extent
-    across the slices over that within them; short over long axis within them; sphericity index 36 pi V^2 / A^3
+    across the slices over extent within them; short over long axis within them; sphericity index 36 pi V^2 / A^3
     (a ball's is largest; faces of pixels overstate every surface alike).
 
     Parameters

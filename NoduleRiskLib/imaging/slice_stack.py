@@ -81,9 +81,9 @@ class SliceStack:
     Attributes
     ----------
     pixels : ndarray, float32, shape (S, h, w)
-        HU (or the values of whatever volume was cut), axis order slice, row, column; 0 where invalid.
+        HU (or the values of the volume that was cut), axis order slice, row, column; 0 where invalid.
     outline : ndarray, float32, shape (S, h, w)
-        How surely each pixel belongs to the nodule, 0 to 1; all 0 if no outline was given.
+        How likely each pixel is the nodule's, 0 to 1; all 0 if no outline was given.
     ijk_to_ras : ndarray, shape (S, 4, 4)
         For each slice: takes ``(column, row, 0, 1)`` of pixel centres, 0-based, to RAS mm. The third column
         is the step to the next slice of the same plane.
@@ -120,6 +120,13 @@ class SliceStack:
     def step_mm(self) -> Array:
         """Distance in mm from each slice to the next of its plane, shape (S,)."""
         return np.linalg.norm(self.ijk_to_ras[:, :3, 2], axis=1)
+
+    def per_pixel(self, values: Array) -> Array:
+        """Values of each pixel (S, h, w) or of each slice (S,) as float32, shape (S, h, w); raises ``ValueError``."""
+        values = np.asarray(values, np.float32)
+        if values.shape not in (self.pixels.shape, self.valid.shape):
+            raise ValueError(f"values have shape {values.shape}; expected {self.pixels.shape} or {self.valid.shape}")
+        return np.broadcast_to(values if values.ndim == 3 else values[:, None, None], self.pixels.shape)
 
 
 def part(stack: SliceStack, keep: Array) -> SliceStack:

@@ -1,4 +1,4 @@
-"""Whether what was located looks like a nodule: a small 3-D network's second opinion, for vessels above all."""
+"""False-positive reduction: whether what was outlined looks like a nodule, by a small 3-D CNN."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from ..imaging.resampling import sample_grid
 from ..imaging.volume import Array, Volume
 from .segmentation import scaled
 
-#: Side of the cube that is looked at, voxels of 1 mm.
+#: Side of the cube that the network reads, voxels of 1 mm.
 SIDE = 32
 _SIDE_MM = np.arange(SIDE) - (SIDE - 1) / 2
-#: Where its voxels lie about the place, in mm: shape (32, 32, 32, 3).
+#: Offsets of its voxels from the cube's centre, mm: shape (32, 32, 32, 3).
 GRID_MM = np.stack(np.meshgrid(_SIDE_MM, _SIDE_MM, _SIDE_MM, indexing="ij"), -1)
 
 
 class FalsePositiveNet(nn.Module):
-    """A 3-D CNN: a cube of HU with the place in its middle -> how surely a nodule lies there.
+    """A 3-D CNN: cubes of HU (N, 32, 32, 32) -> logits (N,) of a nodule in the middle.
 
-    (N, 32, 32, 32) -> logits (N,). A vessel and a nodule differ in what goes on in the third direction, and the
-    locator reads slice by slice.
+    Vessels differ from nodules in the third dimension, which the segmentation network sees only slice by slice.
     """
 
     def __init__(self, widths: Sequence[int] = (16, 32, 64)) -> None:
@@ -48,15 +47,15 @@ class FalsePositiveNet(nn.Module):
 def nodule_probability(
     volume: Volume, centres_ras: Array, networks: Sequence[FalsePositiveNet], device: torch.device | str = "cpu"
 ) -> Array:
-    """How surely a nodule lies at each place; vessels, chest wall and plain lung get little.
+    """Probability that a nodule lies at each place; low for vessels, chest wall and plain lung.
 
     Parameters
     ----------
     volume : Volume
     centres_ras : array, shape (N, 3)
-        RAS mm: where the outlines have their middles.
-    recognisers : sequence of Recogniser
-        Their probabilities are averaged; without any, every place is a nodule's.
+        RAS mm: centroids of the outlines.
+    networks : sequence of FalsePositiveNet
+        Their probabilities are averaged; without any, every place gets 1.
     device : torch device
 
     Returns
@@ -72,7 +71,7 @@ def nodule_probability(
 
 
 def _cube(volume: Volume, centre_ras: Array) -> Array:
-    """HU about a place, shape (32, 32, 32), along R, A and S: what lies at ``centre_ras + GRID_MM``."""
+    """HU around a place, shape (32, 32, 32), axes R, A, S, at ``centre_ras + GRID_MM``."""
     grid_to_ras = np.eye(4)[[2, 1, 0, 3]]
     grid_to_ras[:3, 3] = centre_ras + GRID_MM[0, 0, 0]
     return sample_grid(volume, grid_to_ras, (SIDE, SIDE, SIDE))

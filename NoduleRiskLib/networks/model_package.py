@@ -1,62 +1,64 @@
-"""Model packages: a folder of weights, settings and a card, verified before anything in it is believed."""
+"""Model packages: a folder of weights, settings and a card, verified before anything in it is used."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import NoduleRiskError
 from ..grades import GRADES
+from .manifest import (
+    CARD,
+    FORMAT,
+    SETTINGS,
+    WEIGHTS,
+    Calibration,
+    HeatmapFaithfulness,
+    Manifest,
+    NetworkCounts,
+)
+from .manifest_file import altered_file, read_manifest, to_json
+from .weights_file import GRADER, check_weights
+
+__all__ = [
+    "CARD",
+    "FORMAT",
+    "SETTINGS",
+    "SHIPPED",
+    "WEIGHTS",
+    "Calibration",
+    "HeatmapFaithfulness",
+    "ModelPackage",
+    "Networks",
+    "load",
+    "manifest_of",
+    "save",
+    "with_card",
+]
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from .false_positive_reduction import FalsePositiveNet
     from .model_config import ModelConfig
     from .nodule_vit import NoduleViT
     from .segmentation import SegmentationUNet
 
-#: Raised whenever an older NoduleRisk could not read what is written.
-FORMAT = 4
-WEIGHTS, SETTINGS, CARD = "weights.safetensors", "model.json", "README.md"
 SHIPPED = Path(__file__).parents[1] / "Models" / "lidc-native"
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What turns a network's numbers into numbers with their doubt; fitted on out-of-fold predictions.
-
-    Attributes
-    ----------
-    interval : dict of str to tuple of (low, high)
-        By grade, for each stratum of the estimated diameter: what to add to the estimate for the ends of its 80 %
-        interval, in grade units (diameter: log2 mm).
-    reference : dict of str to tuple of float
-        By grade: the 0th, 1st, ... 100th percentile of the readers' means over LIDC's reference nodules.
-    suspicion : (intercept, slope)
-        Logistic regression of "at least half of the readers give malignancy 4 or 5" on the malignancy estimate.
-    strata_mm : tuple of float
-        Where one stratum of ``interval`` ends and the next begins, mm, rising; none: there is one.
-    """
-
-    interval: dict[str, tuple[tuple[float, float], ...]]
-    reference: dict[str, tuple[float, ...]]
-    suspicion: tuple[float, float]
-    strata_mm: tuple[float, ...] = ()
-
-    def interval_at(self, grade_name: str, diameter_mm: float) -> tuple[float, float]:
-        """What to add to that grade's estimate for a nodule whose estimated diameter (mm) is this."""
-        return self.interval[grade_name][bisect_right(self.strata_mm, diameter_mm)]
+#: Larger files are refused unread, in bytes: five ViT-Base in half precision have 0.9 GB.
+MOST_BYTES = {WEIGHTS: 1 << 30, SETTINGS: 1 << 20, CARD: 1 << 22}
 
 
 class Networks(NamedTuple):
-    """What a package holds: those of a kind are averaged. Packages made before there were recognisers have none."""
+    """What a package holds: those of a kind are averaged. Packages of format 2 have no ``false_positive``."""
 
     graders: Sequence[NoduleViT]
     segmentation: Sequence[SegmentationUNet]
@@ -70,20 +72,27 @@ class ModelPackage:
     Attributes
     ----------
     path : Path
-    name : str
     digest : str
-        SHA-256 (hex) of ``model.json``, which itself holds those of the other files: the package's identity.
-    settings : dict
+        SHA-256 (hex) of ``model.json``, which itself holds those of the other files: the package's identity. It
+        proves that the package is whole, not where it comes from.
+    manifest : Manifest
         ``model.json`` as read.
     card : str
         The model card, Markdown.
+    size : int
+        Bytes of all files.
     """
 
     path: Path
-    name: str
     digest: str
-    settings: dict[str, Any]
+    manifest: Manifest
     card: str
+    size: int = field(compare=False, default=0)
+
+    @property
+    def name(self) -> str:
+        """What the package is called."""
+        return self.manifest.name
 
     @property
     def model_id(self) -> str:
@@ -92,21 +101,13 @@ class ModelPackage:
 
     @property
     def config(self) -> ModelConfig:
-        """The graders' configuration (imports torch)."""
-        from .model_config import ModelConfig
-
-        return ModelConfig.from_dict(self.settings["grader"])
+        """The graders' configuration."""
+        return self.manifest.grader
 
     @property
     def calibration(self) -> Calibration:
         """Intervals, reference percentiles and suspicion probability."""
-        values = self.settings["calibration"]
-        return Calibration(
-            {name: _pairs(pairs) for name, pairs in values["interval"].items()},
-            {name: tuple(levels) for name, levels in values["reference"].items()},
-            (values["suspicion"][0], values["suspicion"][1]),
-            tuple(values.get("strata_mm", ())),
-        )
+        return self.manifest.calibration
 
     def networks(self, device: torch.device | str = "cpu") -> Networks:
         """All networks, in evaluation mode and full precision on ``device``.
@@ -114,50 +115,40 @@ class ModelPackage:
         Raises
         ------
         NoduleRiskError
-            If the weights do not fit the settings.
+            If the weights were changed since the package was loaded, or do not fit the settings.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from .build import build
 
-        from .false_positive_reduction import FalsePositiveNet
-        from .nodule_vit import NoduleViT
-        from .segmentation import SegmentationUNet
-
-        try:
-            weights = {
-                name: value.float() if value.is_floating_point() else value
-                for name, value in load_file(self.path / WEIGHTS).items()
-            }
-            graders = [NoduleViT(self.config) for _ in range(self.settings["folds"])]
-            segmentation = [SegmentationUNet() for _ in range(self.settings["locators"])]
-            false_positive = [FalsePositiveNet() for _ in range(self.settings.get("recognisers", 0))]
-            for kind, networks in (("grader", graders), ("locator", segmentation), ("recogniser", false_positive)):
-                for fold, network in enumerate(networks):
-                    network.load_state_dict(_under(weights, f"{kind}.{fold}."))
-                    network.to(device).eval().requires_grad_(False)
-        except (SafetensorError, RuntimeError, TypeError, KeyError, ValueError) as error:
-            raise NoduleRiskError(
-                f"The weights in {self.path} do not fit its {SETTINGS}: the package was made by another version; "
-                "take a matching one."
-            ) from error
-        return Networks(graders, segmentation, false_positive)
+        return Networks(**build(self._weights(), self.manifest, self.path, device))
 
     def describe(self) -> dict[str, str]:
         """What people ask of a package, as name -> text."""
-        layout = self.settings["grader"]["layout"]
-        size = sum((self.path / name).stat().st_size for name in (WEIGHTS, SETTINGS, CARD))
+        manifest, layout, count = self.manifest, self.config.layout, self.manifest.networks
+        measured = manifest.heatmap_faithfulness
         return {
             "name": self.name,
-            "version": str(self.settings["version"]),
+            "version": manifest.version,
             "SHA-256": self.digest,
             "folder": str(self.path),
-            "size": f"{size / 1e6:.1f} MB",
-            "networks": f"graders: {self.settings['folds']}, locators: {self.settings['locators']}, "
-            f"recognisers: {self.settings.get('recognisers', 0)}; those of a kind are averaged",
-            "layout": f"{layout['name']}: {layout['pixels']} x {layout['pixels']} pixels of {layout['pixel_mm']} mm",
-            "trained on": str(self.settings["trained_on"]),
-            "format": str(self.settings["format"]),
+            "size": f"{self.size / 1e6:.1f} MB",
+            "networks": f"graders: {count.graders}, segmentation: {count.segmentation}, false-positive reduction: "
+            f"{count.false_positive}; those of a kind are averaged",
+            "layout": f"{layout.name}: {layout.pixels} x {layout.pixels} pixels of {layout.pixel_mm} mm",
+            "trained on": manifest.trained_on,
+            "heatmaps": f"faithfulness measured on {measured.nodules} nodules" if measured else "not measured",
+            "format": str(manifest.format),
         }
+
+    def _weights(self) -> bytes:
+        """The weights file, verified again: the bytes that are used are those that were hashed."""
+        data = _read(self.path / WEIGHTS)
+        if _hash(data) != self.manifest.weights_sha256:
+            raise altered_file(self.path / WEIGHTS)
+        return data
+
+
+#: Manifests of the packages that this process has loaded, by ``model_id``: results name their package by it alone.
+_loaded: dict[str, Manifest] = {}
 
 
 def load(path: Path | str = SHIPPED) -> ModelPackage:
@@ -166,46 +157,48 @@ def load(path: Path | str = SHIPPED) -> ModelPackage:
     Raises
     ------
     NoduleRiskError
-        If the folder or one of its files is missing, a file was altered or truncated, the settings are not
-        JSON of this kind, or the format is newer than this version reads.
+        If the folder or one of its files is missing or cannot be read, a file was altered or truncated, the format is
+        not known, a setting is missing, unknown, of the wrong type or out of range, or the weights are not those that
+        the settings describe.
     """
     path = Path(path)
-    if not path.is_dir():
+    if not stat.S_ISDIR(_mode(path)):
         raise NoduleRiskError(
             f"There is no model package at {path}: name a folder that holds {SETTINGS} and {WEIGHTS}."
         )
-    missing = [name for name in (SETTINGS, WEIGHTS, CARD) if not (path / name).is_file()]
+    missing = [name for name in (SETTINGS, WEIGHTS, CARD) if not _mode(path / name)]
     if missing:
         raise NoduleRiskError(f"The model package {path} lacks {', '.join(missing)}: fetch it again.")
-    text = (path / SETTINGS).read_bytes()
-    unreadable = f"{path / SETTINGS} is not a model package's settings file: fetch the package again."
+    settings = _read(path / SETTINGS)
+    manifest = read_manifest(settings, path / SETTINGS)
+    weights, card = _read(path / WEIGHTS), _read(path / CARD)
+    for name, expected, data in ((WEIGHTS, manifest.weights_sha256, weights), (CARD, manifest.card_sha256, card)):
+        if _hash(data) != expected:
+            raise altered_file(path / name)
+    check_weights(weights, manifest, path)
     try:
-        settings = json.loads(text)
-        newest = int(settings["format"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise NoduleRiskError(unreadable) from error
-    # Before anything else is read: a newer format may have moved it.
-    if newest > FORMAT:
-        raise NoduleRiskError(
-            f"The model package {path} has format {newest}, this NoduleRisk reads up to {FORMAT}: update NoduleRisk."
-        )
+        text = card.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NoduleRiskError(f"{path / CARD} is not UTF-8 text: fetch the package again.") from error
+    package = ModelPackage(path, _hash(settings), manifest, text, len(settings) + len(weights) + len(card))
+    _loaded[package.model_id] = manifest
+    return package
+
+
+def manifest_of(model_id: str) -> Manifest | None:
+    """The manifest of a package that this process has loaded, or that ships; ``None`` if it is neither."""
+    if model_id not in _loaded:
+        _load_shipped()
+    return _loaded.get(model_id)
+
+
+@cache
+def _load_shipped() -> None:
+    """Once; where no package ships, or a damaged one, there is nothing to be known of it."""
     try:
-        hashes, own = settings["sha256"], settings["sha256_of_settings"]
-        weights, card, name = hashes[WEIGHTS], hashes[CARD], str(settings["name"])
-    except (KeyError, TypeError) as error:
-        raise NoduleRiskError(unreadable) from error
-    for file, expected, found in (
-        (SETTINGS, own, _settings_hash(settings)),
-        (WEIGHTS, weights, _file_hash(path / WEIGHTS)),
-        (CARD, card, _file_hash(path / CARD)),
-    ):
-        if expected != found:
-            raise NoduleRiskError(
-                f"{path / file} was altered or is incomplete (its SHA-256 differs): fetch the package again."
-            )
-    return ModelPackage(
-        path, name, hashlib.sha256(text).hexdigest(), settings, (path / CARD).read_text(encoding="utf-8")
-    )
+        load(SHIPPED)
+    except NoduleRiskError:
+        return
 
 
 def save(
@@ -216,93 +209,120 @@ def save(
     calibration: Calibration,
     trained_on: str,
     card: str,
+    heatmap_faithfulness: HeatmapFaithfulness | None = None,
 ) -> ModelPackage:
     """Write a package (weights in half precision) and read it back verified.
 
     Raises
     ------
     ValueError
-        If there is no grader, no locator, or a grade lacks its calibration.
+        If there is no grader, no segmentation network, or a grade lacks its calibration.
+    NoduleRiskError
+        If a value is out of the range that ``load`` accepts.
     """
-    from safetensors.torch import save as serialized
-
     if not networks.graders or not networks.segmentation:
-        raise ValueError("a package holds at least one grader and one locator")
+        raise ValueError("a package holds at least one grader and one segmentation network")
     for values in (calibration.interval, calibration.reference):
         if set(values) != {grade.name for grade in GRADES}:
             raise ValueError("every grade needs its interval and its reference percentiles")
     if any(len(pairs) != len(calibration.strata_mm) + 1 for pairs in calibration.interval.values()):
         raise ValueError("every stratum of diameter needs its interval")
-    path.mkdir(parents=True, exist_ok=True)
-    weights = {}
-    for kind, some in zip(("grader", "locator", "recogniser"), networks, strict=True):
-        for fold, network in enumerate(some):
-            for key, value in network.state_dict().items():
-                value = value.detach().cpu().contiguous()
-                # The name that this layer has in format 4.
-                key = re.sub(r"^shape_features\.", "shape.", key)
-                weights[f"{kind}.{fold}.{key}"] = value.half() if value.is_floating_point() else value
-    (path / WEIGHTS).write_bytes(serialized(weights))
-    (path / CARD).write_text(card, encoding="utf-8")
-    settings: dict[str, Any] = {
-        "format": FORMAT,
-        "name": name,
-        "version": version,
-        "folds": len(networks.graders),
-        "locators": len(networks.segmentation),
-        "recognisers": len(networks.false_positive),
-        "trained_on": trained_on,
-        "grader": networks.graders[0].config.to_dict(),
-        "calibration": {
-            "interval": calibration.interval,
-            "reference": calibration.reference,
-            "suspicion": calibration.suspicion,
-            "strata_mm": calibration.strata_mm,
-        },
-        "sha256": {file: _file_hash(path / file) for file in (WEIGHTS, CARD)},
+    states = {
+        f"{kind}.{number}": network.state_dict()
+        for kind, some in networks._asdict().items()
+        for number, network in enumerate(some)
     }
-    # As JSON reads it back: tuples become lists.
-    return _sealed(path, json.loads(json.dumps(settings)))
+    manifest = Manifest(
+        name=name,
+        version=version,
+        trained_on=trained_on,
+        networks=NetworkCounts(*map(len, networks)),
+        grader=networks.graders[0].config,
+        calibration=calibration,
+        heatmap_faithfulness=heatmap_faithfulness,
+        weights_sha256="",
+        card_sha256="",
+    )
+    return _write(path, manifest, _serialized(states, manifest.grader), card)
 
 
-def with_card(package: ModelPackage, card: str) -> ModelPackage:
-    """The package with another model card, written in its place: a package of its own, so with another identity."""
-    (package.path / CARD).write_text(card, encoding="utf-8")
-    hashes = package.settings["sha256"] | {CARD: _file_hash(package.path / CARD)}
-    return _sealed(package.path, package.settings | {"sha256": hashes})
+def with_card(
+    package: ModelPackage, card: str, heatmap_faithfulness: HeatmapFaithfulness | None = None
+) -> ModelPackage:
+    """The package with another model card, written in its place: a package of its own, so with another identity.
+
+    A package of an older format becomes one of today's. With ``heatmap_faithfulness``, what was measured of its
+    heatmaps goes into it too; without, what it held before stays.
+    """
+    from .build import read_states
+
+    weights = package._weights()
+    if package.manifest.format < FORMAT:
+        weights = _serialized(read_states(weights, package.manifest, package.path), package.config)
+    manifest = replace(
+        package.manifest, heatmap_faithfulness=heatmap_faithfulness or package.manifest.heatmap_faithfulness
+    )
+    return _write(package.path, manifest, weights, card)
 
 
-def _sealed(path: Path, settings: dict[str, Any]) -> ModelPackage:
-    settings["sha256_of_settings"] = _settings_hash(settings)
-    (path / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+def _serialized(states: dict[str, dict[str, Tensor]], config: ModelConfig) -> bytes:
+    """The weights file, floating-point values in half precision."""
+    from safetensors.torch import save as serialized
+
+    tensors = {
+        f"{network}.{key}": (value.half() if value.is_floating_point() else value).detach().cpu().contiguous()
+        for network, state in states.items()
+        for key, value in state.items()
+    }
+    return serialized(tensors, {GRADER: json.dumps(asdict(config))})
+
+
+def _write(path: Path, manifest: Manifest, weights: bytes, card: str) -> ModelPackage:
+    """Write the three files and read them back; each is written beside its place and then renamed."""
+    text = card.encode("utf-8")
+    settings = to_json(replace(manifest, weights_sha256=_hash(weights), card_sha256=_hash(text)))
+    # What could not be read back is not written.
+    check_weights(weights, read_manifest(settings, path / SETTINGS), path)
+    path.mkdir(parents=True, exist_ok=True)
+    for name, data in ((WEIGHTS, weights), (CARD, text), (SETTINGS, settings)):
+        part = path / f"{name}.part"
+        part.write_bytes(data)
+        os.replace(part, path / name)
     return load(path)
 
 
-def _pairs(pairs: Any) -> tuple[tuple[float, float], ...]:
-    """Intervals by stratum; up to format 2, before there were strata, a grade had one bare pair."""
-    return tuple((pair[0], pair[1]) for pair in (pairs if isinstance(pairs[0], list) else [pairs]))
+def _mode(path: Path) -> int:
+    """What is at ``path``, as ``os.stat`` says; 0: nothing."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return 0
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
-def _under(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {
-        re.sub(r"^shape\.", "shape_features.", name.removeprefix(prefix)): value
-        for name, value in weights.items()
-        if name.startswith(prefix)
-    }
+def _read(path: Path) -> bytes:
+    """A file's bytes, refused if there are more than ``MOST_BYTES``."""
+    most = MOST_BYTES[path.name]
+    mode = _mode(path)
+    # A pipe would be waited for, for ever.
+    if mode and not stat.S_ISREG(mode):
+        raise NoduleRiskError(f"{path} is not a file: fetch the package again.")
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if len(data) > most:
+        raise NoduleRiskError(
+            f"{path} is larger than {most / 1e6:.0f} MB, the most that is read: take another package."
+        )
+    return data
 
 
-def _settings_hash(settings: dict[str, Any]) -> str:
-    rest = {key: value for key, value in settings.items() if key != "sha256_of_settings"}
-    return _hash([json.dumps(rest, sort_keys=True).encode()])
+def _unreadable(path: Path, error: OSError) -> NoduleRiskError:
+    return NoduleRiskError(f"{path} cannot be read ({error.strerror}): mend that, or fetch the package again.")
 
 
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return _hash(iter(lambda: file.read(1 << 20), b""))
-
-
-def _hash(chunks: Iterable[bytes]) -> str:
-    sha = hashlib.sha256()
-    for chunk in chunks:
-        sha.update(chunk)
-    return sha.hexdigest()
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -96,7 +96,7 @@ class SliceEncoder(nn.Module):
 class NoduleViT(nn.Module):
     """Slice tokens -> transformer blocks -> class token -> nine heads.
 
-    Absent slices are masked out of the attention: what stands in their pixels changes nothing.
+    Absent slices are masked out of the attention: their pixels change nothing.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class NoduleViT(nn.Module):
             self.offset = nn.Linear(dim, dim)
         if config.shape_features:
             self.shape_features = nn.Linear(len(SHAPE_FEATURES), dim)
-            # Learning begins, or goes on, from what the slices tell alone.
+            # Starts at zero, so that training starts, or goes on, from the slices alone.
             nn.init.zeros_(self.shape_features.weight)
             nn.init.zeros_(self.shape_features.bias)
         self.heads = nn.ModuleDict(
@@ -178,11 +178,11 @@ class NoduleViT(nn.Module):
         return channels
 
     def tokens(self, batch: Batch) -> Tensor:
-        """One token a slice with its place in it, (B, S, dim); zeros where there is no slice."""
+        """One token per slice with its position, (B, S, dim); zeros where there is no slice."""
         return self.place(self.embed(self.channels(batch)), batch)
 
     def place(self, encoded: Tensor, batch: Batch) -> Tensor:
-        """Encoded valid slices (N, dim) at their places, (B, S, dim), each knowing where it lies."""
+        """Encoded valid slices (N, dim) at their places, (B, S, dim), position added."""
         tokens = encoded.new_zeros(*batch.valid.shape, encoded.shape[-1])
         tokens[batch.valid] = encoded
         if self.config.position == "slot":
@@ -210,7 +210,7 @@ class NoduleViT(nn.Module):
         return torch.cat([head[:, :1] for head in heads] + [head[:, 1:] for head in heads], 1)
 
     def summary(self, tokens: Tensor, batch: Batch) -> Tensor:
-        """What all heads read, (B, dim), from slice tokens (B, S, dim): the class token, and what the shape adds."""
+        """What all heads read, (B, dim), from slice tokens (B, S, dim): the class token plus the shape features."""
         summary: Tensor = self.vit.norm(self.attended(tokens, batch))[:, 0]
         return summary + self.shape_features(batch.shape_features) if self.config.shape_features else summary
 

@@ -1,4 +1,4 @@
-"""From a point to the outline of the nodule under it: a small 2-D U-Net that reads slice by slice."""
+"""Segmentation: from a point to the outline of the nodule under it, by a small 2-D U-Net, slice by slice."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from ..imaging.resampling import cut
 from ..imaging.slice_stack import Layout, SliceStack
 from ..imaging.volume import Array, Volume
 
-LAYOUT = Layout("locator", slices=83)
-#: A hand that aims at a nodule misses it by no more than this.
+LAYOUT = Layout("segmentation", slices=83)
+#: A point that is meant for a nodule lies no further from it than this.
 REACH_MM = 3.0
-#: Slices are read outwards in steps of this depth, until one shows no nodule any more.
+#: Slices are segmented outwards from the point in steps of this depth, until one shows no nodule.
 STRIDE_MM = 6.0
 LIMIT_MM = 32.0
 HU_RANGE = (-1000.0, 400.0)
-#: Beside a slice the network reads the next one and those about so far away, on either side: a vessel runs on there.
+#: Beside a slice the network sees its neighbours on either side at about these distances: vessels run on there.
 NEIGHBOURS_MM = (0.0, 4.0, 9.0)
 SLICES = 2 * len(NEIGHBOURS_MM) + 2
 CHANNELS = SLICES + 3
 
 
 class SegmentationUNet(nn.Module):
-    """A 2-D U-Net: one slice and what the point says about it -> how surely each pixel is the nodule's.
+    """A 2-D U-Net: a slice with its neighbours and the point -> logit of each pixel being the nodule's.
 
     (N, 11, h, w) -> logits (N, h, w); the channels are those of ``inputs``. h and w are multiples of 16. It works
-    on blocks of 2 x 2 pixels, which costs half as much as working on single ones.
+    on blocks of 2 x 2 pixels, at half the cost of single ones.
     """
 
     def __init__(self, widths: Sequence[int] = (24, 48, 64, 64)) -> None:
@@ -127,7 +127,7 @@ def segment(
     volume : Volume
     points_ras : array, shape (N, 3)
         RAS mm.
-    locators : sequence of Locator
+    networks : sequence of SegmentationUNet
         Their probabilities are averaged.
     device : torch device
 

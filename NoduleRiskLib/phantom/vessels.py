@@ -1,4 +1,4 @@
-"""How a made-up lung's vessels and airways branch, and how such tubes are drawn into a CT.
+"""How the synthetic lung's vessels and airways branch, and how such tubes are drawn into a CT.
 
 Millimetres and axes as in ``phantom_anatomy``: x to the left, y to the back, z upwards.
 """
@@ -72,7 +72,7 @@ def bronchi(arteries: Iterable[Tube]) -> list[Tube]:
 def draw(hu: Array, tubes: Iterable[Tube], value: float, keep: Callable[..., Array], wall_mm: float = 0) -> None:
     """Draw tubes, ``wall_mm`` thicker than they say, into the CT's voxels ``hu``, int16 ``[k, j, i]``.
 
-    ``keep``, ``np.maximum`` or ``np.minimum``, says who wins where something lies already.
+    ``keep``, ``np.maximum`` or ``np.minimum``, decides between a tube and what lies there already.
     """
     z, y, x = axes_mm()
     z, y = z[:, None, None], y[:, None]

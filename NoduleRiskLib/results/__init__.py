@@ -1,1 +1,19 @@
 """What is said about a nodule, and the forms in which people and files get it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from .assessment import Assessment
+
+
+def to_frame(assessments: Sequence[Assessment]) -> pd.DataFrame:
+    """Assessments as a pandas frame; see ``tables.to_frame``."""
+    from .tables import to_frame
+
+    return to_frame(assessments)

@@ -1,15 +1,24 @@
-"""What travels from the model to people: one nodule's grades, extent, heatmaps and warnings. Needs no torch."""
+"""What is said about one point: a nodule with its outline, grades and heatmaps, or warnings alone. Needs no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..errors import InputWarning
 from ..explain.heatmap import Heatmap
 from ..grades import Grade
-from ..imaging.outline import Outline
-from ..imaging.resampling import paste
+from ..imaging.outline import INSIDE, Outline
+from ..imaging.points import Point
+from ..imaging.resampling import on_grid, paste
+from ..imaging.simpleitk_images import like_input, to_volume
 from ..imaging.slice_stack import SliceStack
 from ..imaging.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Image = TypeVar("Image")
 
 
 @dataclass(frozen=True)
@@ -23,7 +32,7 @@ class Estimate:
     low, high : float
         Ends of the interval that holds the readers' mean for 80 % of LIDC nodules (measured out of fold).
     percentile : float
-        Share (0 to 100) of LIDC's reference nodules whose readers gave less.
+        Percentage (0 to 100) of LIDC's reference nodules whose readers gave less.
     """
 
     grade: Grade
@@ -40,14 +49,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Calcification:
-    """Calcification as people can use it: its codes have no mean.
+    """Calcification as a presence and a pattern: LIDC's codes for it are names, so they have no mean.
 
     Attributes
     ----------
     presence : float
         Share of readers (0 to 1) expected to see any.
     pattern : str
-        The likeliest pattern where there is any.
+        The most likely pattern if there is any.
     pattern_probability : float
         How likely that pattern is among the five, 0 to 1.
     """
@@ -63,52 +72,117 @@ class Calcification:
 
 
 @dataclass(frozen=True, eq=False)
-class Assessment:
-    """All that is said about one point.
+class Nodule:
+    """What lies at a point: its outline, grades and heatmaps.
 
     Attributes
     ----------
-    label : str
-        The point's name.
-    point_ras : tuple of float
-        Where the user put it, RAS mm.
-    extent : Extent or None
-        ``None``: no nodule was found under the point, and no grade is given.
+    outline : Outline
+        Which voxels are the nodule's, and what was measured on them.
     estimates : tuple of Estimate
-        In the order of ``GRADES``; empty without a nodule.
-    calcification : Calcification or None
-    suspicion_probability : float or None
-        Chance that at least half of LIDC's readers give malignancy 4 or 5; not the chance of cancer.
-    stack : SliceStack or None
+        In the order of ``GRADES``.
+    calcification : Calcification
+    suspicion_probability : float
+        Chance (0 to 1) that at least half of LIDC's readers give malignancy 4 or 5; not the chance of cancer.
+    stack : SliceStack
         The slices that were graded, with the outline.
     heatmaps : dict of str to Heatmap
         By grade name; empty if none were asked for.
-    warnings : tuple of str
-        One full sentence each.
-    model_id : str
-        Name and hash of the model package.
     """
 
-    label: str
-    point_ras: tuple[float, float, float]
-    outline: Outline | None
-    estimates: tuple[Estimate, ...] = ()
-    calcification: Calcification | None = None
-    suspicion_probability: float | None = None
-    stack: SliceStack | None = None
+    outline: Outline
+    estimates: tuple[Estimate, ...]
+    calcification: Calcification
+    suspicion_probability: float
+    stack: SliceStack
     heatmaps: dict[str, Heatmap] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    model_id: str = ""
 
     def estimate(self, name: str) -> Estimate:
         """The estimate of the grade of that name; raises ``KeyError`` if there is none."""
         for estimate in self.estimates:
             if estimate.grade.name == name:
                 return estimate
-        raise KeyError(f"{self.label} has no estimate of {name!r}")
+        raise KeyError(f"no grade is called {name!r}: {', '.join(one.grade.name for one in self.estimates)}")
 
-    def heatmap_volumes(self, name: str) -> dict[str, Volume]:
-        """A grade's heatmap (0 to 1) in RAS: one small float32 volume a plane, by the plane's name."""
-        if self.stack is None:
-            raise KeyError(f"{self.label} has no heatmaps: no nodule was found there")
+    def heatmap(self, name: str, like: Any = None) -> Any:
+        """A grade's in-slice heatmap, 0 to 1, float32.
+
+        Parameters
+        ----------
+        name : str
+            The grade.
+        like : Volume or SimpleITK image, optional
+            Whose grid to put it on, usually the CT's: 0 outside the graded slices. Without it the heatmap comes on
+            the graded slices themselves, where a layout of several planes gives its first plane.
+
+        Returns
+        -------
+        Volume, or SimpleITK.Image if ``like`` is one
+
+        Raises
+        ------
+        KeyError
+            If there is no heatmap of that name, or none were asked for.
+        """
+        if name not in self.heatmaps:
+            raise KeyError(f"no heatmap of {name!r}: {', '.join(self.heatmaps) or 'none were computed'}")
+        volumes = self.heatmap_volumes(name)
+        if like is None:
+            return next(iter(volumes.values()))
+        return like_input(on_grid(list(volumes.values()), to_volume(like, voxels=False)), like)
+
+    def heatmap_volumes(self, name: str) -> Mapping[str, Volume]:
+        """A grade's heatmap (0 to 1) in RAS: one small float32 volume per plane of the layout, by the plane's name."""
         return paste(self.stack, self.heatmaps[name].in_slice)
+
+    def mask(self, like: Any = None) -> Any:
+        """The outline as uint8 voxels, 1 inside; ``like`` and what is returned are as for ``heatmap``."""
+        grid = self.outline.probability if like is None else to_volume(like, voxels=False)
+        probability = on_grid([self.outline.probability], grid)
+        mask = Volume((probability.array > INSIDE).astype("uint8"), probability.ijk_to_ras, "nodule")
+        return mask if like is None else like_input(mask, like)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Assessment:
+    """All that is said about one point.
+
+    Attributes
+    ----------
+    point : Point
+        Its name, and where the user put it (RAS mm).
+    warnings : tuple of InputWarning
+        First those about the whole CT, then those about this nodule.
+    model_id : str
+        Name and hash of the model package that graded it.
+    nodule : Nodule or None
+        ``None``: nothing was outlined at the point, and no grade is given.
+    """
+
+    point: Point
+    warnings: tuple[InputWarning, ...] = ()
+    model_id: str = ""
+    nodule: Nodule | None = None
+
+    def __repr__(self) -> str:
+        from .phrases import one_line
+
+        return f"<Assessment of {one_line(self)}>"
+
+    def _repr_html_(self) -> str:
+        from .notebook import html
+
+        return html(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but arrays over pixels, as JSON takes it; see ``serialization.to_dict``."""
+        from .serialization import to_dict
+
+        return to_dict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Assessment:
+        """The way back from ``to_dict``; see ``serialization.from_dict``."""
+        from .serialization import from_dict
+
+        return from_dict(values)

@@ -1,145 +1,215 @@
-"""An assessment as text and small volumes, and back: the form in which a scene keeps it. Needs no torch."""
+"""The one codec of assessments: a dictionary for JSON, and small volumes for what is an array. Needs no torch."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 
+from ..errors import InputWarning, NoduleRiskError
 from ..explain.heatmap import Heatmap
-from ..grades import grade
+from ..grades import GRADES
 from ..imaging.outline import Outline
+from ..imaging.points import Point
 from ..imaging.resampling import paste, sample
 from ..imaging.slice_stack import Layout, SliceStack
 from ..imaging.volume import Array, Volume
-from .assessment import Assessment, Calcification, Estimate
+from .assessment import Assessment, Calcification, Estimate, Nodule
 
-#: Key of the nodule's outline among the maps; the others are grades' names.
+#: Raised whenever an older NoduleRisk would misread what is written. 1 was written by version 0.1.0.
+FORMAT = 2
+#: Key of the outline among the maps; the others are grades' names.
 OUTLINE = "outline"
 
 
-@dataclass(frozen=True, eq=False)
-class Record:
-    """All of an assessment but the CT's own voxels.
+def to_dict(assessment: Assessment) -> dict[str, Any]:
+    """Everything of an assessment but its arrays over pixels, as JSON takes it.
 
-    Attributes
-    ----------
-    text : str
-        JSON: everything that is not an array over pixels.
-    maps : dict of str to Volume
-        float32, 0 to 1: "outline" and, with heatmaps, every grade's in-slice map, in RAS. Names of maps of a
-        layout's second and third planes end in the plane's name. Empty where no nodule was found.
+    Returns
+    -------
+    dict
+        ``format``; ``label``; ``point_ras_mm`` [R, A, S]; ``warnings``, each with ``text`` and ``about`` ("ct" or
+        "nodule"); ``model_id``; ``nodule``, null if nothing was outlined, else ``suspicion_probability`` (0 to 1),
+        ``estimates`` (by grade, grade units), ``calcification``, ``outline`` (RAS mm, mm, mm3) and ``stack``: the
+        layout and each graded slice with its offset (mm) from the nodule's centre, its ``ijk_to_ras`` and, with
+        heatmaps, its slice weights by grade.
     """
-
-    text: str
-    maps: dict[str, Volume]
-
-
-def pack(assessment: Assessment) -> Record:
-    """What is to be kept of an assessment."""
-    told: dict[str, Any] = {
-        "label": assessment.label,
-        "point_ras": list(assessment.point_ras),
-        "warnings": list(assessment.warnings),
+    return {
+        "format": FORMAT,
+        "label": assessment.point.label,
+        "point_ras_mm": list(assessment.point.ras),
+        "warnings": [asdict(warning) for warning in assessment.warnings],
         "model_id": assessment.model_id,
+        "nodule": None if assessment.nodule is None else _from_nodule(assessment.nodule),
     }
-    outline, stack, seen = assessment.outline, assessment.stack, assessment.calcification
-    if outline is None or stack is None or seen is None:
-        return Record(json.dumps(told), {})
-    told["suspicion_probability"] = assessment.suspicion_probability
-    told["estimates"] = {e.grade.name: [e.value, e.low, e.high, e.percentile] for e in assessment.estimates}
-    told["calcification"] = asdict(seen)
-    told["extent"] = {
-        "centre_ras": outline.centre_ras.tolist(),
-        "bounds_ras": outline.bounds_ras.tolist(),
-        "diameter_mm": outline.diameter_mm,
-        "long_axis_mm": outline.long_axis_mm,
-        "short_axis_mm": outline.short_axis_mm,
-        "volume_mm3": outline.volume_mm3,
-        "slices": outline.slices,
-    }
-    valid = np.flatnonzero(stack.valid)
-    told["stack"] = {
-        "layout": asdict(stack.layout),
-        "valid": valid.tolist(),
-        "offset_mm": stack.offset_mm[valid].tolist(),
-        "ijk_to_ras": stack.ijk_to_ras[valid].tolist(),
-    }
-    told["slice_weights"] = {name: map_.slice_weights[valid].tolist() for name, map_ in assessment.heatmaps.items()}
-    maps = {
-        _key(name, plane, stack.layout): volume
-        for name, values in [(OUTLINE, stack.outline), *((n, h.in_slice) for n, h in assessment.heatmaps.items())]
-        for plane, volume in paste(stack, values).items()
-    }
-    return Record(json.dumps(told), maps)
 
 
-def unpack(text: str, maps: Mapping[str, Volume], volume: Volume | None = None) -> Assessment:
-    """The assessment of a record.
+def maps(assessment: Assessment) -> dict[str, Volume]:
+    """The arrays over pixels of an assessment as small float32 volumes in RAS, 0 to 1.
+
+    Returns
+    -------
+    dict
+        "outline" and, with heatmaps, every grade's in-slice map by its name. Names of maps of a layout's second and
+        third planes end in the plane's name. Empty if nothing was outlined.
+    """
+    nodule = assessment.nodule
+    if nodule is None:
+        return {}
+    layout = nodule.stack.layout
+    arrays = {OUTLINE: nodule.stack.outline} | {name: map_.in_slice for name, map_ in nodule.heatmaps.items()}
+    return {
+        _key(name, plane, layout): volume
+        for name, values in arrays.items()
+        for plane, volume in paste(nodule.stack, values).items()
+    }
+
+
+def from_dict(
+    values: Mapping[str, Any], maps: Mapping[str, Volume] | None = None, volume: Volume | None = None
+) -> Assessment:
+    """The assessment that ``to_dict`` and ``maps`` describe.
 
     Parameters
     ----------
-    text : str
-    maps : mapping of str to Volume
-        As in ``Record``; a missing one stands for a map of zeros.
+    values : mapping
+        As ``to_dict`` gives it, or as a scene saved by version 0.1.0 holds it.
+    maps : mapping of str to Volume, optional
+        As ``maps`` gives them; a missing one stands for a map of zeros.
     volume : Volume, optional
-        The CT: with it the slices have their pixels (HU) again, without they are 0.
+        The CT: with it the slices have their pixels (HU) again, without it they are 0.
 
     Returns
     -------
     Assessment
-        As it was packed, but for this: the outline is known on the graded slices alone.
+        Equal to the one written, except that the outline is known on the graded slices alone.
+
+    Raises
+    ------
+    NoduleRiskError
+        If a newer NoduleRisk wrote it, or something is missing or of another kind.
     """
-    told = json.loads(text)
-    r, a, s = told["point_ras"]
-    kept: dict[str, Any] = {
-        "label": told["label"],
-        "point_ras": (r, a, s),
-        "warnings": tuple(told["warnings"]),
-        "model_id": told["model_id"],
+    try:
+        written = int(values.get("format", 1))
+        if written > FORMAT:
+            raise NoduleRiskError(
+                f"This assessment has format {written}, and this NoduleRisk reads up to {FORMAT}: update NoduleRisk."
+            )
+        values = values if written > 1 else _from_format_1(values)
+        r, a, s = map(float, values["point_ras_mm"])
+        return Assessment(
+            Point(str(values["label"]), (r, a, s)),
+            tuple(InputWarning(str(one["text"]), one["about"]) for one in values["warnings"]),
+            str(values["model_id"]),
+            None if values["nodule"] is None else _to_nodule(values["nodule"], maps or {}, volume),
+        )
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        if isinstance(error, NoduleRiskError):
+            raise
+        raise NoduleRiskError("A stored assessment is damaged: assess that point again.") from error
+
+
+def _from_nodule(nodule: Nodule) -> dict[str, Any]:
+    estimates = {
+        one.grade.name: {
+            "value": one.value,
+            "low": one.low,
+            "high": one.high,
+            "unit": one.grade.unit,
+            "word": one.word,
+            "percentile": one.percentile,
+        }
+        for one in nodule.estimates
     }
-    if "extent" not in told:
-        return Assessment(outline=None, **kept)
-    stack = _stack(told["stack"], maps, volume)
-    outline = {**told["extent"], "probability": maps.get(OUTLINE) or next(iter(paste(stack, stack.outline).values()))}
-    for name in ("centre_ras", "bounds_ras"):
-        outline[name] = np.array(outline[name])
-    return Assessment(
-        outline=Outline(**outline),
-        estimates=tuple(Estimate(grade(name), *values) for name, values in told["estimates"].items()),
-        calcification=Calcification(**told["calcification"]),
-        suspicion_probability=told["suspicion_probability"],
+    # For comparison with published tables alone: a mean over codes is no pattern, so it has no word.
+    mean_code = {key: value for key, value in estimates.pop("calcification").items() if key != "word"}
+    outline, stack = nodule.outline, nodule.stack
+    return {
+        "suspicion_probability": nodule.suspicion_probability,
+        "estimates": estimates,
+        "calcification": {
+            **asdict(nodule.calcification),
+            "word": nodule.calcification.word,
+            "mean_code": mean_code,
+        },
+        "outline": {
+            "centre_ras_mm": outline.centre_ras.tolist(),
+            "bounds_ras_mm": outline.bounds_ras.tolist(),
+            **{name: getattr(outline, name) for name in MEASURED},
+        },
+        "stack": {
+            "layout": asdict(stack.layout) | {"planes": list(stack.layout.planes)},
+            "slices": [
+                {
+                    "index": int(i),
+                    "plane": stack.layout.planes[stack.plane[i]],
+                    "offset_mm": float(stack.offset_mm[i]),
+                    "ijk_to_ras": stack.ijk_to_ras[i].tolist(),
+                    "weights": {name: float(map_.slice_weights[i]) for name, map_ in nodule.heatmaps.items()},
+                }
+                for i in np.flatnonzero(stack.valid)
+            ],
+        },
+    }
+
+
+#: What ``Outline`` holds beside arrays and voxels.
+MEASURED = tuple(one.name for one in fields(Outline) if one.name not in ("centre_ras", "bounds_ras", "probability"))
+
+
+def _to_nodule(values: Mapping[str, Any], maps: Mapping[str, Volume], volume: Volume | None) -> Nodule:
+    stack = _to_stack(values["stack"], maps, volume)
+    calcification = values["calcification"]
+    # In the order of the grades, in which the mean code stands before the diameter.
+    estimates = values["estimates"] | {"calcification": calcification["mean_code"]}
+    outline = values["outline"]
+    weights: dict[str, Array] = {}
+    for one in values["stack"]["slices"]:
+        for name, weight in one["weights"].items():
+            weights.setdefault(name, np.zeros(len(stack.valid), np.float32))[one["index"]] = weight
+    return Nodule(
+        outline=Outline(
+            centre_ras=np.array(outline["centre_ras_mm"], float),
+            bounds_ras=np.array(outline["bounds_ras_mm"], float),
+            probability=maps.get(OUTLINE) or next(iter(paste(stack, stack.outline).values())),
+            **{name: outline[name] for name in MEASURED},
+        ),
+        estimates=tuple(
+            Estimate(one, *(float(estimates[one.name][key]) for key in ("value", "low", "high", "percentile")))
+            for one in GRADES
+        ),
+        calcification=Calcification(
+            float(calcification["presence"]), calcification["pattern"], float(calcification["pattern_probability"])
+        ),
+        suspicion_probability=float(values["suspicion_probability"]),
         stack=stack,
-        heatmaps={name: _heatmap(name, weights, stack, maps) for name, weights in told["slice_weights"].items()},
-        **kept,
+        heatmaps={
+            name: Heatmap(of_slices, stack.valid, _on_slices(name, stack, maps)[stack.valid])
+            for name, of_slices in weights.items()
+        },
     )
 
 
-def _stack(told: dict[str, Any], maps: Mapping[str, Volume], volume: Volume | None) -> SliceStack:
-    layout = Layout(**{**told["layout"], "planes": tuple(told["layout"]["planes"])})
+def _to_stack(values: Mapping[str, Any], maps: Mapping[str, Volume], volume: Volume | None) -> SliceStack:
+    layout = Layout(**{**values["layout"], "planes": tuple(values["layout"]["planes"])})
     count = layout.slices * len(layout.planes)
-    valid, offset, matrices = np.zeros(count, bool), np.zeros(count), np.tile(np.eye(4), (count, 1, 1))
-    valid[told["valid"]], offset[told["valid"]], matrices[told["valid"]] = True, told["offset_mm"], told["ijk_to_ras"]
-    empty = np.zeros((count, layout.pixels, layout.pixels), np.float32)
+    valid, offset_mm, matrices = np.zeros(count, bool), np.zeros(count), np.tile(np.eye(4), (count, 1, 1))
+    for one in values["slices"]:
+        valid[one["index"]], offset_mm[one["index"]] = True, one["offset_mm"]
+        matrices[one["index"]] = one["ijk_to_ras"]
+    pixels = np.zeros((count, layout.pixels, layout.pixels), np.float32)
     plane = np.repeat(np.arange(len(layout.planes)), layout.slices)
-    stack = SliceStack(empty.copy(), empty, matrices, plane, offset, valid, layout)
+    stack = SliceStack(pixels, np.zeros_like(pixels), matrices, plane, offset_mm, valid, layout)
     stack.outline[...] = _on_slices(OUTLINE, stack, maps)
     if volume is not None:
         stack.pixels[valid] = sample(volume, stack.pixels_ras()[valid])
     return stack
 
 
-def _heatmap(name: str, weights: list[float], stack: SliceStack, maps: Mapping[str, Volume]) -> Heatmap:
-    slice_weights = np.zeros(len(stack.valid), np.float32)
-    slice_weights[stack.valid] = weights
-    return Heatmap(slice_weights, stack.valid, _on_slices(name, stack, maps)[stack.valid])
-
-
 def _on_slices(name: str, stack: SliceStack, maps: Mapping[str, Volume]) -> Array:
-    """A map's values on the slices of a stack, (S, h, w): ``mosaic.paste`` the other way."""
+    """A map's values on the slices of a stack, (S, h, w): ``resampling.paste`` the other way."""
     values = np.zeros((len(stack.valid), stack.layout.pixels, stack.layout.pixels), np.float32)
     for index, plane in enumerate(stack.layout.planes):
         here = np.flatnonzero((stack.plane == index) & stack.valid)
@@ -151,3 +221,43 @@ def _on_slices(name: str, stack: SliceStack, maps: Mapping[str, Volume]) -> Arra
 
 def _key(name: str, plane: str, layout: Layout) -> str:
     return name if plane == layout.planes[0] else f"{name} {plane}"
+
+
+def _from_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What version 0.1.0 kept of an assessment, in today's form."""
+    found = "extent" in values
+    return {
+        "point_ras_mm": values["point_ras"],
+        "label": values["label"],
+        # It did not say which of them were about the whole CT.
+        "warnings": [{"text": text, "about": "nodule"} for text in values["warnings"]],
+        "model_id": values["model_id"],
+        "nodule": _nodule_of_format_1(values) if found else None,
+    }
+
+
+def _nodule_of_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("value", "low", "high", "percentile")
+    estimates = {name: dict(zip(keys, numbers, strict=True)) for name, numbers in values["estimates"].items()}
+    outline, stack = dict(values["extent"]), values["stack"]
+    planes = stack["layout"]["planes"]
+    return {
+        "suspicion_probability": values["suspicion_probability"],
+        "calcification": values["calcification"] | {"mean_code": estimates.pop("calcification")},
+        "estimates": estimates,
+        "outline": outline
+        | {"drawn_by": "network", "centre_ras_mm": outline["centre_ras"], "bounds_ras_mm": outline["bounds_ras"]},
+        "stack": {
+            "layout": stack["layout"],
+            "slices": [
+                {
+                    "index": index,
+                    "plane": planes[index // stack["layout"]["slices"]],
+                    "offset_mm": stack["offset_mm"][n],
+                    "ijk_to_ras": stack["ijk_to_ras"][n],
+                    "weights": {name: of_slices[n] for name, of_slices in values["slice_weights"].items()},
+                }
+                for n, index in enumerate(stack["valid"])
+            ],
+        },
+    }

@@ -1,1 +1,1 @@
-"""MRML in, MRML out: the one wing that imports slicer."""
+"""MRML in, MRML out: what a scene holds of CTs, points, results and overlays, without Qt."""

@@ -35,7 +35,7 @@ def cold(file: str, device: str, begun: str) -> dict[str, float]:
     at["(read the CT)"] = time.time()
     assessor = Assessor(device=device)
     at["load the package"] = time.time()
-    assessor.assess(volume, points[:1], heatmaps=False)
+    list(assessor.assess(volume, points[:1], heatmaps=False))
     at["first grades"] = time.time()
     steps = {name: at[name] - before for name, before in zip(list(at)[1:], at.values(), strict=False)}
     del steps["(read the CT)"]
@@ -48,13 +48,13 @@ def warm(file: str, device: str) -> dict[str, float]:
 
     volume, points = _read(file)
     assessor = Assessor(device=device)
-    assessor.assess(volume, points[:1])
+    list(assessor.assess(volume, points[:1]))
     times: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(ROUNDS):
         for point in points:
             for heatmaps, seconds in times.items():
                 begun = time.perf_counter()
-                assessor.assess(volume, [point], heatmaps)
+                list(assessor.assess(volume, [point], heatmaps))
                 seconds.append(time.perf_counter() - begun)
     return {"nine grades": median(times[False]), "nine heatmaps": median(times[True]), "rounds": ROUNDS}
 
@@ -69,7 +69,7 @@ def hundred(file: str, device: str) -> dict[str, float]:
     times = []
     for heatmaps in (False, True):
         begun = time.perf_counter()
-        assessments = assessor.assess(volume, points, heatmaps)
+        assessments = list(assessor.assess(volume, points, heatmaps))
         times.append(time.perf_counter() - begun)
         assert all(one.estimates for one in assessments), "a nodule was not found"
         # Both times the memory is that of one answer.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 
-from . import image_headers, point_files
+from . import image_headers, packages, point_files
 from .trying import RIGHT, Case, Trial
 
 SUBJECTS = {"points": point_files, "headers": image_headers}
@@ -18,6 +18,10 @@ KEPT = Path(tempfile.gettempdir()) / "nodulerisk-fuzz"
 
 def main(subject: str, count: int) -> int:
     """Try ``count`` inputs; print how often each answer came; keep the inputs of the wrong ones."""
+    if subject == "packages":
+        # Packages are built in this process, where reading is slow and cannot end the interpreter.
+        packages.main(count)
+        return 0
     module = SUBJECTS[subject]
     keep = KEPT / subject
     keep.mkdir(parents=True, exist_ok=True)
@@ -41,6 +45,6 @@ def main(subject: str, count: int) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in SUBJECTS:
-        sys.exit(f"python -m Testing.fuzz SUBJECT COUNT, with one of {', '.join(SUBJECTS)}")
+    if len(sys.argv) != 3 or sys.argv[1] not in (*SUBJECTS, "packages"):
+        sys.exit(f"python -m Testing.fuzz SUBJECT COUNT, with one of {', '.join(SUBJECTS)}, packages")
     sys.exit(main(sys.argv[1], int(sys.argv[2])))

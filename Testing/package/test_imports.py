@@ -78,16 +78,40 @@ def test_loading_the_module_runs_nothing() -> None:
         assert not called, f"NoduleRisk.py:{statement.lineno} runs {ast.unparse(statement)}"
 
 
-def test_only_the_scene_wing_knows_slicer() -> None:
-    """The library serves the command line and the tests too, where there is no Slicer."""
-    knows = {
-        path.relative_to(ROOT).as_posix()
+def wings_that_import(*modules: str) -> set[str]:
+    """The folders of NoduleRiskLib in which a file imports one of these modules, anywhere in the file."""
+    return {
+        path.relative_to(ROOT / "NoduleRiskLib").parts[0]
         for path in (ROOT / "NoduleRiskLib").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Import | ast.ImportFrom)
-        and {name.split(".")[0] for name in names(node, "NoduleRiskLib")} & {"slicer", "qt", "ctk", "vtk"}
+        and {name.split(".")[0] for name in names(node, "NoduleRiskLib")} & set(modules)
     }
-    assert {path.split("/")[1] for path in knows} == {"slicer_scene"}
+
+
+def test_only_the_scene_wing_and_the_panel_know_slicer() -> None:
+    """The library serves the command line and the tests too, where there is no Slicer."""
+    assert wings_that_import("slicer", "vtk") == {"panel", "slicer_scene"}
+
+
+def test_only_the_panel_knows_qt() -> None:
+    """What reads and fills a scene serves scripts, and Slicer without a window."""
+    assert wings_that_import("qt", "ctk") == {"panel"}
+
+
+def test_nothing_below_the_panel_imports_it() -> None:
+    """The library works without the panel; ``NoduleRisk.py`` alone puts it up."""
+    importers = {
+        path.relative_to(ROOT / "NoduleRiskLib").parts[0]
+        for path in (ROOT / "NoduleRiskLib").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and any(
+            name.startswith("NoduleRiskLib.panel")
+            for name in names(node, ".".join(path.relative_to(ROOT).with_suffix("").parts[:-1]))
+        )
+    }
+    assert importers == {"panel"}
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.errors import InputWarning, NoduleRiskError
 from NoduleRiskLib.explain.heatmap import Heatmap
 from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.imaging.outline import measure
@@ -15,10 +15,12 @@ from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import Layout
 from NoduleRiskLib.imaging.volume import Array, Volume
-from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate
+from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate, Nodule
 
 LAYOUT = Layout("native", slices=15, pixels=32, pixel_mm=0.8)
 RADIUS_MM = 5.0
+MODEL_ID = "fake@0123456789ab"
+CT_WARNING = InputWarning("The lungs of this CT are empty boxes.", "ct")
 #: Nodules of ``lungs()``, RAS mm.
 PLACES = ((-16.0, -6.0, 2.0), (14.0, 4.0, -8.0), (-2.0, 10.0, 9.0))
 AXIAL = np.array([[-0.8, 0, 0, 26.0], [0, -0.8, 0, 26.0], [0, 0, 1.5, -24.0], [0, 0, 0, 1]])
@@ -43,8 +45,8 @@ class FakeAssessor:
         Every nodule waits for it: cleared, a test can look at the panel in the middle of the work.
     error : Exception or None
         Raised instead of any work.
-    asked : list of list of str
-        Labels of every call.
+    asked : list of str
+        Labels of all points that were assessed, or begun to be.
     """
 
     device_name = "FakeGPU 9000"
@@ -53,32 +55,30 @@ class FakeAssessor:
         self.gate = threading.Event()
         self.gate.set()
         self.error: Exception | None = None
-        self.asked: list[list[str]] = []
+        self.asked: list[str] = []
 
-    def assess(
-        self,
-        volume: Volume,
-        points: Sequence[Point],
-        heatmaps: bool = True,
-    ) -> list[Assessment]:
-        self.asked.append([point.label for point in points])
+    def assess(self, volume: Volume, points: Sequence[Point], heatmaps: bool = True) -> Iterator[Assessment]:
+        """Checks all points at once, then yields one assessment after the other, as the real one does."""
         if self.error:
             raise self.error
         outside = [point.label for point in points if not volume.contains(np.array(point.ras))]
         if outside:
             raise NoduleRiskError(f"The point {outside[0]} lies outside the CT.")
-        found = []
+        return self._each(volume, points, heatmaps)
+
+    def _each(self, volume: Volume, points: Sequence[Point], heatmaps: bool) -> Iterator[Assessment]:
         for point in points:
+            self.asked.append(point.label)
             self.gate.wait(20)
-            found.append(self._assess(volume, point, heatmaps))
-        return found
+            yield self._assess(volume, point, heatmaps)
 
     def _assess(self, volume: Volume, point: Point, heatmaps: bool) -> Assessment:
         whole = cut(volume, np.array(point.ras), LAYOUT)
         distance = np.linalg.norm(whole.pixels_ras() - np.array(point.ras), axis=-1)
         outline = measure(whole, np.where((whole.pixels > -400) & (distance < 2 * RADIUS_MM), 0.9, 0.0))
         if outline is None:
-            return Assessment(point.label, point.ras, None, warnings=(f"No nodule was found under {point.label}.",))
+            warning = InputWarning(f"No nodule was found under {point.label}.", "nodule")
+            return Assessment(point, (CT_WARNING, warning), MODEL_ID)
         stack = cut(volume, outline.centre_ras, LAYOUT, outline.bounds_ras, outline.probability)
         size = min(outline.diameter_mm / 20, 1)
         estimates = []
@@ -87,9 +87,7 @@ class FakeAssessor:
             estimates.append(
                 Estimate(grade, value, grade.clip(value * 0.8), grade.clip(value * 1.15), min(99.0, 8.0 * n + 30))
             )
-        return Assessment(
-            label=point.label,
-            point_ras=point.ras,
+        nodule = Nodule(
             outline=outline,
             estimates=tuple(estimates),
             calcification=Calcification(0.08, "central", 0.6),
@@ -98,9 +96,10 @@ class FakeAssessor:
             heatmaps={g.name: self._heatmap(stack, outline.centre_ras, n) for n, g in enumerate(GRADES)}
             if heatmaps
             else {},
-            warnings=(f"The nodule under {point.label} is made up. So are its grades.",),
-            model_id="fake@0123456789ab",
         )
+        sentences = (f"The nodule under {point.label} is made up.", "So are its grades.")
+        warnings = (CT_WARNING, *(InputWarning(sentence, "nodule") for sentence in sentences))
+        return Assessment(point, warnings, MODEL_ID, nodule)
 
     @staticmethod
     def _heatmap(stack, centre: Array, n: int) -> Heatmap:

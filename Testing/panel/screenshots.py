@@ -19,8 +19,8 @@ standins.start()
 
 import NoduleRisk
 import slicer
-from NoduleRiskLib.results import serialization
-from NoduleRiskLib.slicer_scene import scene
+from NoduleRiskLib.slicer_scene import display, inputs, results
+from NoduleRiskLib.slicer_scene.records import record_of
 from NoduleRiskLib.imaging.points import Point
 from PySide6 import QtCore, QtGui, QtWidgets
 from trame_slicer.core import SlicerApp
@@ -33,44 +33,43 @@ GAP, PANEL = 6, 480
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     ct, points = NoduleRisk.loadPhantom()
-    panel, told = assessed(ct, points)
-    marks = scene.marks(points)
-    volume = scene.scan(ct).read()
+    widget = assessed(ct, points)
+    marks = inputs.marks(points)
+    volume = inputs.scan(ct).read()
+    found = {mark.id: results.assessment(widget.panel.state.table, mark.id, volume) for mark in marks}
+    picture = grab(widget.parent)
     # The same assessments again, in a scene with real views.
-    write_page = grab(panel)
-    views = slice_views(volume, marks, told, (write_page.height() - GAP) // 2)
-    write_page.save(str(folder / "panel.png"))
+    views = slice_views(volume, marks, found, (picture.height() - GAP) // 2)
+    picture.save(str(folder / "panel.png"))
     views.save(str(folder / "overlay.png"))
 
 
 def assessed(ct, points):
-    """The panel with all nodules assessed and one chosen, and what the model told, by control point ID."""
+    """The widget with all nodules assessed and one chosen."""
     parent = slicer.qMRMLWidget()
     parent.setLayout(QtWidgets.QVBoxLayout())
-    panel = NoduleRisk.NoduleRiskWidget(parent)
-    panel.setup()
-    panel.enter()
-    panel._parameters.ct, panel._parameters.points = ct, points
-    told = {}
+    widget = NoduleRisk.NoduleRiskWidget(parent)
+    widget.setup()
+    widget.enter()
+    panel, settings = widget.panel, widget.panel.state.parameters
+    settings.ct, settings.points = ct, points
     settle(panel)
-    panel._onAssessed = lambda mark, assessment: (told.update({mark.id: assessment}), panel.changed())
-    panel.ui.assessButton.click()
+    widget.ui.assessButton.click()
     settle(panel)
-    panel.choose(next(n.mark.id for n in panel._nodules if n.mark.point.label == CHOSEN))
-    panel._parameters.outlineShown = True
+    panel.choose(next(n.mark.id for n in panel.state.nodules if n.mark.point.label == CHOSEN))
+    settings.outlineShown = True
     settle(panel)
-    return panel, told
+    return widget
 
 
 def settle(panel):
     end = time.monotonic() + 600
-    while (panel._task or panel._dirty or panel.logic.worker.busy) and time.monotonic() < end:
+    while (panel.state.task or panel.busy) and time.monotonic() < end:
         slicer.app.processEvents()
         time.sleep(0.005)
 
 
-def grab(panel) -> QtGui.QImage:
-    parent = panel.parent
+def grab(parent) -> QtGui.QImage:
     parent.setFont(QtGui.QFont("DejaVu Sans", 9))
     parent.resize(PANEL, parent.sizeHint().height())
     parent.show()
@@ -79,23 +78,23 @@ def grab(panel) -> QtGui.QImage:
     return parent.grab().toImage()
 
 
-def slice_views(volume, marks, told, side) -> QtGui.QImage:
+def slice_views(volume, marks, found, side) -> QtGui.QImage:
     """Axial, coronal and sagittal views of the chosen nodule, and the axial view without the overlay."""
     app = SlicerApp()
     app.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
     app.view_manager.register_factory(DirectViewFactory(do_render_offscreen=True))
     slicer.mrmlScene = app.scene
-    ct = scene.add_volume(volume)
-    points = scene.add_points("Nodules", [Point(mark.point.label, mark.point.ras) for mark in marks])
-    display = points.GetDisplayNode()
-    display.SetTextScale(3.2)
-    display.SetGlyphScale(1.6)
-    display.SetSelectedColor(0.2, 0.9, 0.85)
-    ids = {mark.point.label: mark for mark in scene.marks(points)}
+    ct = inputs.add_volume(volume)
+    points = inputs.add_points("Nodules", [Point(mark.point.label, mark.point.ras) for mark in marks])
+    glyphs = points.GetDisplayNode()
+    glyphs.SetTextScale(3.2)
+    glyphs.SetGlyphScale(1.6)
+    glyphs.SetSelectedColor(0.2, 0.9, 0.85)
+    ids = {mark.point.label: mark for mark in inputs.marks(points)}
     for mark in marks:
-        one = told[mark.id]
-        scene.store(ct, points, ids[mark.point.label], one, serialization.pack(one), volume.digest)
-    chosen, table = ids[CHOSEN], scene.results(ct, points)
+        one = found[mark.id]
+        results.store(ct, points, ids[mark.point.label], record_of(one, volume.digest))
+    chosen, table = ids[CHOSEN], results.table_of(ct, points)
     shots = {}
     for name, orientation in (("Red", "Axial"), ("Green", "Coronal"), ("Yellow", "Sagittal")):
         view = app.view_manager.create_view(
@@ -110,10 +109,10 @@ def slice_views(volume, marks, told, side) -> QtGui.QImage:
         node = view.get_view_node()
         width, height, depth = node.GetFieldOfView()
         node.SetFieldOfView(width * 0.42, height * 0.42, depth)
-    scene.jump(chosen.point.ras)
+    display.jump(chosen.point.ras)
     plain = shot(shots["Axial"])
-    scene.show_heatmap(ct, table, chosen.id, "malignancy", 0.6, 0.2)
-    scene.show_outline(ct, table, chosen.id, CHOSEN)
+    display.show_heatmap(ct, table, chosen.id, "malignancy", 0.6, 0.2)
+    display.show_outline(ct, table, chosen.id, CHOSEN)
     tiles = [plain, *(shot(view) for view in shots.values())]
     whole = QtGui.QImage(2 * side + GAP, 2 * side + GAP, QtGui.QImage.Format_RGB32)
     whole.fill(QtGui.QColor("#efefef"))

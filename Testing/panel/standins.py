@@ -6,6 +6,7 @@ Only names that README.md lists, with their place in Slicer's source, are answer
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import tempfile
@@ -364,6 +365,11 @@ class ScriptedLoadableModuleWidget:
 
     def resourcePath(self, name):
         return str(CHECKOUT / "NoduleRisk" / "Resources" / name)
+
+    def onReload(self):
+        spec = importlib.util.spec_from_file_location("NoduleRisk", CHECKOUT / "NoduleRisk" / "NoduleRisk.py")
+        sys.modules["NoduleRisk"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["NoduleRisk"])
 
 
 class ScriptedLoadableModuleTest:

@@ -1,5 +1,6 @@
 """First use: what is asked, what is installed, and what a user who says no is left with."""
 
+import importlib.metadata
 import importlib.util
 import sys
 import types
@@ -40,17 +41,22 @@ def slicers_python(monkeypatch):
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(NoduleRisk.slicer, "packaging", packaging, raising=False)
-    monkeypatch.setattr(NoduleRisk.Requirements, "_importPair", staticmethod(lambda: None))
+    monkeypatch.setattr(NoduleRisk.Requirements, "_import_torch", staticmethod(lambda: None))
     versions = {"torch": "2.9.1+cpu", "torchvision": "0.24.1+cpu"}
-    monkeypatch.setattr(NoduleRisk.importlib.metadata, "version", versions.__getitem__)
+    monkeypatch.setattr(importlib.metadata, "version", versions.__getitem__)
     standins.asked.clear()
     standins.answers["confirm"] = True
     yield state
     standins.answers["confirm"] = True
 
 
-def test_one_question_says_what_how_large_and_from_where(slicers_python):
-    assert NoduleRisk.Requirements().install()
+@pytest.fixture
+def requirements():
+    return NoduleRisk.Requirements(NoduleRisk.RESOURCES / "requirements.txt")
+
+
+def test_one_question_says_what_how_large_and_from_where(slicers_python, requirements):
+    assert requirements.install()
     (question,) = standins.asked
     for word in (
         "torch",
@@ -64,36 +70,36 @@ def test_one_question_says_what_how_large_and_from_where(slicers_python):
         assert word in question
 
 
-def test_the_rest_is_installed_against_the_very_pair_that_pytorchs_extension_chose(slicers_python):
-    NoduleRisk.Requirements().install()
+def test_the_rest_is_installed_against_the_very_pair_that_pytorchs_extension_chose(slicers_python, requirements):
+    requirements.install()
     (torch, asked), (_, requirements, constraints, prompt, requester) = slicers_python.asked
     assert (torch, asked, prompt, requester) == ("torch", True, False, "NoduleRisk")
     assert constraints == "torch==2.9.1+cpu\ntorchvision==0.24.1+cpu\n"
     assert {line.split(">=")[0] for line in requirements} == {"timm", "safetensors", "matplotlib"}
 
 
-def test_refusing_our_question_installs_nothing(slicers_python):
+def test_refusing_our_question_installs_nothing(slicers_python, requirements):
     standins.answers["confirm"] = False
-    assert not NoduleRisk.Requirements().install()
+    assert not requirements.install()
     assert slicers_python.asked == []
 
 
-def test_refusing_pytorchs_question_installs_nothing_else(slicers_python):
+def test_refusing_pytorchs_question_installs_nothing_else(slicers_python, requirements):
     slicers_python.consent = False
-    assert not NoduleRisk.Requirements().install()
+    assert not requirements.install()
     assert [name for name, *_ in slicers_python.asked] == ["torch"]
 
 
-def test_a_torch_that_is_there_is_left_alone(slicers_python):
+def test_a_torch_that_is_there_is_left_alone(slicers_python, requirements):
     slicers_python.missing -= {"torch", "torchvision"}
-    assert NoduleRisk.Requirements().install()
+    assert requirements.install()
     assert [name for name, *_ in slicers_python.asked] == ["pip"]
 
 
-def test_a_missing_pytorch_extension_is_told_in_one_sentence(slicers_python, monkeypatch):
+def test_a_missing_pytorch_extension_is_told_in_one_sentence(slicers_python, requirements, monkeypatch):
     monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
     with pytest.raises(NoduleRiskError, match="The PyTorch extension is missing"):
-        NoduleRisk.Requirements().install()
+        requirements.install()
 
 
 def test_a_torchvision_for_another_torch_is_told_before_the_model_meets_it(monkeypatch):
@@ -106,4 +112,4 @@ def test_a_torchvision_for_another_torch_is_told_before_the_model_meets_it(monke
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
     with pytest.raises(NoduleRiskError, match="do not fit together"):
-        NoduleRisk.Requirements._importPair()
+        NoduleRisk.Requirements._import_torch()

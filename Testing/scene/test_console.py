@@ -1,17 +1,22 @@
 """Slicer's Python console: assess, get assessments, nodes on request; and a scene that is saved keeps what it holds."""
 
+import json
+import threading
+
 import fakes
 import numpy as np
 import pytest
 import slicer
 import slicer.util
+import vtk
 
 import NoduleRisk
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.results import serialization
-from NoduleRiskLib.slicer_scene import scene
+from NoduleRiskLib.slicer_scene import display, inputs, results
+from NoduleRiskLib.slicer_scene.records import record_of
 
 
 @pytest.fixture
@@ -28,23 +33,23 @@ def logic(mrml, assessor):
 
 @pytest.fixture
 def ct(mrml):
-    return scene.add_volume(fakes.lungs())
+    return inputs.add_volume(fakes.lungs())
 
 
 @pytest.fixture
 def points(mrml):
-    return scene.add_points("Nodules", [Point(f"N-{n + 1}", place) for n, place in enumerate(fakes.PLACES)])
+    return inputs.add_points("Nodules", [Point(f"N-{n + 1}", place) for n, place in enumerate(fakes.PLACES)])
 
 
 def test_the_console_gets_every_points_assessment(logic, ct, points):
     told = logic.assess(ct, points)
-    assert [one.label for one in told] == ["N-1", "N-2", "N-3"]
-    assert told[0].estimate("malignancy").value == pytest.approx(2.8, abs=0.1)
+    assert [one.point.label for one in told] == ["N-1", "N-2", "N-3"]
+    assert told[0].nodule.estimate("malignancy").value == pytest.approx(2.8, abs=0.1)
 
 
 def test_nodes_are_made_only_on_request(logic, ct, points):
     logic.assess(ct, points, nodes=False)
-    assert scene.results(ct, points) is None
+    assert results.table_of(ct, points) is None
 
 
 def test_an_error_reaches_the_console_as_it_is(logic, ct, points):
@@ -53,21 +58,57 @@ def test_an_error_reaches_the_console_as_it_is(logic, ct, points):
         logic.assess(ct, points)
 
 
+@pytest.fixture
+def worker_calls(logic):
+    """Names of the functions of VTK and MRML objects that the worker's thread calls while the test runs."""
+    calls = []
+
+    def hear(frame, event, function):
+        if event == "c_call" and isinstance(getattr(function, "__self__", None), vtk.vtkObjectBase):
+            calls.append(function.__name__)
+
+    threading.setprofile(hear)
+    yield calls
+    threading.setprofile(None)
+
+
+def finish(logic, task):
+    """Poll the worker until a task has ended."""
+    while not task.ended:
+        logic.worker.poll()
+
+
+def test_only_the_main_thread_touches_the_scene(logic, ct, points, worker_calls, tmp_path):
+    logic.assess(ct, points)
+    slicer.util.arrayFromVolumeModified(ct)
+    errors = []
+    finish(logic, logic.look(ct, errors.append))
+    finish(logic, logic.export("csv", tmp_path / "nodules.csv", ct, points, "malignancy", errors.append))
+    assert errors == [None, None]
+    assert worker_calls == []
+
+
+def test_the_tests_own_watch_on_the_worker_works(logic, ct, worker_calls):
+    finish(logic, logic.worker.do(lambda tell: ct.GetID()))
+    assert worker_calls == ["GetID"]
+
+
 def test_a_second_assessment_replaces_the_first(logic, ct, points):
     logic.assess(ct, points)
     logic.assess(ct, points)
-    assert scene.results(ct, points).GetNumberOfRows() == 3
+    assert results.table_of(ct, points).GetNumberOfRows() == 3
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 3
-    assert scene.results(ct, points).GetNumberOfNodeReferences(scene.MAPS_ROLE) == 3
+    assert results.table_of(ct, points).GetNumberOfNodeReferences(results.MAPS_ROLE) == 3
 
 
 def test_what_the_scene_keeps_is_what_was_told(logic, ct, points):
     told = logic.assess(ct, points)
-    for mark, one in zip(scene.marks(points), told, strict=True):
-        kept = scene.assessment(scene.results(ct, points), mark.id, scene.scan(ct).read())
+    for mark, one in zip(inputs.marks(points), told, strict=True):
+        kept = results.assessment(results.table_of(ct, points), mark.id, inputs.scan(ct).read())
+        assert (kept.point, kept.model_id, kept.warnings) == (one.point, one.model_id, one.warnings)
+        kept, one = kept.nodule, one.nodule
         assert kept.estimates == one.estimates
         assert kept.calcification == one.calcification
-        assert kept.warnings == one.warnings
         assert kept.outline.volume_mm3 == one.outline.volume_mm3
         np.testing.assert_allclose(kept.stack.pixels, one.stack.pixels, atol=0.05)
         np.testing.assert_array_equal(kept.stack.valid, one.stack.valid)
@@ -82,56 +123,76 @@ def test_layouts_with_three_planes_are_kept_whole(ct):
 
     volume = fakes.lungs()
     fake = fakes.FakeAssessor()
-    (one,) = fake.assess(volume, [Point("N-1", fakes.PLACES[0])])
+    (assessment,) = fake.assess(volume, [Point("N-1", fakes.PLACES[0])])
+    one = assessment.nodule
     layout = replace(fakes.LAYOUT, name="triplanar", planes=("axial", "coronal", "sagittal"), step_mm=1.5)
     stack = fakes.cut(volume, one.outline.centre_ras, layout, one.outline.bounds_ras, one.outline.probability)
     heatmaps = {"malignancy": fake._heatmap(stack, one.outline.centre_ras, 0)}
-    packed = serialization.pack(replace(one, stack=stack, heatmaps=heatmaps))
-    assert set(packed.maps) == {
+    assessment = replace(assessment, nodule=replace(one, stack=stack, heatmaps=heatmaps))
+    record = record_of(assessment, volume.digest)
+    assert set(record.maps) == {
         f"{name}{plane}" for name in ("outline", "malignancy") for plane in ("", " coronal", " sagittal")
     }
-    kept = serialization.unpack(packed.text, packed.maps, volume)
+    kept = serialization.from_dict(json.loads(record.text), record.maps, volume).nodule
     np.testing.assert_allclose(kept.heatmaps["malignancy"].in_slice, heatmaps["malignancy"].in_slice, atol=1e-5)
     np.testing.assert_allclose(kept.stack.pixels[kept.stack.valid], stack.pixels[stack.valid], atol=0.05)
 
 
 def test_a_saved_scene_keeps_grades_heatmaps_and_whose_they_are(logic, ct, points, tmp_path):
-    other = scene.add_volume(fakes.lungs(places=fakes.PLACES[:1]))
+    other = inputs.add_volume(fakes.lungs(places=fakes.PLACES[:1]))
     other.SetName("CT later")
     logic.assess(ct, points)
     logic.assess(other, points)
-    before = scene.rows(scene.results(ct, points))
-    weights = scene.assessment(scene.results(ct, points), scene.marks(points)[0].id).heatmaps["texture"].slice_weights
+    before = results.rows(results.table_of(ct, points))
+    weights = (
+        results.assessment(results.table_of(ct, points), inputs.marks(points)[0].id)
+        .nodule.heatmaps["texture"]
+        .slice_weights
+    )
     names = ct.GetName(), points.GetName()
     path = str(tmp_path / "scene.mrb")
     assert slicer.mrmlScene.WriteToMRB(path)
     assert slicer.mrmlScene.ReadFromMRB(path, True)
     ct, points = (slicer.util.getNode(name) for name in names)
-    table = scene.results(ct, points)
-    after = scene.rows(table)
-    assert list(after) == list(before) == [mark.id for mark in scene.marks(points)]
-    for mark in scene.marks(points):
-        assert after[mark.id].fits(mark.point.ras, scene.scan(ct).read().digest)
-        assert after[mark.id].malignancy == pytest.approx(before[mark.id].malignancy, rel=1e-5)
-    kept = scene.assessment(table, scene.marks(points)[0].id)
-    np.testing.assert_allclose(kept.heatmaps["texture"].slice_weights, weights, rtol=1e-6)
-    later = scene.rows(scene.results(slicer.util.getNode("CT later"), points))
+    table = results.table_of(ct, points)
+    after = results.rows(table)
+    assert list(after) == list(before) == [mark.id for mark in inputs.marks(points)]
+    for mark in inputs.marks(points):
+        assert after[mark.id].fits(mark.point.ras, inputs.scan(ct).read().digest)
+        assert after[mark.id] == before[mark.id]
+    kept = results.assessment(table, inputs.marks(points)[0].id)
+    np.testing.assert_allclose(kept.nodule.heatmaps["texture"].slice_weights, weights, rtol=1e-6)
+    later = results.rows(results.table_of(slicer.util.getNode("CT later"), points))
     assert [row.found for row in later.values()] == [True, False, False]
 
 
-def test_a_scene_whose_files_are_lost_opens_without_grades_instead_of_failing(logic, ct, points):
-    logic.assess(ct, points)
-    table, mark = scene.results(ct, points), scene.marks(points)[0]
-    scene.maps_of(table, mark.id).RemoveAllDataNodes()
+def test_a_scene_whose_files_are_lost_opens_with_its_grades_but_without_heatmaps(logic, ct, points):
+    told = logic.assess(ct, points)
+    table, mark = results.table_of(ct, points), inputs.marks(points)[0]
+    before = results.rows(table)
+    results.maps_of(table, mark.id).RemoveAllDataNodes()
     table.RemoveAllColumns()
-    assert scene.rows(table) == {}
-    assert scene.assessment(table, mark.id) is None
-    assert scene.show_heatmap(ct, table, mark.id, "malignancy", 0.5, 0.2) is None
+    assert results.rows(table) == before
+    assert results.assessment(table, mark.id).nodule.estimates == told[0].nodule.estimates
+    assert display.show_heatmap(ct, table, mark.id, "malignancy", 0.5, 0.2) is None
+    logic.assess(ct, points)
+    assert table.GetNumberOfRows() == 3
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"format": 3}', '{"format": 2, "label": "N-1"}'])
+def test_a_damaged_assessment_is_as_if_it_had_not_been_made(logic, ct, points, damage, caplog):
+    logic.assess(ct, points)
+    table, mark = results.table_of(ct, points), inputs.marks(points)[0]
+    table.SetAttribute(results.ASSESSMENT + mark.id, damage)
+    assert [nodule.state for nodule in logic.nodules(ct, points)] == ["new", "assessed", "assessed"]
+    assert results.assessment(table, mark.id) is None
+    logic.assess(ct, points)
+    assert [nodule.state for nodule in logic.nodules(ct, points)] == ["assessed"] * 3
 
 
 def test_removed_points_leave_nothing_behind_once_forgotten(logic, ct, points):
     logic.assess(ct, points)
-    kept = scene.marks(points)[1]
-    scene.forget(scene.results(ct, points), {kept.id})
-    assert list(scene.rows(scene.results(ct, points))) == [kept.id]
+    kept = inputs.marks(points)[1]
+    results.forget(results.table_of(ct, points), {kept.id})
+    assert list(results.rows(results.table_of(ct, points))) == [kept.id]
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 1

@@ -11,7 +11,7 @@ import NoduleRisk
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.imaging.mosaic import mosaic
 from NoduleRiskLib.imaging.points import Point
-from NoduleRiskLib.slicer_scene import scene
+from NoduleRiskLib.slicer_scene import display, inputs, results
 
 VOXEL_IJK = np.array([40.0, 22.0, 14.0, 1.0])
 
@@ -48,8 +48,8 @@ def _transform(x, y, z, degrees=0.0):
 @pytest.mark.parametrize("matrix", MATRICES.values(), ids=MATRICES)
 def test_heatmap_outline_and_numbers_lie_where_the_nodule_lies(mrml, matrix, moved):
     place = (matrix @ VOXEL_IJK)[:3]
-    ct = scene.add_volume(fakes.lungs(matrix, [place]))
-    points = scene.add_points("Nodules", [])
+    ct = inputs.add_volume(fakes.lungs(matrix, [place]))
+    points = inputs.add_points("Nodules", [])
     world = place
     if moved in ("volume", "both"):
         node, to_world = _transform(12.5, -4.0, 6.0, 20.0)
@@ -64,54 +64,54 @@ def test_heatmap_outline_and_numbers_lie_where_the_nodule_lies(mrml, matrix, mov
     (told,) = logic.assess(ct, points)
 
     # voxel and mosaic
-    assert scene.scan(ct).read().to_ijk(world) == pytest.approx(VOXEL_IJK[:3], abs=1e-6)
+    assert inputs.scan(ct).read().to_ijk(world) == pytest.approx(VOXEL_IJK[:3], abs=1e-6)
     nearest = np.argmin(
-        np.linalg.norm(told.stack.pixels_ras() - world, axis=-1) + 1e6 * ~told.stack.valid[:, None, None]
+        np.linalg.norm(told.nodule.stack.pixels_ras() - world, axis=-1) + 1e6 * ~told.nodule.stack.valid[:, None, None]
     )
-    assert told.stack.pixels.flat[nearest] > 0
-    assert mosaic(told.stack).max() > 0
+    assert told.nodule.stack.pixels.flat[nearest] > 0
+    assert mosaic(told.nodule.stack).max() > 0
     # heatmap and outline, as nodes in world coordinates
-    table = scene.results(ct, points)
-    mark = scene.marks(points)[0]
-    heatmap = scene.show_heatmap(ct, table, mark.id, "malignancy", 0.5, 0.2)
+    table = results.table_of(ct, points)
+    mark = inputs.marks(points)[0]
+    heatmap = display.show_heatmap(ct, table, mark.id, "malignancy", 0.5, 0.2)
     assert heatmap.GetParentTransformNode() is None
     strongest = np.argwhere(slicer.util.arrayFromVolume(heatmap) > 0.9)[:, ::-1].mean(0)
     to_ras = vtk.vtkMatrix4x4()
     heatmap.GetIJKToRASMatrix(to_ras)
     assert (slicer.util.arrayFromVTKMatrix(to_ras) @ [*strongest, 1])[:3] == pytest.approx(world, abs=1.0)
-    segmentation = scene.show_outline(ct, table, mark.id)
+    segmentation = display.show_outline(ct, table, mark.id)
     bounds = [0.0] * 6
     segmentation.GetRASBounds(bounds)
     middle = [(bounds[2 * axis] + bounds[2 * axis + 1]) / 2 for axis in range(3)]
     assert middle == pytest.approx(world, abs=1.0)
     # numbers
-    row = scene.rows(table)[mark.id]
-    assert row.ras == pytest.approx(beside, abs=1e-6)
-    assert row.diameter_mm == pytest.approx(2 * fakes.RADIUS_MM, abs=1.2)
+    row = results.rows(table)[mark.id]
+    assert [row.columns[axis] for axis in "ras"] == pytest.approx(beside, abs=1e-6)
+    assert row.columns["outline_diameter_mm"] == pytest.approx(2 * fakes.RADIUS_MM, abs=1.2)
 
 
 def test_a_bent_volume_is_refused_instead_of_misplaced(mrml):
-    ct = scene.add_volume(fakes.lungs())
+    ct = inputs.add_volume(fakes.lungs())
     ct.SetAndObserveTransformNodeID(mrml.AddNewNodeByClass("vtkMRMLBSplineTransformNode").GetID())
     bent = vtk.vtkBSplineTransform()
     ct.GetParentTransformNode().SetAndObserveTransformToParent(bent)
     with pytest.raises(NoduleRiskError, match="harden that transform first"):
-        scene.scan(ct)
+        inputs.scan(ct)
 
 
 def test_an_empty_volume_is_refused_in_one_sentence(mrml):
     with pytest.raises(NoduleRiskError, match="choose a chest CT"):
-        scene.scan(mrml.AddNewNodeByClass("vtkMRMLScalarVolumeNode"))
+        inputs.scan(mrml.AddNewNodeByClass("vtkMRMLScalarVolumeNode"))
 
 
 def test_a_point_that_is_still_carried_by_the_mouse_is_no_point(mrml):
-    points = scene.add_points("Nodules", [Point("N-1", (1, 2, 3))])
+    points = inputs.add_points("Nodules", [Point("N-1", (1, 2, 3))])
     points.AddControlPointWorld(vtk.vtkVector3d(4, 5, 6), "N-2")
     points.UnsetNthControlPointPosition(1)
-    assert [mark.point.label for mark in scene.marks(points)] == ["N-1"]
+    assert [mark.point.label for mark in inputs.marks(points)] == ["N-1"]
 
 
 def test_looking_at_a_ct_copies_no_voxel(mrml):
-    ct = scene.add_volume(fakes.lungs())
-    assert np.shares_memory(scene.scan(ct).voxels, slicer.util.arrayFromVolume(ct))
-    assert np.shares_memory(scene.scan(ct).read().array, slicer.util.arrayFromVolume(ct))
+    ct = inputs.add_volume(fakes.lungs())
+    assert np.shares_memory(inputs.scan(ct).voxels, slicer.util.arrayFromVolume(ct))
+    assert np.shares_memory(inputs.scan(ct).read().array, slicer.util.arrayFromVolume(ct))

@@ -15,7 +15,8 @@ import slicer.util
 import NoduleRisk
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.networks import model_package
-from NoduleRiskLib.slicer_scene import scene
+from NoduleRiskLib.panel.job import Job
+from NoduleRiskLib.slicer_scene import display, inputs, results
 
 DATA = Path(os.environ.get("NODULERISK_DATA", ""))
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="torch is not installed")
@@ -32,7 +33,7 @@ def _strongest_ras(heatmap):
     """Where a heatmap node is above 0.9 of its strongest, in the middle, world RAS mm."""
     values = slicer.util.arrayFromVolume(heatmap)
     ijk = np.argwhere(values > 0.9 * values.max())[:, ::-1].mean(0)
-    held = scene.scan(heatmap)
+    held = inputs.scan(heatmap)
     return (held.ijk_to_ras @ [*ijk, 1])[:3]
 
 
@@ -41,40 +42,40 @@ def test_a_real_nodule_is_graded_in_a_real_scene(mrml, logic, tmp_path):
         pytest.skip("set NODULERISK_DATA to the folder with the sample CT")
     from NoduleRiskLib.imaging.reading import read
 
-    ct = scene.add_volume(read(DATA / "ct" / "LIDC-IDRI-0001"))
+    ct = inputs.add_volume(read(DATA / "ct" / "LIDC-IDRI-0001"))
     place = (-56.19, -86.21, -115.0)
-    points = scene.add_points("Nodules", [Point("LIDC-IDRI-0001", place)])
+    points = inputs.add_points("Nodules", [Point("LIDC-IDRI-0001", place)])
     (told,) = logic.assess(ct, points)
-    table = scene.results(ct, points)
-    mark = scene.marks(points)[0]
-    row = scene.rows(table)[mark.id]
+    table = results.table_of(ct, points)
+    mark = inputs.marks(points)[0]
+    row = results.rows(table)[mark.id]
     assert row.found
-    assert 12 < row.diameter_mm < 50, "the readers' outlines are about 30 mm wide"
-    assert row.malignancy == pytest.approx(told.estimate("malignancy").value)
-    assert row.suspicion_probability == pytest.approx(told.suspicion_probability)
-    assert row.model_id == model_package.load().model_id
-    assert row.warnings == " ".join(told.warnings)
-    assert row.fits(place, scene.scan(ct).read().digest)
-    heatmap = scene.show_heatmap(ct, table, mark.id, "malignancy", 0.6, 0.2)
-    assert np.linalg.norm(_strongest_ras(heatmap) - place) < row.diameter_mm
+    assert 12 < row.columns["outline_diameter_mm"] < 50, "the readers' outlines are about 30 mm wide"
+    assert row.columns["malignancy"] == pytest.approx(told.nodule.estimate("malignancy").value)
+    assert row.columns["suspicion_probability"] == pytest.approx(told.nodule.suspicion_probability)
+    assert row.columns["model_id"] == model_package.load().model_id
+    assert row.warnings == told.warnings
+    assert row.fits(place, inputs.scan(ct).read().digest)
+    heatmap = display.show_heatmap(ct, table, mark.id, "malignancy", 0.6, 0.2)
+    assert np.linalg.norm(_strongest_ras(heatmap) - place) < row.columns["outline_diameter_mm"]
 
     errors: list = []
-    logic.export("json", tmp_path / "nodules.json", ct, points, "", "malignancy", errors.append)
+    logic.export("json", tmp_path / "nodules.json", ct, points, "malignancy", errors.append)
     while not errors:
         time.sleep(0.01)
         logic.worker.poll()
     assert errors == [None]
     written = json.loads((tmp_path / "nodules.json").read_text(encoding="utf-8"))
     assert written["volume"]["digest"] == row.digest
-    assert written["nodules"][0]["estimates"]["malignancy"]["value"] == pytest.approx(row.malignancy)
+    assert written["nodules"][0]["nodule"]["estimates"]["malignancy"]["value"] == pytest.approx(
+        row.columns["malignancy"]
+    )
 
 
 def test_the_phantoms_nodules_have_their_heatmaps_and_the_window_keeps_its_pace(mrml, logic):
     ct, points = NoduleRisk.loadPhantom()
-    marks, gaps, told, errors = scene.marks(points), [], {}, []
-    logic.start(
-        ct, points, marks, "", "auto", lambda m, one: told.__setitem__(m.id, one), lambda *_: None, errors.append
-    )
+    marks, gaps, told, errors = tuple(inputs.marks(points)), [], {}, []
+    logic.start(Job(ct, points, marks, assessed=lambda m, one: told.__setitem__(m.id, one), ended=errors.append))
     last = time.perf_counter()
     while not errors:
         time.sleep(0.01)
@@ -87,12 +88,12 @@ def test_the_phantoms_nodules_have_their_heatmaps_and_the_window_keeps_its_pace(
         f"\n{len(marks)} nodules: median gap {statistics.median(gaps) * 1e3:.0f} ms, longest {max(gaps) * 1e3:.0f} ms"
     )
     assert statistics.median(gaps) < 0.05
-    assert sum(one.outline is not None for one in told.values()) >= 5
-    assert all(any("synthetic" in sentence for sentence in one.warnings) for one in told.values())
-    table = scene.results(ct, points)
+    assert sum(one.nodule is not None for one in told.values()) >= 5
+    assert all(any("synthetic" in warning.text for warning in one.warnings) for one in told.values())
+    table = results.table_of(ct, points)
     for mark in marks:
-        outline = told[mark.id].outline
-        if outline:
-            heatmap = scene.show_heatmap(ct, table, mark.id, "malignancy", 0.6, 0.2)
+        nodule = told[mark.id].nodule
+        if nodule:
+            heatmap = display.show_heatmap(ct, table, mark.id, "malignancy", 0.6, 0.2)
             distance = np.linalg.norm(_strongest_ras(heatmap) - mark.point.ras)
-            assert distance < max(20, outline.long_axis_mm), mark.point.label
+            assert distance < max(20, nodule.outline.long_axis_mm), mark.point.label

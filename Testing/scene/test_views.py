@@ -11,8 +11,8 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from NoduleRiskLib.imaging.points import Point
-from NoduleRiskLib.results import serialization
-from NoduleRiskLib.slicer_scene import scene
+from NoduleRiskLib.slicer_scene import display, inputs, results
+from NoduleRiskLib.slicer_scene.records import record_of
 
 trame = pytest.importorskip("trame_slicer.core", reason="needs trame-slicer for slice views")
 SIZE = 400
@@ -42,19 +42,19 @@ def application():
 @pytest.fixture
 def shown(application):
     """A CT with three assessed nodules, the first one's heatmap over it."""
-    ct = scene.add_volume(fakes.lungs())
-    points = scene.add_points("Nodules", [Point(f"N-{n + 1}", place) for n, place in enumerate(fakes.PLACES)])
-    volume = scene.scan(ct).read()
-    marks = scene.marks(points)
+    ct = inputs.add_volume(fakes.lungs())
+    points = inputs.add_points("Nodules", [Point(f"N-{n + 1}", place) for n, place in enumerate(fakes.PLACES)])
+    volume = inputs.scan(ct).read()
+    marks = inputs.marks(points)
     for mark, one in zip(marks, fakes.FakeAssessor().assess(volume, [m.point for m in marks]), strict=True):
-        scene.store(ct, points, mark, one, serialization.pack(one), volume.digest)
+        results.store(ct, points, mark, record_of(one, volume.digest))
     points.GetDisplayNode().SetVisibility(False)
     for view in application.views.values():
         view.set_background_volume_id(ct.GetID())
         view.fit_view_to_content()
-    scene.jump(fakes.PLACES[0])
-    yield ct, scene.results(ct, points), marks
-    for node in (scene.results(ct, points), points, ct, *slicer.util.getNodesByClass("vtkMRMLSegmentationNode")):
+    display.jump(fakes.PLACES[0])
+    yield ct, results.table_of(ct, points), marks
+    for node in (results.table_of(ct, points), points, ct, *slicer.util.getNodesByClass("vtkMRMLSegmentationNode")):
         slicer.mrmlScene.RemoveNode(node)
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         slicer.mrmlScene.RemoveNode(node)
@@ -94,12 +94,12 @@ def _per_mm(view):
 def test_the_heatmap_is_drawn_where_the_nodule_is_and_nowhere_else(application, shown, orientation):
     ct, table, marks = shown
     view = application.views[orientation]
-    scene.show_heatmap(ct, table, marks[0].id, "malignancy", 0.8, 0.3)
+    display.show_heatmap(ct, table, marks[0].id, "malignancy", 0.8, 0.3)
     write_page = _picture(view, f"slice_{orientation}")
     x, y = _at(view, fakes.PLACES[0])
     red, green, blue = write_page[y, x]
     assert red > green > blue and red - blue > 60, "the heatmap's strongest place is not in its bright colours"
-    slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(ct.GetNodeReference(scene.HEATMAP_ROLE)).SetVisibility(False)
+    slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(ct.GetNodeReference(display.HEATMAP_ROLE)).SetVisibility(False)
     coloured = np.argwhere(np.ptp(_picture(view), axis=-1) > 30)
     assert len(coloured)
     middle_y, middle_x = coloured.mean(0)
@@ -112,9 +112,9 @@ def test_switched_off_the_ct_is_grey_again(application, shown):
     ct, table, marks = shown
     view = application.views["Axial"]
     plain = _picture(view)
-    scene.show_heatmap(ct, table, marks[0].id, "malignancy", 0.8, 0.3)
+    display.show_heatmap(ct, table, marks[0].id, "malignancy", 0.8, 0.3)
     assert np.abs(_picture(view) - plain).max() > 60
-    scene.hide_heatmap(ct)
+    display.hide_heatmap(ct)
     assert np.abs(_picture(view) - plain).max() == 0
 
 
@@ -122,7 +122,7 @@ def test_the_outline_surrounds_the_nodule(application, shown):
     ct, table, marks = shown
     view = application.views["Axial"]
     plain = _picture(view)
-    scene.show_outline(ct, table, marks[0].id, "N-1")
+    display.show_outline(ct, table, marks[0].id, "N-1")
     drawn = np.argwhere(np.abs(_picture(view, "outline") - plain).max(-1) > 40)
     x, y = _at(view, fakes.PLACES[0])
     radius = fakes.RADIUS_MM * _per_mm(view)
@@ -131,5 +131,5 @@ def test_the_outline_surrounds_the_nodule(application, shown):
 
 
 def test_colours_grow_brighter_with_the_share():
-    brightness = [np.dot(scene.heat_rgb(share), (0.299, 0.587, 0.114)) for share in np.linspace(0, 1, 21)]
+    brightness = [np.dot(display.heat_rgb(share), (0.299, 0.587, 0.114)) for share in np.linspace(0, 1, 21)]
     assert (np.diff(brightness) > 0).all()

@@ -43,7 +43,7 @@ def chest() -> Chest:
 @pytest.fixture(scope="module")
 def assessed(assessor: Assessor, chest: Chest) -> dict[str, Assessment]:
     volume, nodules = chest
-    return {one.label: one for one in assessor.assess(volume, points(nodules))}
+    return {one.point.label: one for one in assessor.assess(volume, points(nodules))}
 
 
 @pytest.fixture(scope="module")
@@ -62,27 +62,30 @@ def points(nodules: dict[str, PhantomNodule]) -> list[Point]:
 
 def test_every_nodule_of_the_phantom_is_found_and_graded(assessed: dict[str, Assessment], chest: Chest) -> None:
     for label, nodule in chest[1].items():
-        one = assessed[label]
-        assert one.outline is not None, label
+        one = assessed[label].nodule
+        assert one is not None, label
         assert tuple(estimate.grade.name for estimate in one.estimates) == GRADE_NAMES
         for estimate in one.estimates:
             assert estimate.grade.low <= estimate.low <= estimate.value <= estimate.high <= estimate.grade.high
             assert 0 <= estimate.percentile <= 100
-        assert one.suspicion_probability is not None and 0 <= one.suspicion_probability <= 1
+        assert 0 <= one.suspicion_probability <= 1
         assert one.outline.diameter_mm == pytest.approx(nodule.diameter_mm, rel=0.35)
 
 
 def test_grades_tell_unlike_nodules_apart(assessed: dict[str, Assessment]) -> None:
-    malignancy = {label: one.estimate("malignancy").value for label, one in assessed.items()}
+    nodules = {label: one.nodule for label, one in assessed.items() if one.nodule}
+    malignancy = {label: one.estimate("malignancy").value for label, one in nodules.items()}
     assert malignancy["spiculated"] > malignancy["small smooth"] + 1
-    texture = {label: one.estimate("texture").value for label, one in assessed.items()}
+    texture = {label: one.estimate("texture").value for label, one in nodules.items()}
     assert texture["ground glass"] < texture["lobulated"] - 1
-    presence = {label: one.calcification.presence for label, one in assessed.items() if one.calcification}
+    presence = {label: one.calcification.presence for label, one in nodules.items()}
     assert presence["calcified"] > 0.5 > max(value for label, value in presence.items() if label != "calcified")
 
 
 def test_heatmaps_of_all_grades_lie_on_the_nodule(assessed: dict[str, Assessment], chest: Chest) -> None:
-    for label, one in assessed.items():
+    for label, assessment in assessed.items():
+        one = assessment.nodule
+        assert one is not None
         assert tuple(one.heatmaps) == GRADE_NAMES
         (volume,) = one.heatmap_volumes("malignancy").values()
         assert volume.array.min() >= 0 and volume.array.max() == pytest.approx(1)
@@ -118,13 +121,15 @@ def test_the_sample_nodule_is_graded_as_its_readers_did(
     assessor: Assessor, sample: tuple[Volume, Point, dict[str, str]]
 ) -> None:
     volume, point, row = sample
-    (one,) = assessor.assess(volume, [point])
+    (assessment,) = assessor.assess(volume, [point])
+    one = assessment.nodule
+    assert one is not None
     readers = {name: float(row[f"mean_{name}"]) for name in GRADE_NAMES if f"mean_{name}" in row}
     assert len(readers) == 8
     gaps = [abs(one.estimate(name).value - value) for name, value in readers.items()]
     assert np.mean(gaps) < 0.8
     assert one.estimate("malignancy").value > 3.8
-    assert one.suspicion_probability is not None and one.suspicion_probability > 0.8
+    assert one.suspicion_probability > 0.8
     assert len(one.heatmaps) == len(GRADES)
 
 
@@ -134,7 +139,7 @@ def test_other_places_of_the_sample_are_no_nodules_of_that_kind(
     volume, point, _ = sample
     mirrored = Point("mirrored", (-point.ras[0], *point.ras[1:]))
     there, elsewhere = assessor.assess(volume, [point, mirrored], heatmaps=False)
-    assert elsewhere.outline is None or np.abs(grades(elsewhere) - grades(there)).max() > 0.5
+    assert elsewhere.nodule is None or np.abs(grades(elsewhere) - grades(there)).max() > 0.5
 
 
 def test_vessels_and_chest_wall_of_the_sample_are_told_from_nodules(
@@ -142,7 +147,7 @@ def test_vessels_and_chest_wall_of_the_sample_are_told_from_nodules(
 ) -> None:
     volume, point, _ = sample
     (one,) = assessor.assess(volume, [point], heatmaps=False)
-    assert not any("vessel or the chest wall" in warning for warning in one.warnings)
+    assert not any("vessel or the chest wall" in warning.text for warning in one.warnings)
     assert false_finds(assessor, volume, [point], count=12).warned.mean() > 0.85
 
 
@@ -165,7 +170,7 @@ def test_air_and_soft_tissue_get_no_bare_number(assessor: Assessor, chest: Chest
     liver = volume.to_ras(np.array([150.0, 150, 12]))
     for place, words in ((top, "only air"), (liver, "No lung lies")):
         (one,) = assessor.assess(volume, [Point("F-1", tuple(map(float, place)))])
-        assert any(words in sentence for sentence in one.warnings)
+        assert any(words in warning.text for warning in one.warnings)
 
 
 def test_a_nodule_at_the_edge_of_the_scan_is_warned_about(assessor: Assessor, chest: Chest) -> None:
@@ -174,7 +179,16 @@ def test_a_nodule_at_the_edge_of_the_scan_is_warned_about(assessor: Assessor, ch
     k = round(float(volume.to_ijk(np.array(point.ras))[2]))
     cut_off = replace(volume, array=volume.array[: k + 1])
     (one,) = assessor.assess(cut_off, [point], heatmaps=False)
-    assert any("edge of the scan" in sentence for sentence in one.warnings)
+    assert any("edge of the scan" in warning.text for warning in one.warnings)
+
+
+def test_a_nodule_that_two_points_mark_is_not_counted_twice_without_a_word(assessor: Assessor, chest: Chest) -> None:
+    first, second, *_ = points(chest[1])
+    again = Point("again", (first.ras[0] + 1.0, *first.ras[1:]))
+    told = list(assessor.assess(chest[0], [first, second, again, first], heatmaps=False))
+    twice = [[w.text for w in one.warnings if "counts twice" in w.text] for one in told]
+    assert [len(texts) for texts in twice] == [0, 0, 1, 1]
+    assert twice[2] == [f"{first.label} and again lie on the same nodule: remove one of them, or it counts twice."]
 
 
 def test_work_can_be_watched_and_cancelled(assessor: Assessor, chest: Chest) -> None:
@@ -183,28 +197,29 @@ def test_work_can_be_watched_and_cancelled(assessor: Assessor, chest: Chest) -> 
 
     seen = []
 
-    def stop_after_one(done: int, total: int) -> None:
-        seen.append((done, total))
+    def stop_after_one(one: Assessment) -> None:
+        seen.append(one.point.label)
         raise CancelledError
 
     with pytest.raises(CancelledError):
-        assessor.assess(chest[0], points(chest[1])[:2], heatmaps=False, progress=stop_after_one)
-    assert seen == [(1, 2)]
+        for one in assessor.assess(chest[0], points(chest[1])[:2], heatmaps=False):
+            stop_after_one(one)
+    assert seen == [points(chest[1])[0].label]
 
 
 def test_a_full_gpu_hands_over_to_the_cpu(chest: Chest, monkeypatch: pytest.MonkeyPatch) -> None:
     assessor = Assessor(device="cpu")
-    whole, fails = assessor._grade, iter([True])
+    whole, fails = assessor._predict, iter([True])
 
     def full_once(*stacks: object) -> object:
         if next(fails, False):
             raise torch.cuda.OutOfMemoryError
         return whole(*stacks)
 
-    monkeypatch.setattr(assessor, "_grade", full_once)
+    monkeypatch.setattr(assessor, "_predict", full_once)
     (one,) = assessor.assess(chest[0], points(chest[1])[:1], heatmaps=False)
-    assert one.estimates
-    assert any("ran out of memory" in sentence for sentence in one.warnings)
+    assert one.nodule is not None
+    assert any("ran out of memory" in warning.text for warning in one.warnings)
 
 
 def test_a_device_that_is_not_there_is_named() -> None:

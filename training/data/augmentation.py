@@ -23,26 +23,26 @@ SHIFT_MM = 0.56
 
 
 def compose(
-    training: Sequence[FoundOutlines],
+    parts: Sequence[FoundOutlines],
     nodules: Sequence[tuple[int, int]],
     rng: np.random.Generator,
     turned: bool,
     layout: Layout,
 ) -> tuple[Batch, Array]:
-    """A batch of nodules, given as (which of ``training``, which row), and each one's zoom (shape (B,)).
+    """A batch of nodules, given as (which of ``parts``, which row), and each one's zoom (shape (B,)).
 
     ``layout`` gives the rows and columns of a slice and the distance of its pixels; slices are the scan's own.
 
-    With ``turned``: each with an outline of its own choosing (readers' share, one reader, one of the locator's),
+    With ``turned``: each with an outline of its own choosing (readers' share, one reader, one of the found ones),
     turned, mirrored, shifted, zoomed, thinned, its end slices dropped now and then, noisy. Without: the
-    locator's first outline, as in use.
+    first found outline, as in use.
     """
     count = len(nodules)
     zoom, places, slices, offsets = np.ones(count), np.zeros((count, 2, 3)), [], []
     for n, (part, index) in enumerate(nodules):
-        found_outlines = training[part]
-        here = slice(int(found_outlines.first[index]), int(found_outlines.first[index + 1]))
-        outline = _outline(found_outlines, here, rng if turned else None)
+        source = parts[part]
+        here = slice(int(source.first[index]), int(source.first[index + 1]))
+        outline = _outline(source, here, rng if turned else None)
         inside = outline > INSIDE
         holds = np.flatnonzero(inside.any((1, 2)))
         # No more than the layout has places for: the middle ones, as ``mosaic.cut`` does.
@@ -53,8 +53,8 @@ def compose(
         z, rows, columns = np.nonzero(inside)
         middle = np.array([columns.mean(), rows.mean()]) - (WIDE.pixels - 1) / 2
         places[n] = _affine(middle, zoom[n], rng if turned else None)
-        slices.append(np.stack([found_outlines.pixels[here][holds], outline[holds]], 1))
-        offset = found_outlines.offset_mm[here].astype(np.float64)
+        slices.append(np.stack([source.pixels[here][holds], outline[holds]], 1))
+        offset = source.offset_mm[here].astype(np.float64)
         offset = (offset[holds] - offset[z].mean()) * zoom[n]
         if turned:
             offset = offset * rng.choice((-1, 1)) + rng.normal() * SHIFT_MM
@@ -81,9 +81,9 @@ def compose(
     return Batch(pixels, outlined, offset_mm, plane, valid, torch.as_tensor(np.stack(measured))), zoom
 
 
-def _outline(found_outlines: FoundOutlines, here: slice, rng: np.random.Generator | None) -> Array:
+def _outline(source: FoundOutlines, here: slice, rng: np.random.Generator | None) -> Array:
     """One outline (float32, 0 to 1, shape (n, 96, 96)) that holds at least one pixel."""
-    share, found = found_outlines.share[here], found_outlines.found_outlines[here]
+    share, found = source.share[here], source.found[here]
     drawn = np.flatnonzero(share.any((0, 2, 3)))
     kind = 0.0 if rng is None else rng.random()
     if kind < 0.45 or rng is None:

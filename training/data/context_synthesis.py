@@ -1,4 +1,4 @@
-"""What lies above and below a crop, made to look like a whole CT: a crop ends where its nodule ends, a CT goes on."""
+"""Synthetic lung above and below each crop: the data set holds only the nodule's own slices, a whole CT goes on."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ from scipy import ndimage
 from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.volume import Array, Volume
 
-from .crops import WIDE, Nodule, Stacks, read_nodule, write_stacks
+from ..checkpoints import digest, read_arrays, write_arrays
+from .crops import WIDE, Nodule, Stacks, data_key, read_nodule
 
 DEPTH_MM = 12.0
 
 
 @dataclass(frozen=True, eq=False)
-class Surrounded:
+class ContextStacks:
     """Nodules with what lies above and below them: N nodules, T slices in all.
 
     Attributes
     ----------
     table : DataFrame
-        One row a nodule.
+        One row per nodule.
     pixels : int16 (T, 96, 96)
-        HU, as ``mosaic.cut`` with ``WIDE`` gives them.
+        HU, as ``resampling.cut`` with ``WIDE`` gives them.
     share : uint8 (T, 96, 96)
         Share of the readers who marked each pixel, times 255.
     offset_mm : float32 (T,)
         Distance of each slice from the nodule's centre.
     first, last : int (N,)
         Where each nodule's slices begin, and one past where they end.
+    key : str
+        Digest of what the arrays were made from.
     """
 
     table: pd.DataFrame
@@ -44,33 +47,39 @@ class Surrounded:
     offset_mm: Array
     first: Array
     last: Array
+    key: str
 
 
-def surrounded(table: pd.DataFrame, data: Path, folder: Path, cubic: bool, seed: int) -> Surrounded:
-    """All crops of ``table`` with surroundings; the first call writes ``folder``, later ones read it.
+def with_context(table: pd.DataFrame, data: Path, folder: Path, cubic: bool, seed: int) -> ContextStacks:
+    """All crops of ``table`` with synthetic lung; the first call writes ``folder``, later ones read it.
 
     With ``cubic`` they are resampled to voxels of 1 mm, as reformatted scans are (and the data set's cubes).
     """
-    if not (folder / "table.csv").is_file():
+    key = data_key(data) | {
+        "nodules": f"{len(table)} ({digest(*table.nodule_id)})",
+        "cubic": str(cubic),
+        "seed": str(seed),
+        "depth_mm": str(DEPTH_MM),
+    }
+    if not folder.exists():
         parts: dict[str, list[Array]] = {"pixels": [], "share": [], "offset_mm": []}
-        for row in track(list(table.itertuples()), f"Surrounding {folder.name}", transient=True):
+        for row in track(list(table.itertuples()), f"Extending crops ({folder.name})", transient=True):
             nodule = read_nodule(data, row.nodule_id)
             volume = extend(nodule, np.random.default_rng([seed, *row.nodule_id.encode()]))
             stack = cut(at_one_millimetre(volume) if cubic else volume, np.zeros(3), WIDE, outline=nodule.share())
             parts["pixels"].append(np.round(stack.pixels[stack.valid]).astype(np.int16))
             parts["share"].append(np.round(stack.outline[stack.valid] * 255).astype(np.uint8))
             parts["offset_mm"].append(stack.offset_mm[stack.valid].astype(np.float32))
-        write_stacks(folder, table, parts)
-    # Mapped, not read: folds that train side by side share one copy in memory.
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("pixels", "share", "offset_mm")}
-    ends = np.load(folder / "first.npy")
-    return Surrounded(pd.read_csv(folder / "table.csv"), first=ends[:-1], last=ends[1:], **arrays)
+        write_arrays(folder, table, parts, key)
+    kept = read_arrays(folder, ("pixels", "share", "offset_mm"), key, mapped=True)
+    return ContextStacks(kept.table, **kept.slices, first=kept.first[:-1], last=kept.first[1:], key=digest(key))
 
 
-def by_themselves(cubes: Stacks) -> Surrounded:
-    """The cubes, which have their own surroundings."""
+def of_cubes(cubes: Stacks) -> ContextStacks:
+    """The cubes, which hold the true lung around the nodule."""
     share = np.round(cubes.share(slice(None)) * 255).astype(np.uint8)
-    return Surrounded(cubes.table, cubes.pixels, share, cubes.offset_mm, cubes.first[:-1], cubes.first[1:])
+    first, last = cubes.first[:-1], cubes.first[1:]
+    return ContextStacks(cubes.table, cubes.pixels, share, cubes.offset_mm, first, last, cubes.key)
 
 
 def at_one_millimetre(volume: Volume) -> Volume:

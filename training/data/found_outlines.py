@@ -1,9 +1,9 @@
-"""Every crop as the pipeline meets it: surroundings around it, and outlines that a locator found from a point."""
+"""Every crop as the pipeline meets it: in (synthetic) lung, with the outline that was found from a point."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ from NoduleRiskLib.imaging.slice_stack import Layout, SliceStack
 from NoduleRiskLib.imaging.volume import Array, Volume
 from NoduleRiskLib.networks.segmentation import REACH_MM
 
-from .context_synthesis import extend
-from .crops import WIDE, Nodule, read_nodule, write_stacks
+from ..checkpoints import Key, digest, read_arrays, write_arrays
+from .context_synthesis import DEPTH_MM, extend
+from .crops import SAMPLE_PATIENT, WIDE, Nodule, data_key, read_nodule, slices_of
 
 #: From a volume and points (RAS mm) to the nodule under each point.
 Finder = Callable[[Volume, Sequence[Array]], list[Outline | None]]
@@ -27,45 +28,84 @@ TRIES = 3
 
 @dataclass(frozen=True, eq=False)
 class FoundOutlines:
-    """The nodules of one fold with surroundings and located outlines: N nodules, T wide slices, G graded slices.
+    """The nodules of one fold in their surroundings with found outlines: N nodules, T slices in all.
 
     Attributes
     ----------
     table : DataFrame
-        One row a nodule; ``found_diameter``, ``found_slices``, ``found_volume`` (NaN: none found), ``dice``,
+        One row per nodule; ``found_diameter``, ``found_slices``, ``found_volume`` (NaN: none found), ``dice``,
         ``low_error_mm``, ``high_error_mm`` and ``slice_step_mm`` from the first try; ``dice_between`` the outlines
         from the first two points.
     pixels : int16 (T, 96, 96)
+        HU.
     share : uint8 (T, 4, 96, 96)
         Readers' outlines times 255.
-    located : uint8 (T, TRIES, 96, 96)
-        What the locator found from each point, times 255.
+    found : uint8 (T, TRIES, 96, 96)
+        The outline found from each point, times 255.
     offset_mm : float32 (T,)
     first : int (N + 1,)
         Where each nodule's slices begin.
+    key : str
+        Digest of what the arrays were made from.
     """
 
     table: pd.DataFrame
     pixels: Array
     share: Array
-    found_outlines: Array
+    found: Array
     offset_mm: Array
     first: Array
+    key: str = ""
+
+    def without_sample(self) -> FoundOutlines:
+        """Without the sample's patient."""
+        keep = np.flatnonzero((self.table.patient_id != SAMPLE_PATIENT).to_numpy())
+        if len(keep) == len(self.table):
+            return self
+        slices = slices_of(self.first, keep)
+        return replace(
+            self,
+            table=self.table.iloc[keep].reset_index(drop=True),
+            pixels=self.pixels[slices],
+            share=self.share[slices],
+            found=self.found[slices],
+            offset_mm=self.offset_mm[slices],
+            first=np.cumsum([0, *np.diff(self.first)[keep]]),
+        )
 
 
 def find(
-    table: pd.DataFrame, data: Path, finder: Finder, folder: Path, cubes: bool = False, seed: int = 0
+    table: pd.DataFrame, data: Path, finder: Finder, made_by: str, folder: Path, cubes: bool = False, seed: int = 0
 ) -> FoundOutlines:
-    """Locate all nodules of ``table``; the first call writes ``folder``, later ones read it.
+    """Find the outlines of all nodules of ``table``; the first call writes ``folder``, later ones read it.
 
-    The finder must not have seen the patients. Crops get surroundings; cubes have their own.
+    Crops get synthetic lung; cubes have their own.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Some rows of ``crops.load``'s.
+    data : Path
+    finder : callable
+        It must not have been trained on these patients.
+    made_by : str
+        What the finder depends on, such as a digest of its weights.
+    folder : Path
+    cubes : bool
+        Whether to read the cubes instead of the crops.
+    seed : int
     """
-    if not (folder / "table.csv").is_file():
-        _build(table, data, finder, folder, cubes, seed)
-    arrays = {
-        name: np.load(folder / f"{name}.npy") for name in ("pixels", "share", "found_outlines", "offset_mm", "first")
+    key = data_key(data) | {
+        "nodules": f"{len(table)} ({digest(*table.nodule_id)})",
+        "found by": made_by,
+        "tries": str(TRIES),
+        "seed": str(seed),
+        "depth_mm": str(DEPTH_MM),
     }
-    return FoundOutlines(pd.read_csv(folder / "table.csv", dtype={"annotation_ids": str}), **arrays)
+    if not folder.exists():
+        _build(table, data, finder, folder, cubes, seed, key)
+    kept = read_arrays(folder, ("pixels", "share", "found", "offset_mm"), key)
+    return FoundOutlines(kept.table, **kept.slices, first=kept.first, key=digest(key))
 
 
 def missed_point(diameter_mm: float, rng: np.random.Generator) -> Array:
@@ -111,10 +151,10 @@ def agreement(truth: Outline, found: Outline) -> tuple[float, float, float]:
     return float(dice), float(low), float(high)
 
 
-def _build(table: pd.DataFrame, data: Path, finder: Finder, folder: Path, cubes: bool, seed: int) -> None:
-    parts: dict[str, list[Array]] = {"pixels": [], "share": [], "found_outlines": [], "offset_mm": []}
+def _build(table: pd.DataFrame, data: Path, finder: Finder, folder: Path, cubes: bool, seed: int, key: Key) -> None:
+    parts: dict[str, list[Array]] = {"pixels": [], "share": [], "found": [], "offset_mm": []}
     rows = []
-    for row in track(list(table.itertuples()), f"Locating {folder.name}", transient=True):
+    for row in track(list(table.itertuples()), f"Outlining {folder.name}", transient=True):
         rng = np.random.default_rng([seed, *row.nodule_id.encode()])
         nodule = read_nodule(data, row.nodule_id, cubes)
         volume = nodule.volume if cubes else extend(nodule, rng)
@@ -140,7 +180,8 @@ def _build(table: pd.DataFrame, data: Path, finder: Finder, folder: Path, cubes:
             _scores(consensus(nodule, volume), found[0], points[0], float(stack.step_mm[0]))
             | {"dice_between": _dice(*(one > 127 for one in outlines[:2]))}
         )
-    write_stacks(folder, table.assign(**pd.DataFrame(rows, index=table.index).to_dict("series")), parts)
+    scored = table.assign(**pd.DataFrame(rows, index=table.index).to_dict("series"))
+    write_arrays(folder, scored, parts, key)
 
 
 def _dice(one: Array, other: Array) -> float:

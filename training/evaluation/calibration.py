@@ -1,12 +1,9 @@
-"""How well the estimates know their own doubt: intervals and suspicion probability, fitted where they are not scored.
+"""Calibration: intervals of the estimates and the suspicion probability, fitted on other folds than they are scored on.
 
-A table here is ``crossval.out_of_fold``'s: whatever is fitted on some folds is scored on another, so that no nodule is
-in its own calibration.
+A table here is an out-of-fold table; no nodule is in its own calibration.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -14,11 +11,11 @@ from matplotlib.figure import Figure
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from NoduleRiskLib.grades import GRADES
+from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.imaging.volume import Array
 
-from ..data.crops import FOLDS
-from .metrics import STRATA
+from .out_of_fold import out_of_fold
+from .questions import STRATA
 
 LEVEL = 0.8
 #: Strata of the estimated diameter, mm: below, between and above these.
@@ -61,11 +58,11 @@ def _strata(table: pd.DataFrame, predicted: str) -> pd.Series:
 def inside(table: pd.DataFrame, predicted: str, level: float = LEVEL) -> pd.DataFrame:
     """Whether each nodule's readers' mean lies in the interval fitted on the other folds; NaN without an estimate.
 
-    One row a nodule (index as in ``table``), one column a grade, 0 or 1. Ends are clipped to the scale, as the
+    One row per nodule (index as in ``table``), one column per grade, 0 or 1. Ends are clipped to the scale, as the
     assessor does.
     """
-    parts = [pd.DataFrame(columns=[grade.name for grade in GRADES], dtype=float)]
-    for here, rest in _folds(table):
+
+    def held(here: pd.DataFrame, rest: pd.DataFrame) -> pd.DataFrame:
         interval, stratum = residual_interval(rest, predicted, level), _strata(here, predicted)
         hits = {}
         for grade in GRADES:
@@ -73,10 +70,11 @@ def inside(table: pd.DataFrame, predicted: str, level: float = LEVEL) -> pd.Data
             low, high = np.array(interval[grade.name])[stratum].T
             ends = (value * 2**low, value * 2**high) if grade.logarithmic else (value + low, value + high)
             low_end, high_end = (end.clip(grade.low, grade.high) for end in ends)
-            held = here[grade.name].between(low_end - 1e-6, high_end + 1e-6)
-            hits[grade.name] = held.astype(float).where(value.notna())
-        parts.append(pd.DataFrame(hits))
-    return pd.concat(parts[1:] or parts).sort_index()
+            covered = here[grade.name].between(low_end - 1e-6, high_end + 1e-6)
+            hits[grade.name] = covered.astype(float).where(value.notna())
+        return pd.DataFrame(hits)
+
+    return out_of_fold(table, held).reindex(columns=list(GRADE_NAMES)).sort_index()
 
 
 def coverage(table: pd.DataFrame, predicted: str, level: float = LEVEL) -> pd.Series:
@@ -106,29 +104,32 @@ def chances(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
 
     Columns: ``chance``, ``constant`` (the base rate of the other folds) and ``suspicious`` (what the readers gave).
     """
-    parts = [pd.DataFrame(columns=["chance", "constant", "suspicious"], dtype=float)]
-    for here, rest in _folds(table.dropna(subset=[f"{predicted}malignancy"])):
-        if rest.suspicious.nunique() == 2:
-            intercept, slope = suspicion(rest, predicted)
-            chance = expit(intercept + slope * here[f"{predicted}malignancy"])
-            parts.append(here[["suspicious"]].assign(chance=chance, constant=rest.suspicious.mean()))
-    return pd.concat(parts[1:] or parts)
+    columns = ["suspicious", "chance", "constant"]
+
+    def chance(here: pd.DataFrame, rest: pd.DataFrame) -> pd.DataFrame:
+        if rest.suspicious.nunique() < 2:
+            return pd.DataFrame(columns=columns, dtype=float)
+        intercept, slope = suspicion(rest, predicted)
+        value = expit(intercept + slope * here[f"{predicted}malignancy"])
+        return here[["suspicious"]].assign(chance=value, constant=rest.suspicious.mean())
+
+    return out_of_fold(table.dropna(subset=[f"{predicted}malignancy"]), chance).reindex(columns=columns)
 
 
-def calibration(told: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """How far the suspicion probability can be believed, one row a measure; ``told`` as ``chances`` gives it.
+def calibration(probabilities: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """How well calibrated the suspicion probability is, one row per measure; ``probabilities`` as ``chances`` gives it.
 
     Columns: ours, that of a perfect one (Brier: of the constant base rate), and for the expected calibration error the
     range (95 %) that a perfectly calibrated probability shows on as many nodules, by simulation: even then the share
     of events in a bin is not its probability.
     """
-    chance, event = told.chance.to_numpy(float), told.suspicious.to_numpy(float)
+    chance, event = probabilities.chance.to_numpy(float), probabilities.suspicious.to_numpy(float)
     rng = np.random.default_rng(seed)
     by_luck = [ece(chance, (rng.random(len(chance)) < chance).astype(float)) for _ in range(SIMULATIONS)]
     low, high = np.percentile(by_luck, [2.5, 97.5])
     line = LogisticRegression(C=1e6).fit(logit(np.clip(chance, 1e-6, 1 - 1e-6))[:, None], event)
     rows = {
-        "Brier score": (np.mean((chance - event) ** 2), np.mean((told.constant - event) ** 2), np.nan, np.nan),
+        "Brier score": (np.mean((chance - event) ** 2), np.mean((probabilities.constant - event) ** 2), np.nan, np.nan),
         "slope": (line.coef_[0, 0], 1.0, np.nan, np.nan),
         "intercept": (line.intercept_[0], 0.0, np.nan, np.nan),
         f"ECE, {BINS} bins": (ece(chance, event), np.mean(by_luck), low, high),
@@ -144,15 +145,15 @@ def ece(chance: Array, event: Array) -> float:
 
 
 def reliability(chance: Array, event: Array) -> pd.DataFrame:
-    """One row a bin of equal width: mean ``chance``, share of ``events``, number of ``nodules``."""
+    """One row per bin of equal width: mean ``chance``, share of ``events``, number of ``nodules``."""
     number = np.minimum((np.asarray(chance) * BINS).astype(int), BINS - 1)
     bins = pd.DataFrame({"chance": chance, "events": event, "bin": number}).groupby("bin")
     return bins.mean().assign(nodules=bins.size())
 
 
-def plot_reliability(told: pd.DataFrame) -> Figure:
+def plot_reliability(probabilities: pd.DataFrame) -> Figure:
     """Share of suspicious nodules by suspicion probability, with the 95 % range of chance for each bin."""
-    rows = reliability(told.chance, told.suspicious)
+    rows = reliability(probabilities.chance, probabilities.suspicious)
     spread = 1.96 * np.sqrt(rows.chance * (1 - rows.chance) / rows.nodules)
     figure = Figure(figsize=(5, 5))
     axes = figure.subplots()
@@ -164,11 +165,3 @@ def plot_reliability(told: pd.DataFrame) -> Figure:
     label = "at least half of the readers give 4 or 5"
     axes.set(xlabel="suspicion probability", ylabel=f"share of nodules: {label}", xlim=(0, 1), ylim=(0, 1))
     return figure
-
-
-def _folds(table: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Each fold's nodules and those of the others; a fold that has none, or is the only one, is left out."""
-    for fold in range(FOLDS):
-        here, rest = table[table.fold == fold], table[table.fold != fold]
-        if len(here) and len(rest):
-            yield here, rest

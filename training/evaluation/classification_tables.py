@@ -1,4 +1,4 @@
-"""Every grade as a question with two or three answers: AUC, accuracy and what others report."""
+"""Tables of every grade as a question with two or three answers: AUC, accuracy and what others report."""
 
 from __future__ import annotations
 
@@ -8,31 +8,10 @@ import pandas as pd
 from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.imaging.volume import Array
 
-from ..studies.radiomics import VERSIONS
-from .metrics import (
-    JUDGED,
-    STRATA,
-    auc,
-    auc_interval,
-    best_threshold,
-    call,
-    even_threshold,
-    filled,
-    kappa,
-    question,
-    rates,
-    suspected,
-    third_thresholds,
-    thirds,
-)
+from .metrics import auc, auc_interval, best_threshold, even_threshold, kappa, rates, third_thresholds
+from .out_of_fold import ESTIMATES, PIPELINE, call, fold_rows
+from .questions import JUDGED, STRATA, filled, question, suspected, thirds
 
-#: Whose estimates of every grade: what to call them, and what their columns begin with.
-ESTIMATES = {
-    "NoduleRisk": "pipeline_",
-    "NoduleRisk, oracle": "oracle_",
-    "hand-made": VERSIONS["crop"],
-    "hand-made, surroundings": VERSIONS["surroundings"],
-}
 #: Accuracy, sensitivity and specificity at 2.75 / 3.25 as others report them: on other nodules, in looser splits.
 REPORTED = {
     "the paper (other nodules)": (0.873, 0.872, 0.875),
@@ -42,7 +21,7 @@ REPORTED = {
 PAPER_ACCURACY = {"malignancy": 0.873}
 
 
-def operating_points(table: pd.DataFrame, column: str = "pipeline_malignancy") -> pd.DataFrame:
+def operating_points(table: pd.DataFrame, column: str = f"{PIPELINE}malignancy") -> pd.DataFrame:
     """Accuracy, sensitivity and specificity of malignancy by how the threshold is set, and what others report."""
     asked, positive = suspected(table)
     score = filled(asked, column)
@@ -69,10 +48,10 @@ def by_size(table: pd.DataFrame, scores: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, "index").rename_axis("diameter")
 
 
-def questions(table: pd.DataFrame, heard: pd.DataFrame) -> pd.DataFrame:
-    """One row a question: AUC of all ``ESTIMATES`` that the table has, of diameter alone and of one reader.
+def questions(table: pd.DataFrame, agreement: pd.DataFrame) -> pd.DataFrame:
+    """One row per question: AUC of all ``ESTIMATES`` that the table has, of diameter alone and of one reader.
 
-    The interval (95 %, patients resampled) is the first estimate's.
+    The interval (95 %, patients resampled) is the first estimate's; ``agreement`` as ``reader_agreement`` gives it.
     """
     known = {name: prefix for name, prefix in ESTIMATES.items() if f"{prefix}malignancy" in table}
     asks = {one.name: (question(one.name, table[one.name]), one.name) for one in JUDGED if one.name != "calcification"}
@@ -92,13 +71,13 @@ def questions(table: pd.DataFrame, heard: pd.DataFrame) -> pd.DataFrame:
             if size in table:
                 area = auc(positive, filled(asked, size))
                 row[label] = max(area, 1 - area)
-        row["one reader"] = heard.AUC.get(name, np.nan)
+        row["one reader"] = agreement.AUC.get(name, np.nan)
         rows[name] = row
     return pd.DataFrame.from_dict(rows, "index").rename_axis("question")
 
 
 def binary(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
-    """One row a grade: accuracy, sensitivity and specificity of the estimates at 3, over folds."""
+    """One row per grade: accuracy, sensitivity and specificity of the estimates at 3, over folds."""
     rows = {}
     for one in GRADES:
         # As the paper reads it: calcification's code, too, is split at 3.
@@ -107,8 +86,7 @@ def binary(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
         known = answer[table.loc[answer.index, f"{predicted}{one.name}"].notna()]
         positive = (known == 1).to_numpy()
         called = (table.loc[known.index, f"{predicted}{one.name}"] > (3 if one.words else 7)).to_numpy()
-        fold = table.loc[known.index, "fold"].to_numpy()
-        each = pd.DataFrame([rates(called[fold == f], positive[fold == f]) for f in np.unique(fold)])
+        each = pd.DataFrame([rates(called[f], positive[f]) for f in fold_rows(table.loc[known.index])])
         row: dict[str, float] = {"nodules": len(known), "positive": int(positive.sum())}
         for name in ("accuracy", "sensitivity", "specificity"):
             row |= {name: each[name].mean(), f"{name} sd": each[name].std()}
@@ -120,15 +98,14 @@ def binary(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
 
 
 def ternary(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
-    """One row a grade: accuracy over folds of the three classes, its thresholds set on the other folds."""
+    """One row per grade: accuracy over folds of the three classes, its thresholds set on the other folds."""
     rows = {}
     for one in GRADES:
         known = table[table[f"{predicted}{one.name}"].notna()]
         score, kind = known[f"{predicted}{one.name}"].to_numpy(), thirds(one.name, known[one.name])
         above_low, above_high = (call(known, score, kind, threshold) for threshold in (_low, _high))
         called = above_low.astype(int) + above_high
-        fold = known.fold.to_numpy()
-        each = pd.Series([(called == kind)[fold == f].mean() for f in np.unique(fold)])
+        each = pd.Series([(called == kind)[f].mean() for f in fold_rows(known)])
         counts = np.bincount(kind, minlength=3)
         rows[one.name] = {
             **dict(zip(("below", "middle", "above"), counts.tolist(), strict=True)),

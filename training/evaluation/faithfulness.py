@@ -1,4 +1,4 @@
-"""Do the heatmaps tell the truth: every method and control on nodules that the grader never saw, one file a nodule."""
+"""Faithfulness of the heatmaps: every method and control on nodules that the grader never saw, one file per nodule."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from NoduleRiskLib.imaging.volume import Array
 from NoduleRiskLib.networks.model_package import ModelPackage
 from NoduleRiskLib.networks.nodule_vit import NoduleViT, collate
 
+from ..checkpoints import CORRUPT, corrupt
 from ..data.crops import SAMPLE_PATIENT, Nodule, nodule_table, read_nodule
 from ..data.found_outlines import consensus
 from .heatmap_scores import (
@@ -42,11 +43,11 @@ from .heatmap_scores import (
     smooth_outline,
 )
 
-#: How far (mm) the hand may miss for the retest.
+#: How far (mm) the point is moved for the retest.
 JITTER_MM = 1.0
 #: The heatmap of the release before this was measured, and the default without the outline's part in it.
 FIRST, IMAGE = "0.1.0", "deeplift rescale, image alone"
-#: What a map reaches that asks the outline and never the grader: no map that follows the outline may be praised for it.
+#: A control that follows the outline and never uses the grader: what it reaches is no merit of a method.
 OUTLINE = "outline alone"
 
 
@@ -81,12 +82,12 @@ def measure(
     methods: Sequence[str] = tuple(PIXEL_METHODS),
     default: str = DEFAULT,
 ) -> dict[str, Array]:
-    """All of one nodule that later tables need, by name; ``other`` is another fold's grader."""
+    """All measurements of one nodule that the tables need, by name; ``other`` is another fold's grader."""
     rng = np.random.default_rng([0, *name.encode()])
     stack = stack_at(nodule, outline, grader.config.layout)
     batch, valid = collate([stack]), stack.valid
     ball = gaussian(stack, outline.diameter_mm)
-    told: dict[str, Array] = {"diameter": np.array(outline.diameter_mm), "slices": np.array(valid.sum())}
+    values: dict[str, Array] = {"diameter": np.array(outline.diameter_mm), "slices": np.array(valid.sum())}
 
     weights = {way: slice_weights([grader], batch, way).numpy() for way in SLICE_METHODS}
     weights |= {
@@ -94,7 +95,7 @@ def measure(
         "random": np.tile(rng.random(valid.sum()), (NINE, 1)),
     }
     for way, ranking in weights.items():
-        told[f"slices/{way}"] = own(slice_curves(grader, stack, ranking))
+        values[f"slices/{way}"] = own(slice_curves(grader, stack, ranking))
 
     maps = {way: maps_of([grader], stack, way) for way in methods} | {FIRST: first_version(grader, stack)}
     noise = rng.random(ball[valid].shape)
@@ -108,41 +109,41 @@ def measure(
     for way, map_ in controls.items():
         for kind, with_outline in (("blocks", True), ("image", False)):
             curves = block_curves(grader, stack, blocks_of(map_)[None], with_outline)[0]
-            told[f"{kind}/{way}"] = np.moveaxis(curves, -1, 0)
+            values[f"{kind}/{way}"] = np.moveaxis(curves, -1, 0)
     for way, each in maps.items():
-        told[f"blocks/{way}"] = own(block_curves(grader, stack, blocks_of(each[:, valid])))
+        values[f"blocks/{way}"] = own(block_curves(grader, stack, blocks_of(each[:, valid])))
     for way in (default, IMAGE):
         if way in maps:
-            told[f"image/{way}"] = own(block_curves(grader, stack, blocks_of(maps[way][:, valid]), outline=False))
+            values[f"image/{way}"] = own(block_curves(grader, stack, blocks_of(maps[way][:, valid]), outline=False))
 
     shift = beside(stack, rng)
     if shift is not None:
         moved = stack_at(nodule, outline, grader.config.layout, shift)
         for way in methods:
-            told[f"placed/{way}"] = placed(moved, maps_of([grader], moved, way))
-        told[f"placed/{FIRST}"] = placed(moved, first_version(grader, moved))
-        told[f"placed/{OUTLINE}"] = np.tile(placed(moved, smooth_outline(moved)[None]), (NINE, 1))
-        told["placed/centred Gaussian"] = placed(moved, gaussian(moved, outline.diameter_mm)[None])[0]
+            values[f"placed/{way}"] = placed(moved, maps_of([grader], moved, way))
+        values[f"placed/{FIRST}"] = placed(moved, first_version(grader, moved))
+        values[f"placed/{OUTLINE}"] = np.tile(placed(moved, smooth_outline(moved)[None]), (NINE, 1))
+        values["placed/centred Gaussian"] = placed(moved, gaussian(moved, outline.diameter_mm)[None])[0]
 
     jitter = rng.normal(size=3)
     again = stack_at(nodule, outline, grader.config.layout, jitter / np.linalg.norm(jitter) * JITTER_MM)
     for way in dict.fromkeys((default, "gradient")):
-        told[f"retest/{way}"] = rank_correlation(stack, maps[way], again, maps_of([grader], again, way))
+        values[f"retest/{way}"] = rank_correlation(stack, maps[way], again, maps_of([grader], again, way))
     fold = maps_of([other], stack, default)
-    told["other fold"] = rank_correlation(stack, maps[default], stack, fold)
+    values["other fold"] = rank_correlation(stack, maps[default], stack, fold)
     for part, random in shuffled(grader, seed=len(name)):
-        told[f"shuffled/{part}"] = similarity(maps[default], maps_of([random], stack, default))
-    told["map"] = _strongest_slice(maps[default])
-    told["rim"] = rim_share(stack, maps[default])
-    told["between grades"] = np.nan_to_num(spearmanr(maps[default][:, valid].reshape(NINE, -1).T).statistic)
-    told["heads"] = np.asarray(head_relevance(grader, batch)[:, :, :, 0, 1:].abs().sum(-1))
-    return told
+        values[f"shuffled/{part}"] = similarity(maps[default], maps_of([random], stack, default))
+    values["map"] = _strongest_slice(maps[default])
+    values["rim"] = rim_share(stack, maps[default])
+    values["between grades"] = np.nan_to_num(spearmanr(maps[default][:, valid].reshape(NINE, -1).T).statistic)
+    values["heads"] = np.asarray(head_relevance(grader, batch)[:, :, :, 0, 1:].abs().sum(-1))
+    return values
 
 
 def collect(
     data: Path, folder: Path, package: ModelPackage, count: int, folds: Sequence[int], console: Console
 ) -> dict[str, dict[str, Array]]:
-    """``measure`` of the first ``count`` nodules of each fold, by nodule; what ``folder`` holds is not done again."""
+    """``measure`` of the first ``count`` nodules of each fold, by nodule; what ``folder`` holds is read."""
     graders = package.networks().graders
     measured = {}
     for fold in folds:
@@ -151,18 +152,21 @@ def collect(
             path = folder / f"fold-{fold}" / f"{name}.npz"
             if not path.is_file():
                 other = graders[(fold + 1) % len(graders)]
-                told = measure(name, nodule, outline, graders[fold], other)
+                values = measure(name, nodule, outline, graders[fold], other)
                 unfinished = path.with_suffix(".part.npz")
-                np.savez_compressed(unfinished, allow_pickle=False, **told)
+                np.savez_compressed(unfinished, allow_pickle=False, **values)
                 os.replace(unfinished, path)
                 console.print(f"fold {fold}: {name}, {outline.slices} slices, {outline.diameter_mm:.1f} mm")
-            with np.load(path) as arrays:
-                measured[name] = dict(arrays)
+            try:
+                with np.load(path) as arrays:
+                    measured[name] = dict(arrays)
+            except CORRUPT as error:
+                raise corrupt(path) from error
     return measured
 
 
 def cost(data: Path, package: ModelPackage, count: int = 5) -> dict[str, float]:
-    """Processor time of all nine maps by each method of pixels, in forward passes of the same grader."""
+    """Processor time of all nine maps by each pixel method, in forward passes of the same grader."""
     graders = package.networks().graders
     times: dict[str, list[float]] = {way: [] for way in PIXEL_METHODS}
     for _, nodule, outline in nodules_of(data, 0, count):
@@ -176,12 +180,12 @@ def cost(data: Path, package: ModelPackage, count: int = 5) -> dict[str, float]:
 
 
 def maps_of(graders: Sequence[NoduleViT], stack: SliceStack, pixels: str) -> Array:
-    """What is laid over the CT for each grade, (9, S, h, w), 0 to 1."""
+    """The map that is laid over the CT for each grade, (9, S, h, w), 0 to 1."""
     return np.stack([heatmap.in_slice for heatmap in explain(graders, stack, pixels=pixels).values()])
 
 
 def first_version(grader: NoduleViT, stack: SliceStack) -> Array:
-    """What version 0.1.0 laid over the CT: slice weight times each slice's own gradient map, finely smoothed."""
+    """The maps of version 0.1.0: slice weight times each slice's own gradient map, finely smoothed."""
     batch = collate([stack])
     fine = 1.4 / stack.layout.pixel_mm
     moves = gaussian_filter(gradient(grader, batch).abs().numpy(), (0, 0, fine, fine))

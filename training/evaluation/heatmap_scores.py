@@ -1,4 +1,4 @@
-"""What can be measured of one nodule's heatmaps, each against something that knows nothing of the image."""
+"""Measurements of one nodule's heatmaps: deletion, insertion, pointing, sanity checks, and controls for them."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def blocks_of(values: Array) -> Array:
 
 @torch.no_grad()
 def block_curves(grader: NoduleViT, stack: SliceStack, rankings: Array, outline: bool = True) -> Array:
-    """How far the grades are from those of the whole nodule while blocks go, and while they come back.
+    """How far the grades are from those of the whole nodule while blocks are removed, and while only they are kept.
 
     Parameters
     ----------
     grader : NoduleViT
     stack : SliceStack
     rankings : array, shape (R, N, h / BLOCK, w / BLOCK)
-        What goes first is largest; N valid slices.
+        The largest goes first; N valid slices.
     outline : bool
         Whether a filled block loses its outline, too.
 
@@ -105,7 +105,7 @@ def slice_curves(grader: NoduleViT, stack: SliceStack, rankings: Array) -> Array
 
 
 def gaussian(stack: SliceStack, diameter_mm: float) -> Array:
-    """The opponent: a ball of the nodule's size around the point, blind to the image, (S, h, w)."""
+    """A control: a ball of the nodule's size around the point, without the image, (S, h, w)."""
     mm = (np.arange(stack.layout.pixels) - (stack.layout.pixels - 1) / 2) * stack.layout.pixel_mm
     square = stack.offset_mm[:, None, None] ** 2 + mm[:, None] ** 2 + mm**2
     # Half as high at the nodule's edge.
@@ -113,7 +113,7 @@ def gaussian(stack: SliceStack, diameter_mm: float) -> Array:
 
 
 def smooth_outline(stack: SliceStack, smooth_mm: float = 1.4) -> Array:
-    """The outline that the grader is given, fading towards its edge: blind to the grader and the grade, (S, h, w)."""
+    """A control: the outline that the grader is given, fading towards its edge, without the grader, (S, h, w)."""
     sigma = smooth_mm / stack.layout.pixel_mm
     return np.asarray(gaussian_filter(stack.outline, (0, sigma, sigma)))
 
@@ -122,12 +122,12 @@ def placed(stack: SliceStack, maps: Array) -> Array:
     """For each map (M, S, h, w): whether its strongest pixel is inside the outline, its share inside; (M, 2)."""
     inside = np.zeros(stack.pixels.shape, bool)
     inside[stack.valid] = _inside(stack)
-    told = []
+    rows = []
     for one in maps:
         total = float(one[stack.valid].sum())
         hit = total > 0 and bool(inside[np.unravel_index(int(np.argmax(one)), one.shape)])
-        told.append((float(hit), float(one[inside].sum()) / total if total > 0 else 0.0))
-    return np.array(told)
+        rows.append((float(hit), float(one[inside].sum()) / total if total > 0 else 0.0))
+    return np.array(rows)
 
 
 def shuffled(grader: NoduleViT, seed: int) -> Iterator[tuple[str, NoduleViT]]:
@@ -154,12 +154,12 @@ def similarity(maps: Array, others: Array) -> Array:
 def rank_correlation(stack: SliceStack, maps: Array, again: SliceStack, maps_again: Array) -> Array:
     """Spearman's of two sets of maps (9, S, h, w) on the slices of the first, where both have pixels; (9,)."""
     places = stack.pixels_ras()[stack.valid]
-    told = []
+    correlations = []
     for one, other in zip(maps, maps_again, strict=True):
-        # A point a millimetre beside shows other margins.
+        # With the point moved by a millimetre, the field shows other margins.
         values = sample(paste(again, other)[stack.layout.planes[0]], places, outside=0.0)[:, 4:-4, 4:-4]
-        told.append(spearmanr(one[stack.valid][:, 4:-4, 4:-4].ravel(), values.ravel()).statistic)
-    return np.nan_to_num(np.array(told))
+        correlations.append(spearmanr(one[stack.valid][:, 4:-4, 4:-4].ravel(), values.ravel()).statistic)
+    return np.nan_to_num(np.array(correlations))
 
 
 def rim_share(stack: SliceStack, maps: Array) -> Array:

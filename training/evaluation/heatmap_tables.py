@@ -1,8 +1,7 @@
-"""From what ``faithfulness`` measured of each nodule to tables, plots and the verdict that the panel reads."""
+"""Tables and plots of what ``faithfulness`` measured of each nodule, and the summary that the package keeps."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,13 @@ from scipy.stats import wilcoxon
 from NoduleRiskLib.explain.heatmaps import DEFAULT_SLICES
 from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.imaging.volume import Array
+from NoduleRiskLib.networks.manifest import GradeFaithfulness, HeatmapFaithfulness, MeanFaithfulness
 
 from .heatmap_scores import AREAS, CASCADE, NINE, SLICES, similarity
-from .metrics import markdown
+from .report_sections import markdown
 
 Measured = Mapping[str, Mapping[str, Array]]
-#: Better than the centred Gaussian means: by both curves, at this level, paired by nodule.
+#: "Better than the centred Gaussian" means: in both curves, at this level of p, paired by nodule.
 LEVEL = 0.01
 OPPONENT, ATTENTION, CHANCE = "centred Gaussian", "class attention", "random"
 
@@ -47,7 +47,7 @@ def curve_table(measured: Measured, kind: str, method: str) -> pd.DataFrame:
 
 
 def methods_table(measured: Measured, kind: str, cost: Mapping[str, float]) -> pd.DataFrame:
-    """All methods of one kind: grades in which they beat the Gaussian, and where their mass falls off centre."""
+    """All methods of one kind: in how many grades they beat the Gaussian, and the pointing game."""
     names = [name.removeprefix(f"{kind}/") for name in _first(measured) if name.startswith(f"{kind}/")]
     rows = []
     for method in names:
@@ -59,7 +59,7 @@ def methods_table(measured: Measured, kind: str, cost: Mapping[str, float]) -> p
             gain = sign * (table[f"{curve}: {method}"] - table[f"{curve}: {OPPONENT}"])
             row[f"{curve}: grades better"] = int((gain > 0).sum())
             row[f"{curve}: p < {LEVEL}"] = int(((gain > 0) & (table[f"{curve}: p"] < LEVEL)).sum())
-        row["both, p < .01"] = int(table["beats the Gaussian"].sum())
+        row[f"both, p < {LEVEL}"] = int(table["beats the Gaussian"].sum())
         if f"placed/{method}" in _first(measured):
             hit, share = _stacked(measured, f"placed/{method}").mean((0, 1))
             ball_hit, ball_share = _stacked(measured, f"placed/{OPPONENT}").mean(0)
@@ -73,14 +73,14 @@ def methods_table(measured: Measured, kind: str, cost: Mapping[str, float]) -> p
 
 
 def pointing_table(measured: Measured, methods: list[str]) -> pd.DataFrame:
-    """Pointing game by grade with the point beside the nodule, each method and the Gaussian."""
+    """Pointing game by grade with the point beside the nodule, each method and the Gaussian: share of hits."""
     columns = {way: _stacked(measured, f"placed/{way}")[:, :, 0].mean(0) for way in methods}
     columns[OPPONENT] = np.full(NINE, _stacked(measured, f"placed/{OPPONENT}")[:, 0].mean())
     return pd.DataFrame(columns, index=pd.Index(GRADE_NAMES, name="grade"))
 
 
 def sanity_table(measured: Measured, default: str) -> pd.DataFrame:
-    """By grade: what must fall apart (shuffled weights, beside random pairs of nodules) and what must stay."""
+    """By grade: similarity after weights were shuffled (beside random pairs of nodules) and after a small shift."""
     maps = _stacked(measured, "map").astype(np.float32)[:, :, None]
     pairs = [similarity(one, other) for one, other in zip(maps, np.roll(maps, 1, axis=0), strict=True)]
     columns = {f"SSIM shuffled down to {part}": _stacked(measured, f"shuffled/{part}").mean(0) for part in CASCADE}
@@ -137,20 +137,17 @@ def heads_table(measured: Measured, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("block")
 
 
-def faithfulness(measured: Measured, default: str, package: str, command: str) -> dict[str, Any]:
-    """What the panel reads: by grade, whether the map beats the centred Gaussian, and by how much; means over grades.
-
-    ``package`` is the ``model_id`` of what was measured: the verdict holds for no other.
-    """
+def faithfulness(measured: Measured, default: str, command: str) -> HeatmapFaithfulness:
+    """For the package's manifest: by grade, whether the heatmap beats the centred Gaussian, and by how much."""
     table = curve_table(measured, "blocks", default)
     pointing = _stacked(measured, f"placed/{default}")[:, :, 0].mean(0)
     grades = {
-        name: {
-            "beats_gaussian": bool(row["beats the Gaussian"]),
-            "deletion": round(float(row[f"deletion: {default}"] / row[f"deletion: {OPPONENT}"]), 2),
-            "insertion": round(float(row[f"insertion: {default}"] / row[f"insertion: {OPPONENT}"]), 2),
-            "pointing": round(float(pointing[g]), 2),
-        }
+        name: GradeFaithfulness(
+            beats_gaussian=bool(row["beats the Gaussian"]),
+            deletion=round(float(row[f"deletion: {default}"] / row[f"deletion: {OPPONENT}"]), 2),
+            insertion=round(float(row[f"insertion: {default}"] / row[f"insertion: {OPPONENT}"]), 2),
+            pointing=round(float(pointing[g]), 2),
+        )
         for g, (name, row) in enumerate(table.iterrows())
     }
     sanity = sanity_table(measured, default).loc["mean"]
@@ -160,14 +157,8 @@ def faithfulness(measured: Measured, default: str, package: str, command: str) -
         "pairs": sanity["SSIM of random pairs"],
         "retest": sanity["retest, 1 mm"],
     }
-    return {
-        "package": package,
-        "command": command,
-        "pixels": default,
-        "nodules": len(measured),
-        "overall": {name: round(float(value), 3) for name, value in overall.items()},
-        "grades": grades,
-    }
+    means = MeanFaithfulness(**{name: round(float(value), 3) for name, value in overall.items()})
+    return HeatmapFaithfulness(command, default, len(measured), means, grades)
 
 
 def on_card(card: str, line: str) -> str:
@@ -177,13 +168,8 @@ def on_card(card: str, line: str) -> str:
     return "\n\n".join([*others[:at], line, *others[at:]]) + "\n"
 
 
-def write_verdict(path: Path, told: dict[str, Any]) -> None:
-    """As JSON that reads well in a diff."""
-    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-
-
 def plot_curves(path: Path, measured: Measured, kind: str, methods: list[str]) -> None:
-    """Nine small plots a row of deletion and of insertion."""
+    """Two rows of nine small plots: deletion and insertion."""
     shares = SLICES if kind == "slices" else AREAS
     figure = Figure(figsize=(18, 5), layout="constrained")
     axes = figure.subplots(2, NINE, sharex=True)
@@ -196,8 +182,8 @@ def plot_curves(path: Path, measured: Measured, kind: str, methods: list[str]) -
     for g, name in enumerate(GRADE_NAMES):
         axes[0, g].set_title(name)
         axes[1, g].set_xlabel("share of slices" if kind == "slices" else "nodule areas")
-    axes[0, 0].set_ylabel("taken away: change\n(higher is better)")
-    axes[1, 0].set_ylabel("nothing but this: change\n(lower is better)")
+    axes[0, 0].set_ylabel("removed: change\n(higher is better)")
+    axes[1, 0].set_ylabel("only this kept: change\n(lower is better)")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=9)
     FigureCanvasAgg(figure).print_png(str(path))
 
@@ -226,28 +212,28 @@ def report(measured: Measured, default: str, cost: Mapping[str, float]) -> str:
     pixels = [name.removeprefix("placed/") for name in first if name.startswith("placed/")]
     rim, alike = grades_apart(measured)
     parts = [
-        f"{len(measured)} nodules out of fold; {shifted} of them fit into the field with the point beside them.",
-        "### Which pixels: blocks filled with local lung, outline and all; mean over the curve",
+        f"{len(measured)} nodules out of fold; {shifted} of them stay in the field with the point put beside them.",
+        "### Pixels: blocks filled with local lung, which also removes their outline; mean over the curve",
         markdown(curve_table(measured, "blocks", default)),
-        "### The same, a filled block keeps its outline",
+        "### Pixels: filled blocks keep their outline",
         markdown(curve_table(measured, "image", default)),
-        "### Which slices: slices masked out",
+        "### Slices: slices masked out",
         markdown(curve_table(measured, "slices", DEFAULT_SLICES)),
-        "### All methods, blocks",
+        "### All pixel methods",
         markdown(methods_table(measured, "blocks", cost)),
-        "### Methods, blocks that keep their outline",
+        "### Pixel methods, filled blocks keep their outline",
         markdown(methods_table(measured, "image", cost)),
-        "### All methods, slices",
+        "### All slice methods",
         markdown(methods_table(measured, "slices", cost)),
         "### Pointing game, the point 8 to 15 mm beside the nodule",
         markdown(pointing_table(measured, [way for way in pixels if way != OPPONENT])),
-        "### What must fall apart, and what must stay",
+        "### Sanity: shuffled weights, repeatability, another fold",
         markdown(sanity_table(measured, default)),
-        "### Do the nine maps differ: at the rim",
+        "### How the nine maps differ: share at the rim",
         markdown(rim),
-        "### Do the nine maps differ: rank correlation between grades",
+        "### How the nine maps differ: rank correlation between grades",
         markdown(alike, 2),
-        "### Heads and grades",
+        "### Attention heads by grade",
         markdown(heads_table(measured)),
     ]
     return "\n\n".join(parts) + "\n"

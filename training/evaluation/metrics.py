@@ -1,74 +1,25 @@
-"""How good the estimates are: questions and their scores, errors, thresholds; every interval resamples patients."""
+"""Numbers that score estimates: areas, agreement, thresholds; every interval resamples patients."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
-from NoduleRiskLib.grades import BENIGN_BELOW, GRADES, MALIGNANT_ABOVE
 from NoduleRiskLib.imaging.volume import Array
 
-from ..data.crops import FOLDS
-
+#: Samples of patients behind every interval.
 BOOTSTRAPS = 1000
-#: The mean code of calcification below which at least one reader of two saw some.
-CALCIFIED_BELOW = 5.5
-#: The Fleischner Society's steps of size (MacMahon et al. 2017, doi 10.1148/radiol.2017161659): below, between, above.
-SMALL_MM, LARGE_MM = 6.0, 8.0
-#: Strata of the readers' diameter, mm.
-STRATA = {"< 6 mm": (0.0, 6.0), "6 to 10 mm": (6.0, 10.0), "10 to 15 mm": (10.0, 15.0), "> 15 mm": (15.0, np.inf)}
-#: The grades that readers give in steps.
-JUDGED = tuple(one for one in GRADES if one.words)
 
 
-def question(name: str, mean: pd.Series) -> pd.Series:
-    """A grade's means as a question: 1 above, 0 below the middle, NaN within; for calcification 1 where present."""
-    if name == "calcification":
-        return (mean < CALCIFIED_BELOW).astype(float).where(mean.notna())
-    return _sides(mean, *((SMALL_MM, LARGE_MM) if name == "diameter" else (BENIGN_BELOW, MALIGNANT_ABOVE)))
+class Difference(NamedTuple):
+    """A difference with its 95 % interval and two-sided p (NaN where it was not asked for)."""
 
-
-def _sides(mean: pd.Series, low: float, high: float) -> pd.Series:
-    return (mean > high).astype(float).where((mean > high) | (mean < low))
-
-
-def thirds(name: str, mean: pd.Series) -> Array:
-    """The paper's ternary classes 0 (< 3), 1 (= 3), 2 (> 3), int; diameter: below, within, above Fleischner's steps."""
-    low, high = (SMALL_MM, LARGE_MM) if name == "diameter" else (3.0, 3.0)
-    return np.where(mean < low, 0, np.where(mean > high, 2, 1))
-
-
-def grade_table(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
-    """One row a grade: how far the columns ``{predicted}{grade}`` are from the readers' means.
-
-    Returns
-    -------
-    DataFrame
-        MAE beside that of the constant guess (the median of the other folds' nodules), in grade units (diameter: mm);
-        Pearson r; ``within 1``: share of estimates no further off than one step; ``kappa``: quadratic weighted, of the
-        rounded values (neither for diameter); number of nodules with an estimate.
-    """
-    rows = {}
-    for one in GRADES:
-        truth, estimate = table[one.name].to_numpy(), table[f"{predicted}{one.name}"].to_numpy()
-        constant = np.empty(len(table))
-        for fold in range(FOLDS):
-            here = (table.fold == fold).to_numpy()
-            constant[here] = np.median(truth[~here]) if (~here).any() else np.median(truth)
-        ok = np.isfinite(estimate)
-        gap = np.abs(truth - estimate)[ok]
-        rows[one.name] = {
-            "MAE": gap.mean(),
-            "constant": np.abs(truth - constant)[ok].mean(),
-            "r": correlation(truth[ok], estimate[ok]),
-            "within 1": (gap <= 1).mean() if one in JUDGED else np.nan,
-            "kappa": kappa(truth[ok], estimate[ok]) if one in JUDGED else np.nan,
-            "nodules": int(ok.sum()),
-        }
-    return pd.DataFrame.from_dict(rows, "index").rename_axis("grade")
+    value: float
+    low: float
+    high: float
+    p: float = float("nan")
 
 
 def correlation(truth: Array, estimate: Array) -> float:
@@ -84,76 +35,6 @@ def kappa(truth: Array, estimate: Array) -> float:
     if min(map(np.ptp, steps)) == 0:
         return float("nan")
     return float(cohen_kappa_score(*steps, weights="quadratic"))
-
-
-def malignancy_table(table: pd.DataFrame, scores: Mapping[str, str]) -> pd.DataFrame:
-    """Readers' suspicion as a question (mean below 2.75 against above 3.25): AUC and accuracy of each score.
-
-    Parameters
-    ----------
-    table : DataFrame
-    scores : dict
-        What to call a score -> the column that holds it, the larger the more suspicious. A missing score (no
-        nodule found) counts as the lowest.
-
-    Returns
-    -------
-    DataFrame
-        One row a score: AUC with its 95 % interval (patients resampled), accuracy, sensitivity and specificity
-        at the threshold that is best on the other folds. AUC is NaN where all nodules are of one kind.
-    """
-    asked, positive = suspected(table)
-    if positive.all() or not positive.any():
-        return pd.DataFrame({"score": list(scores)}).set_index("score").assign(AUC=np.nan)
-    rows = {}
-    for name, column in scores.items():
-        score = filled(asked, column)
-        called = call(asked, score, positive, best_threshold)
-        low, high = auc_interval(asked.patient_id.to_numpy(), positive, score)
-        rows[name] = {"AUC": auc(positive, score), "from": low, "to": high, **rates(called, positive)}
-    return pd.DataFrame.from_dict(rows, "index").rename_axis("score").drop(columns="balanced")
-
-
-def auc_gaps(table: pd.DataFrame, scores: Mapping[str, str]) -> pd.DataFrame:
-    """The first score's AUC minus each other's, on the same resampled patients; ``scores`` as above.
-
-    ``p`` is two-sided: twice the smaller share of samples in which the gap has the one or the other sign.
-    """
-    asked, positive = suspected(table)
-    if positive.all() or not positive.any():
-        return pd.DataFrame({"score": list(scores)[1:]}).set_index("score").assign(difference=np.nan)
-    (_, first), *others = scores.items()
-    rows = {}
-    for name, column in others:
-        both = filled(asked, first), filled(asked, column)
-        ours, theirs = auc_samples(asked.patient_id.to_numpy(), positive, *both).T
-        low, high = np.percentile(ours - theirs, [2.5, 97.5])
-        # Of 1,000 samples none may have the other sign: that does not make p zero.
-        p = 2 * (1 + min((ours <= theirs).sum(), (ours >= theirs).sum())) / (1 + len(ours))
-        gap = auc(positive, both[0]) - auc(positive, both[1])
-        rows[name] = {"difference": gap, "from": low, "to": high, "p": min(p, 1.0)}
-    return pd.DataFrame.from_dict(rows, "index").rename_axis("score")
-
-
-def suspected(table: pd.DataFrame) -> tuple[pd.DataFrame, Array]:
-    """The nodules outside the middle that the question leaves out, and which of them are the suspicious ones."""
-    answer = question("malignancy", table.malignancy)
-    return table[answer.notna()], (answer.dropna() == 1).to_numpy()
-
-
-def filled(asked: pd.DataFrame, column: str) -> Array:
-    """A score, the lowest of all where there is none (no nodule was found)."""
-    return asked[column].fillna(asked[column].min()).to_numpy()
-
-
-def call(table: pd.DataFrame, score: Array, kind: Array, threshold: Callable[[Array, Array], float]) -> Array:
-    """Which rows lie above the threshold that ``threshold(score, kind)`` finds on the other folds, bool (N,)."""
-    called = np.zeros(len(table), bool)
-    for fold in range(FOLDS):
-        here = (table.fold == fold).to_numpy()
-        if here.any() and (~here).any():
-            called[here] = score[here] > threshold(score[~here], kind[~here])
-    return called
 
 
 def rates(called: Array, positive: Array) -> dict[str, float]:
@@ -188,7 +69,7 @@ def third_thresholds(score: Array, kind: Array) -> tuple[float, float]:
     between, *_ = _between(score, kind > 1)
     between = np.append(between, score.max() + 1)
     below = [np.searchsorted(np.sort(score[kind == one]), between) for one in range(3)]
-    # Right with the low threshold here and the high one there: what each adds can be told apart.
+    # The accuracy of a pair is a sum: what the low threshold adds, and what the high one adds.
     gain, rest = below[0] - below[1], below[1] - below[2]
     best_low = np.maximum.accumulate(gain)
     high = int(np.argmax(best_low + rest))
@@ -222,11 +103,23 @@ def auc_interval(patients: Array, positive: Array, score: Array, seed: int = 0) 
     return float(low), float(high)
 
 
-def auc_difference(patients: Array, positive: Array, score: Array, other: Array, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the AUC of ``score`` minus that of ``other``, on the same resampled patients."""
+def auc_difference(patients: Array, positive: Array, score: Array, other: Array, seed: int = 0) -> Difference:
+    """The AUC of ``score`` minus that of ``other``, on the same resampled patients.
+
+    ``p`` is twice the smaller share of samples in which the difference has the one or the other sign.
+    """
     ours, theirs = auc_samples(patients, positive, score, other, seed=seed).T
     low, high = np.percentile(ours - theirs, [2.5, 97.5])
-    return float(low), float(high)
+    # Of 1,000 samples none may have the other sign: that does not make p zero.
+    p = 2 * (1 + min((ours <= theirs).sum(), (ours >= theirs).sum())) / (1 + len(ours))
+    return Difference(auc(positive, score) - auc(positive, other), float(low), float(high), min(float(p), 1.0))
+
+
+def mean_difference(patients: Array, values: Array, seed: int = 0) -> Difference:
+    """The mean of differences, one per nodule, on resampled patients."""
+    weights = resampled(patients, seed)
+    low, high = np.percentile((weights @ values) / weights.sum(1), [2.5, 97.5])
+    return Difference(float(values.mean()), float(low), float(high))
 
 
 def resampled(patients: Array, seed: int = 0) -> Array:
@@ -246,46 +139,3 @@ def _areas(positive: Array, score: Array, weights: Array) -> Array:
     below = np.cumsum(not_sure, 1) - not_sure / 2
     with np.errstate(invalid="ignore"):
         return np.asarray((sure * below).sum(1) / (sure.sum(1) * not_sure.sum(1)))
-
-
-def markdown(frame: pd.DataFrame, digits: int = 3) -> str:
-    """A Markdown table of a frame, its index first; ``-`` where there is no value."""
-    head = [frame.index.name or "", *map(str, frame.columns)]
-    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join(["---"] * len(head)) + " |"]
-    for name, *row in frame.itertuples():
-        lines.append("| " + " | ".join([str(name), *(_cell(value, digits) for value in row)]) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(value: object, digits: int) -> str:
-    if isinstance(value, float):
-        if np.isnan(value):
-            return "-"
-        return f"{value:.0f}" if value.is_integer() and abs(value) >= 10 else f"{value:.{digits}f}"
-    return str(value)
-
-
-def outline_table(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a set of nodules: Dice, ends, diameter and volume of located outlines against the readers' consensus."""
-    rows = []
-    for name, table in parts.items():
-        found = table[table.found_diameter.notna() & table.true_diameter.notna()]
-        ends = found[["low_error_mm", "high_error_mm"]].to_numpy().ravel()
-        gap = (found.found_diameter - found.true_diameter).abs()
-        large = found.true_diameter > 10
-        rows.append(
-            {
-                "nodules": name,
-                "n": len(table),
-                "found": table.found_diameter.notna().mean(),
-                "median Dice": table.dice.median(),
-                "Dice, another point": table.dice_between.mean(),
-                "ends off, mm": ends.mean(),
-                "ends > 3 mm off": (ends > 3 + 1e-6).mean(),
-                "diameter MAE, mm": gap.mean(),
-                "diameter MAE > 10 mm, %": 100 * (gap / found.true_diameter)[large].mean(),
-                "against readers' mean, mm": (found.found_diameter - found.diameter).abs().mean(),
-                "r": np.corrcoef(found.found_diameter, found.diameter)[0, 1] if len(found) > 2 else np.nan,
-            }
-        )
-    return pd.DataFrame(rows).set_index("nodules")

@@ -1,4 +1,4 @@
-"""How results are told: a table with what it says, on how many nodules it rests and which command made it."""
+"""Sections of a report: a table, what it shows, how many nodules it is about and which command made it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .metrics import markdown
-
 
 @dataclass(frozen=True, eq=False)
-class Chapter:
+class Section:
     """One table.
 
     Attributes
@@ -43,14 +42,31 @@ class Chapter:
         return "\n\n".join(filter(None, (f"### {self.title}", self.text, f"{markdown(self.table)}\n{source}\n")))
 
 
-def write(chapters: Iterable[Chapter], folder: Path, command: str) -> str:
+def write(sections: Iterable[Section], folder: Path, command: str) -> str:
     """Write each table (CSV) and plot (PNG) into ``folder``; all of it as Markdown for a file beside that folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    told = []
-    for chapter in chapters:
-        chapter.table.to_csv(folder / f"{chapter.name}.csv")
-        told.append(chapter.markdown(command))
-        if chapter.figure is not None:
-            chapter.figure.savefig(folder / f"{chapter.name}.png", dpi=150, bbox_inches="tight")
-            told.append(f"![{chapter.title}]({folder.name}/{chapter.name}.png)\n")
-    return "\n".join(told)
+    parts = []
+    for section in sections:
+        section.table.to_csv(folder / f"{section.name}.csv")
+        parts.append(section.markdown(command))
+        if section.figure is not None:
+            section.figure.savefig(folder / f"{section.name}.png", dpi=150, bbox_inches="tight")
+            parts.append(f"![{section.title}]({folder.name}/{section.name}.png)\n")
+    return "\n".join(parts)
+
+
+def markdown(frame: pd.DataFrame, digits: int = 3) -> str:
+    """A Markdown table of a frame, its index first; ``-`` where there is no value."""
+    head = [frame.index.name or "", *map(str, frame.columns)]
+    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join(["---"] * len(head)) + " |"]
+    for name, *row in frame.itertuples():
+        lines.append("| " + " | ".join([str(name), *(_cell(value, digits) for value in row)]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: object, digits: int) -> str:
+    if isinstance(value, float):
+        if np.isnan(value):
+            return "-"
+        return f"{value:.0f}" if value.is_integer() and abs(value) >= 10 else f"{value:.{digits}f}"
+    return str(value)

@@ -1,4 +1,4 @@
-"""How far grades move when nothing about the nodule does: another grid, another axis order, another hand."""
+"""How far grades move when nothing about the nodule changes: another grid, another axis order, another point."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from scipy import ndimage
 
 from NoduleRiskLib.assessor import Assessor
 from NoduleRiskLib.grades import GRADE_NAMES
-from NoduleRiskLib.imaging import input_checks
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.imaging.volume import Array, Volume
 from NoduleRiskLib.results.assessment import Assessment
@@ -23,7 +22,7 @@ Change = Callable[[Volume], Volume]
 
 
 def around(volume: Volume, point: Point, half_mm: float = 60.0) -> Volume:
-    """The part of a CT within ``half_mm`` of a point along each axis: as good as the whole, quicker to resample."""
+    """The part of a CT within ``half_mm`` of a point along each axis: enough to assess it, quicker to resample."""
     half = np.ceil(half_mm / volume.spacing_mm)
     centre = volume.to_ijk(np.array(point.ras))
     low = np.maximum(np.floor(centre - half), 0).astype(int)
@@ -35,7 +34,7 @@ def around(volume: Volume, point: Point, half_mm: float = 60.0) -> Volume:
 
 
 def stored_along(axes: tuple[int, int, int], flipped: tuple[bool, bool, bool], volume: Volume) -> Volume:
-    """The same image with new axis n = old axis ``axes[n]``, turned round where ``flipped[n]``; order i, j, k."""
+    """The same image with new axis n = old axis ``axes[n]``, reversed where ``flipped[n]``; order i, j, k."""
     array = volume.array.transpose([2 - axis for axis in axes[::-1]])
     matrix = volume.ijk_to_ras[:, [*axes, 3]]
     for axis in np.flatnonzero(flipped).tolist():
@@ -65,13 +64,13 @@ CHANGES: dict[str, Change] = {
 
 def grades(assessment: Assessment) -> Array:
     """The nine estimates in grade units, diameter as log2 mm; NaN where no nodule was found."""
-    if assessment.outline is None:
+    if assessment.nodule is None:
         return np.full(len(GRADE_NAMES), np.nan)
-    return np.array([np.log2(e.value) if e.grade.logarithmic else e.value for e in assessment.estimates])
+    return np.array([np.log2(e.value) if e.grade.logarithmic else e.value for e in assessment.nodule.estimates])
 
 
 def moves(assessor: Assessor, scans: Sequence[tuple[Volume, Sequence[Point]]], hands: int = 5) -> pd.DataFrame:
-    """Mean absolute change of each grade, one row a change.
+    """Mean absolute change of each grade, one row per change.
 
     Parameters
     ----------
@@ -79,13 +78,13 @@ def moves(assessor: Assessor, scans: Sequence[tuple[Volume, Sequence[Point]]], h
     scans : sequence of (Volume, points)
         CTs with points on nodules.
     hands : int
-        For the row "point moved": how often each point is put up to 3 mm, or a quarter of the diameter, off.
+        For the row "point moved": how often each point is moved, by up to 3 mm or a quarter of the diameter.
 
     Returns
     -------
     DataFrame
-        A column a grade (grade units; diameter: log2 mm), ``mean`` over the grades, and ``lost``: the share of
-        nodules that are found no more.
+        One column per grade (grade units; diameter: log2 mm), ``mean`` over the grades, and ``lost``: the share of
+        nodules that are no longer found.
     """
     changed: dict[str, list[Array]] = {name: [] for name in (*CHANGES, "point moved")}
     rng = np.random.default_rng(0)
@@ -93,22 +92,23 @@ def moves(assessor: Assessor, scans: Sequence[tuple[Volume, Sequence[Point]]], h
         for point in points:
             part = around(volume, point)
             (before,) = assessor.assess(part, [point], heatmaps=False)
-            if before.outline is None:
+            if before.nodule is None:
                 continue
             for name, change in CHANGES.items():
                 (after,) = assessor.assess(change(part), [point], heatmaps=False)
                 changed[name].append(grades(after) - grades(before))
-            off = [before.outline.centre_ras + missed_point(before.outline.diameter_mm, rng) for _ in range(hands)]
+            outline = before.nodule.outline
+            off = [outline.centre_ras + missed_point(outline.diameter_mm, rng) for _ in range(hands)]
             moved = [Point(f"hand {n}", (float(r), float(a), float(s))) for n, (r, a, s) in enumerate(off)]
             changed["point moved"] += [grades(one) - grades(before) for one in assessor.assess(part, moved, False)]
     rows = {name: np.abs(np.stack(values)) for name, values in changed.items()}
     table = pd.DataFrame({name: np.nanmean(values, 0) for name, values in rows.items()}, index=list(GRADE_NAMES)).T
     lost = {name: float(np.isnan(values).any(1).mean()) for name, values in rows.items()}
-    return table.assign(mean=table.mean(axis=1), lost=pd.Series(lost)).rename_axis("what was done")
+    return table.assign(mean=table.mean(axis=1), lost=pd.Series(lost)).rename_axis("change")
 
 
 def false_finds(assessor: Assessor, volume: Volume, nodules: Sequence[Point], count: int = 100) -> pd.DataFrame:
-    """What is said of points that lie on no nodule, one row a kind of tissue.
+    """The answers at points where there is no nodule, one row per kind of tissue.
 
     Parameters
     ----------
@@ -123,16 +123,16 @@ def false_finds(assessor: Assessor, volume: Volume, nodules: Sequence[Point], co
     Returns
     -------
     DataFrame
-        ``points``; ``none``: the share that is told to be no nodule; ``warned``: the share that is told so or comes
-        with a warning of its own (one that the other points of the same CT do not have).
+        ``points``; ``none``: the share where no nodule is found; ``warned``: the share where none is found or a
+        warning about the nodule is given.
     """
-    general = set(volume.warnings) | set(input_checks.check_volume(volume))
     rows = {}
     for name, places in _healthy(volume, nodules, count).items():
-        said = assessor.assess(volume, [Point(f"{name} {n}", place) for n, place in enumerate(places)], heatmaps=False)
-        none = [one.outline is None for one in said]
-        own = [bool(set(one.warnings) - general) for one in said]
-        rows[name] = {"points": len(said), "none": np.mean(none), "warned": np.mean(own)}
+        points = [Point(f"{name} {n}", place) for n, place in enumerate(places)]
+        assessments = list(assessor.assess(volume, points, heatmaps=False))
+        none = [one.nodule is None for one in assessments]
+        own = [any(warning.about == "nodule" for warning in one.warnings) for one in assessments]
+        rows[name] = {"points": len(assessments), "none": np.mean(none), "warned": np.mean(own)}
     return pd.DataFrame(rows).T.astype({"points": int}).rename_axis("tissue")
 
 

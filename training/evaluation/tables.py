@@ -1,4 +1,4 @@
-"""The tables of a cross-validation: what the model says, beside all that it has to beat."""
+"""The report of a cross-validation: all tables of the out-of-fold estimates beside what they have to beat."""
 
 from __future__ import annotations
 
@@ -7,25 +7,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.grades import CALCIFICATION_ABSENT, GRADES
-
 from ..data.crops import FOLDS, load
-from ..data.lidc import reader_grades
-from ..studies.label_study import reader_agreement, with_images
-from ..studies.radiomics import VERSIONS
 from .calibration import calibration, chances, coverage_table, plot_reliability
-from .classification_tables import ESTIMATES, binary, by_size, operating_points, questions, ternary
-from .metrics import auc_gaps, grade_table, malignancy_table, outline_table, suspected
-from .report_sections import Chapter, write
+from .classification_tables import binary, by_size, operating_points, questions, ternary
+from .out_of_fold import ESTIMATES, ORACLE, PIPELINE, RADIOMICS, read, with_radiomics
+from .questions import suspected
+from .reader_agreement import reader_agreement, readings_of
+from .report_sections import Section, write
+from .score_tables import auc_differences, grade_table, malignancy_table, outline_table
 
 COMMAND = "python -m training tables"
 #: Scores of malignancy: what to call each, and its column in the out-of-fold table.
 SCORES = {
-    "NoduleRisk, extent found by the pipeline": "pipeline_malignancy",
-    "NoduleRisk, readers' extent (oracle)": "oracle_malignancy",
-    "hand-made features, crop as it is cut": f"{VERSIONS['crop']}malignancy",
-    "hand-made features, crop with surroundings": f"{VERSIONS['surroundings']}malignancy",
+    "NoduleRisk, outline found by the pipeline": f"{PIPELINE}malignancy",
+    "NoduleRisk, readers' outline (oracle)": f"{ORACLE}malignancy",
+    "radiomics, crop only": f"{RADIOMICS['crop']}malignancy",
+    "radiomics, crop in synthetic lung": f"{RADIOMICS['context']}malignancy",
     "diameter alone, readers' outlines": "diameter",
     "diameter alone, the pipeline's outline": "found_diameter",
     "slices x spacing of the crop": "count_mm",
@@ -33,158 +30,147 @@ SCORES = {
 
 
 def tables(out: Path) -> str:
-    """``chapters`` of what ``training all`` and ``training baselines`` left in ``out``; files in ``out / tables``."""
+    """``sections`` of what ``training all`` and ``training baselines`` left in ``out``; files in ``out / tables``."""
     crops, cubes = (read(out / f"out-of-fold-{kind}.csv") for kind in ("crops", "cubes"))
-    return write(chapters(beside(crops, out), cubes), out / "tables", COMMAND)
+    return write(sections(with_radiomics(crops, out), cubes), out / "tables", COMMAND)
 
 
 def baselines(data: Path, out: Path) -> str:
     """What needs images but no network, on the reference nodules that have them, written to ``out / baselines``."""
     table = load(data, out / "cache").table
-    table = beside(table[table.in_luna16_reference].reset_index(drop=True), out)
+    table = with_radiomics(table[table.in_luna16_reference].reset_index(drop=True), out)
     table["count_mm"] = table.slices * table.slice_spacing_mm
-    heard, n = reader_agreement(readings(table)), len(table)
+    agreement, n = reader_agreement(readings_of(table)), len(table)
     known = {name: column for name, column in SCORES.items() if column in table}
-    told = [
-        Chapter(
+    parts = [
+        Section(
             "grades",
-            f"Grades of {n} nodules with images from hand-made features of the crop",
+            f"Grades of {n} nodules with images from radiomics features of the crop",
             n,
-            "Fifty measures of HU, size, shape and edge, gradient boosting; out of fold, official folds in pairs.",
-            compared(table, VERSIONS["crop"], heard),
+            "Fifty features of HU, size, shape and edge, gradient boosting; out of fold, official folds in pairs.",
+            compared(table, RADIOMICS["crop"], agreement),
         ),
-        Chapter("questions", "Every grade as a question: AUC", n, "", questions(table, heard)),
-        Chapter("malignancy", "Malignancy as a question", n, "", malignancy_table(table, known)),
+        Section("questions", "Every grade as a question: AUC", n, "", questions(table, agreement)),
+        Section("malignancy", "Malignancy as a question", n, "", malignancy_table(table, known)),
     ]
-    return write(told, out / "baselines", "python -m training baselines")
+    return write(parts, out / "baselines", "python -m training baselines")
 
 
-def read(path: Path) -> pd.DataFrame:
-    """An out-of-fold table; raises ``NoduleRiskError`` if it is not there or not whole."""
-    if not path.is_file():
-        raise NoduleRiskError(f"There is no {path}: run 'python -m training all' with the same --out first.")
-    table = pd.read_csv(path, dtype={"annotation_ids": str})
-    missing = {"fold", "patient_id", *(f"pipeline_{one.name}" for one in GRADES)} - set(table)
-    if missing:
-        raise NoduleRiskError(f"{path} lacks {', '.join(sorted(missing))}: run 'python -m training all' again.")
-    return table
-
-
-def beside(crops: pd.DataFrame, out: Path) -> pd.DataFrame:
-    """The out-of-fold table with the hand-made features' estimates, where ``out / handmade.csv`` has them."""
-    path = out / "handmade.csv"
-    return crops.merge(pd.read_csv(path), on="nodule_id", how="left") if path.is_file() else crops
-
-
-def chapters(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Chapter]:
+def sections(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Section]:
     """All tables of a cross-validation.
 
     Parameters
     ----------
     crops, cubes : DataFrame
-        As ``crossval.out_of_fold`` gives them; ``crops`` perhaps with the columns of ``handmade.out_of_fold``.
+        Out-of-fold tables; ``crops`` perhaps with the columns of ``RADIOMICS``.
     """
     n = len(crops)
     scores = {name: column for name, column in SCORES.items() if column in crops}
     asked = len(suspected(crops)[1])
-    heard = reader_agreement(readings(crops))
+    agreement = reader_agreement(readings_of(crops))
 
     text = (
-        "Mean absolute error beside the constant guess's (median of the other folds), Pearson r, share within one "
-        "step, quadratic weighted kappa. *Reader*: one reader against the mean of the others."
+        "Mean absolute error beside that of the constant guess (median of the other folds), Pearson r, share within "
+        "one step, quadratic weighted kappa. *Reader*: one reader against the mean of the others."
     )
-    yield Chapter(
+    yield Section(
         "grades",
-        f"Grades of {n} nodules, out of fold, at the extent that the pipeline finds itself",
+        f"Grades of {n} nodules, out of fold, at the outline that the pipeline finds itself",
         n,
         text,
-        compared(crops, "pipeline_", heard),
+        compared(crops, PIPELINE, agreement),
     )
-    yield Chapter(
-        "grades-oracle", "The same at the readers' own extent (oracle)", n, "", compared(crops, "oracle_", heard)
+    yield Section(
+        "grades-oracle", "The same at the readers' own outlines (oracle)", n, "", compared(crops, ORACLE, agreement)
     )
 
     text = "AUC with 95 % interval (patients resampled); accuracy at the threshold that is best on the other folds."
-    yield Chapter(
+    yield Section(
         "malignancy",
         "Malignancy as a question: readers' mean below 2.75 against above 3.25",
         asked,
         text,
         malignancy_table(crops, scores),
     )
-    yield Chapter(
+    yield Section(
         "differences",
         "The first score's AUC minus each other's",
         asked,
         "95 % interval and two-sided p, paired bootstrap over the same resampled patients.",
-        auc_gaps(crops, scores),
+        auc_differences(crops, scores),
     )
     text = (
         "*3.0*: the estimate itself against 3; otherwise the threshold is set on the other folds, by accuracy or so "
         "that sensitivity equals specificity. What others report is of other nodules."
     )
-    yield Chapter("thresholds", "Malignancy at one threshold", asked, text, operating_points(crops))
+    yield Section("thresholds", "Malignancy at one threshold", asked, text, operating_points(crops))
     middle = crops[crops.diameter.between(6, 10)]
-    yield Chapter(
+    yield Section(
         "malignancy-6-10",
         "Malignancy as a question, nodules of 6 to 10 mm",
         len(suspected(middle)[1]),
         "",
         malignancy_table(middle, scores),
     )
-    yield Chapter("strata", "AUC of malignancy by the readers' diameter", asked, "", by_size(crops, scores))
+    yield Section("strata", "AUC of malignancy by the readers' diameter", asked, "", by_size(crops, scores))
 
     text = (
-        "Each grade as a question: mean below 2.75 against above 3.25; calcification: most readers saw some. Diameter, "
-        "small or large as fits better, from the readers' outlines; one reader against the mean of the others."
+        "Each grade as a question: mean below 2.75 against above 3.25; calcification: most readers saw some. Diameter "
+        "from the readers' outlines, with the small or the large nodules as positives, whichever gives the larger AUC; "
+        "one reader against the mean of the others."
     )
-    yield Chapter("questions", "Every grade as a question: AUC", n, text, questions(crops, heard))
+    yield Section("questions", "Every grade as a question: AUC", n, text, questions(crops, agreement))
     text = (
         f"The paper's binary task for all nine grades: mean and standard deviation over {FOLDS} folds, estimates "
         "against 3 (diameter: below 6 mm against above 8 mm, the estimate against 7 mm). *Commoner*: the accuracy of "
         "always giving the commoner answer; *balanced*: mean of sensitivity and specificity, of all folds together."
     )
-    yield Chapter("paper-binary", "As the paper's tables: two classes", n, text, binary(crops, "pipeline_"))
+    yield Section("paper-binary", "As in the paper's tables: two classes", n, text, binary(crops, PIPELINE))
     text = (
         f"Below, at and above 3 (diameter: below 6, up to 8, above 8 mm), {FOLDS} folds, both thresholds set on the "
         "other folds. *Balanced*: mean of the three classes' recalls, of all folds together."
     )
-    yield Chapter("paper-ternary", "As the paper's tables: three classes", n, text, ternary(crops, "pipeline_"))
+    yield Section("paper-ternary", "As in the paper's tables: three classes", n, text, ternary(crops, PIPELINE))
 
-    told = chances(crops, "pipeline_")
+    known = chances(crops, PIPELINE)
     text = (
         "Suspicion probability: that at least half of the readers give malignancy 4 or 5; all nodules, the middle "
-        "included; fitted on the other folds. To compare: the Brier score of the base rate; for the expected "
+        "included; fitted on the other folds. *To compare*: the Brier score of the base rate; for the expected "
         "calibration error the mean and 95 % range of a perfectly calibrated probability on as many nodules."
     )
-    if len(told):
-        yield Chapter(
-            "suspicion", "Doubt: suspicion probability", len(told), text, calibration(told), plot_reliability(told)
+    if len(known):
+        yield Section(
+            "suspicion",
+            "Calibration of the suspicion probability",
+            len(known),
+            text,
+            calibration(known),
+            plot_reliability(known),
         )
     text = (
         "Share of readers' means inside the 80 % intervals, fitted on the other folds for each stratum of the "
         "*estimated* diameter; columns: strata of the readers' diameter."
     )
-    yield Chapter("coverage", "Doubt: coverage of the intervals", n, text, coverage_table(crops, "pipeline_"))
+    yield Section("coverage", "Coverage of the intervals", n, text, coverage_table(crops, PIPELINE))
 
-    yield Chapter(
+    yield Section(
         "outlines",
-        "Outlines against the readers' consensus, each by the locator that never saw the patient",
+        "Outlines against the readers' consensus, each by the segmentation network that never saw the patient",
         n,
         "",
-        outline_table({"crops with surroundings": crops, "cubes": cubes}),
+        outline_table({"crops in synthetic lung": crops, "cubes": cubes}),
     )
     same = crops[crops.nodule_id.isin(cubes.nodule_id)]
     on_cubes = pd.DataFrame(
         {
-            "crop, readers' extent": grade_table(same, "oracle_").MAE,
-            "crop, pipeline": grade_table(same, "pipeline_").MAE,
-            "cube, readers' extent": grade_table(cubes, "oracle_").MAE,
-            "cube, pipeline": grade_table(cubes, "pipeline_").MAE,
-            "constant": grade_table(same, "pipeline_").constant,
+            "crop, readers' outline": grade_table(same, ORACLE).MAE,
+            "crop, pipeline": grade_table(same, PIPELINE).MAE,
+            "cube, readers' outline": grade_table(cubes, ORACLE).MAE,
+            "cube, pipeline": grade_table(cubes, PIPELINE).MAE,
+            "constant": grade_table(same, PIPELINE).constant,
         }
     )
-    yield Chapter(
+    yield Section(
         "cubes",
         f"Mean absolute error on the {len(cubes)} cubes beside the same nodules' crops",
         len(cubes),
@@ -192,7 +178,7 @@ def chapters(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Chapter]:
         on_cubes,
     )
     scores = {name: column for name, column in SCORES.items() if column in cubes}
-    yield Chapter(
+    yield Section(
         "cubes-malignancy",
         "Malignancy as a question, cubes",
         len(suspected(cubes)[1]),
@@ -201,19 +187,12 @@ def chapters(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Chapter]:
     )
 
 
-def readings(table: pd.DataFrame) -> pd.DataFrame:
-    """Every reader's grades (and ``calcified``) of the table's nodules; ``nodule`` numbers them."""
-    own = reader_grades()
-    own["calcified"] = (own.calcification < CALCIFICATION_ABSENT).astype(float)
-    return with_images(own, table.assign(in_luna16_reference=True))
-
-
-def compared(table: pd.DataFrame, predicted: str, heard: pd.DataFrame) -> pd.DataFrame:
-    """``evaluate.grade_table`` beside hand-made features' MAE and r, and one reader's MAE and kappa."""
+def compared(table: pd.DataFrame, predicted: str, agreement: pd.DataFrame) -> pd.DataFrame:
+    """``grade_table`` beside MAE and r from radiomics features, and one reader's MAE and kappa."""
     ours = grade_table(table, predicted)
     for name, prefix in ESTIMATES.items():
-        if prefix in VERSIONS.values() and prefix != predicted and f"{prefix}malignancy" in table:
+        if prefix in RADIOMICS.values() and prefix != predicted and f"{prefix}malignancy" in table:
             theirs = grade_table(table, prefix)
             ours[f"{name} MAE"], ours[f"{name} r"] = theirs.MAE, theirs.r
-    ours["reader MAE"], ours["reader kappa"] = heard.MAE, heard["weighted kappa"]
+    ours["reader MAE"], ours["reader kappa"] = agreement.MAE, agreement["weighted kappa"]
     return ours

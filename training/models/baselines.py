@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -73,8 +74,10 @@ class Cnn3d(NoduleViT):
 
     def summary(self, tokens: Tensor, batch: Batch) -> Tensor:
         """(B, C, d, h, w) -> (B, dim)."""
-        whole: Tensor = self.vit.norm(self.cnn(tokens))
-        return whole
+        # On CPUs oneDNN's bfloat16 convolutions of few voxels read memory that was never written, and give NaN.
+        with torch.autocast(tokens.device.type, enabled=tokens.is_cuda, dtype=torch.bfloat16):
+            summary: Tensor = self.vit.norm(self.cnn(tokens if tokens.is_cuda else tokens.float()))
+        return summary
 
 
 def between(batch: Batch, at_mm: Tensor, single_mm: float = SINGLE_MM) -> Tensor:
@@ -105,7 +108,8 @@ def between(batch: Batch, at_mm: Tensor, single_mm: float = SINGLE_MM) -> Tensor
     return torch.where(total > 0.5, share / total.clamp(min=0.5), 0)
 
 
-TRUNKS: dict[str, Callable[[ModelConfig], NoduleViT]] = {
+Backbone = Literal["transformer", "transformer, mean of slices", "mean of tokens", "3-D CNN"]
+BACKBONES: dict[Backbone, Callable[[ModelConfig], NoduleViT]] = {
     "transformer": NoduleViT,
     "transformer, mean of slices": MeanOfSlices,
     "mean of tokens": MeanOfTokens,

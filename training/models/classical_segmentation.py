@@ -1,4 +1,4 @@
-"""Outlines without learning: threshold, detach, grow back. The peer that the locators have to beat."""
+"""Outlines without learning (threshold, detach, grow back): what the segmentation network has to beat."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from NoduleRiskLib.imaging.volume import Array, Volume
 from NoduleRiskLib.networks.segmentation import LAYOUT, LIMIT_MM, REACH_MM
 
 LUNG_HU = -850.0
-#: The edge lies half-way between lung and nodule, but never so low that lung's own texture takes part.
+#: The threshold lies half-way between lung and nodule, but never so low that lung's own texture is above it.
 LOWEST_HU, HIGHEST_HU = -650.0, -300.0
 #: What is thinner than this share of the nodule's own radius is cut off: vessels, the pleura's rim.
 DETACH = 0.6
 
 
 def segment(volume: Volume, points_ras: Sequence[Array]) -> list[Outline | None]:
-    """The same question as ``NoduleRiskLib.networks.segmentation.locate`` answers, RAS mm, answered by morphology.
+    """The nodule under each point (RAS mm) by morphology, as ``NoduleRiskLib.networks.segmentation.segment`` gives it.
 
     After Kuhnigk et al. 2006, "Morphological segmentation and partial volume analysis for volumetry of solid
     pulmonary lesions in thoracic CT scans", doi 10.1109/TMI.2006.871547: threshold, erode until the vessels are

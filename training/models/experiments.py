@@ -1,4 +1,4 @@
-"""The runs that are compared, one table: what each changes in the multitask run that ships, and nothing else."""
+"""The experiments that are compared: what each changes in the settings of the multitask grader, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,50 +8,49 @@ from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.networks.model_config import ModelConfig, paper_config
 
-from .graders import GraderRun
-from .pretraining import MASKED
+from .grader_settings import GraderSettings
 from .targets_and_losses import TASKS
 
 MULTITASK = "multitask"
-#: What the slices tell alone: the measures of the outline's shape are compared like anything else.
+#: Without shape features: what the slices alone give; the features are one of the experiments.
 CONFIG = replace(ModelConfig(), shape_features=False)
 
-RUNS: dict[str, GraderRun] = {
-    # Nine grades at once by dynamic weight average; again with another seed: differences below that are chance.
-    MULTITASK: GraderRun(CONFIG),
-    "seed-1": GraderRun(CONFIG, seed=1),
-    # The other loss weights that the paper names.
-    "equal": GraderRun(CONFIG, balance="equal"),
-    "gradnorm": GraderRun(CONFIG, balance="gradnorm"),
-    "dtp": GraderRun(CONFIG, balance="dtp"),
-    "uncertainty": GraderRun(CONFIG, balance="uncertainty"),
-    # What the network is made of.
-    "shape": GraderRun(),
-    "no-outline": GraderRun(replace(CONFIG, outline=False)),
-    "linear": GraderRun(replace(CONFIG, embedding="linear")),
-    "paper": GraderRun(paper_config()),
-    "paper-small": GraderRun(replace(paper_config(), dim=CONFIG.dim, depth=CONFIG.depth, heads=CONFIG.heads)),
-    "mean-of-slices": GraderRun(CONFIG, trunk="transformer, mean of slices"),
-    "no-attention": GraderRun(CONFIG, trunk="mean of tokens"),
-    "cnn-3d": GraderRun(CONFIG, trunk="3-D CNN"),
-    # What the heads are asked, and of which nodules.
-    "sides": GraderRun(CONFIG, answers="sides"),
-    "votes": GraderRun(CONFIG, answers="votes"),
-    "ten-heads": GraderRun(CONFIG, tasks=TASKS),
-    "weak": GraderRun(CONFIG, weak_share=1 / 3),
+EXPERIMENTS: dict[str, GraderSettings] = {
+    # Nine grades at once by dynamic weight average; again with another seed: smaller differences are chance.
+    MULTITASK: GraderSettings(CONFIG),
+    "seed-1": GraderSettings(CONFIG, seed=1),
+    # The other loss weightings that the paper names.
+    "equal": GraderSettings(CONFIG, weighting="equal"),
+    "gradnorm": GraderSettings(CONFIG, weighting="gradnorm"),
+    "dtp": GraderSettings(CONFIG, weighting="dtp"),
+    "uncertainty": GraderSettings(CONFIG, weighting="uncertainty"),
+    # Inputs and architecture.
+    "shape": GraderSettings(),
+    "no-outline": GraderSettings(replace(CONFIG, outline=False)),
+    "linear": GraderSettings(replace(CONFIG, embedding="linear")),
+    "paper": GraderSettings(paper_config()),
+    "paper-small": GraderSettings(replace(paper_config(), dim=CONFIG.dim, depth=CONFIG.depth, heads=CONFIG.heads)),
+    "mean-of-slices": GraderSettings(CONFIG, backbone="transformer, mean of slices"),
+    "no-attention": GraderSettings(CONFIG, backbone="mean of tokens"),
+    "cnn-3d": GraderSettings(CONFIG, backbone="3-D CNN"),
+    # Targets, tasks and nodules.
+    "sides": GraderSettings(CONFIG, targets="sides"),
+    "votes": GraderSettings(CONFIG, targets="votes"),
+    "ten-heads": GraderSettings(CONFIG, tasks=TASKS),
+    "weak": GraderSettings(CONFIG, weak_share=1 / 3),
     # Slices are filled in first, without labels, and for as many epochs again.
-    "pretrained": GraderRun(CONFIG, start=MASKED),
+    "pretrained": GraderSettings(CONFIG, pretrained=True),
     # One grade alone (malignancy's is the direct way, the others are a first stage), and all but one.
-    **{f"{name}-alone": GraderRun(CONFIG, tasks=(name,)) for name in GRADE_NAMES},
+    **{f"{name}-alone": GraderSettings(CONFIG, tasks=(name,)) for name in GRADE_NAMES},
     **{
-        f"without-{name}": GraderRun(CONFIG, tasks=tuple(one for one in GRADE_NAMES if one != name))
+        f"without-{name}": GraderSettings(CONFIG, tasks=tuple(one for one in GRADE_NAMES if one != name))
         for name in GRADE_NAMES
     },
 }
 
 
-def named(text: str, epochs: int, pixels: int, batch: int) -> dict[str, GraderRun]:
-    """The runs of a list of names with commas between (``all``: every one), at one schedule.
+def named(text: str, epochs: int, pixels: int, batch: int) -> dict[str, GraderSettings]:
+    """The experiments of a list of names with commas between (``all``: every one), at one schedule.
 
     Parameters
     ----------
@@ -61,22 +60,22 @@ def named(text: str, epochs: int, pixels: int, batch: int) -> dict[str, GraderRu
     pixels : int
         Rows and columns of a slice; its size in mm stays.
     batch : int
-        Nodules a step.
+        Nodules per step.
 
     Raises
     ------
     NoduleRiskError
-        If a name is not in ``RUNS``.
+        If a name is not in ``EXPERIMENTS``.
     """
-    names = list(RUNS) if text == "all" else [name.strip() for name in text.split(",")]
-    unknown = [name for name in names if name not in RUNS]
+    names = list(EXPERIMENTS) if text == "all" else [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in EXPERIMENTS]
     if unknown:
-        raise NoduleRiskError(f"There is no run named {', '.join(unknown)}: choose from {', '.join(RUNS)}.")
-    return {name: at_schedule(RUNS[name], epochs, pixels, batch) for name in dict.fromkeys(names)}
+        raise NoduleRiskError(f"There is no experiment {', '.join(unknown)}: choose from {', '.join(EXPERIMENTS)}.")
+    return {name: at_schedule(EXPERIMENTS[name], epochs, pixels, batch) for name in dict.fromkeys(names)}
 
 
-def at_schedule(run: GraderRun, epochs: int, pixels: int, batch: int) -> GraderRun:
-    """The run with one cycle of so many epochs and slices of so many pixels, as large in mm as before."""
-    layout = run.config.layout
+def at_schedule(settings: GraderSettings, epochs: int, pixels: int, batch: int) -> GraderSettings:
+    """The settings with one cycle of so many epochs and slices of so many pixels, as large in mm as before."""
+    layout = settings.config.layout
     coarser = replace(layout, pixels=pixels, pixel_mm=layout.pixel_mm * layout.pixels / pixels)
-    return replace(run, config=replace(run.config, layout=coarser), cycles=(epochs,), batch=batch)
+    return replace(settings, config=replace(settings.config, layout=coarser), cycles=(epochs,), batch=batch)

@@ -1,52 +1,46 @@
-"""Train the recognisers: cubes around nodules against cubes around vessels, chest wall and lung."""
+"""Training of the false-positive network: cubes around nodules against cubes around vessels, chest wall and lung."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from rich.console import Console
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from NoduleRiskLib.imaging.input_checks import LIKELY
-from NoduleRiskLib.imaging.outline import INSIDE
 from NoduleRiskLib.imaging.resampling import sample
 from NoduleRiskLib.imaging.volume import Array, Volume
-from NoduleRiskLib.networks.false_positive_reduction import GRID_MM, FalsePositiveNet, nodule_probability
+from NoduleRiskLib.networks.false_positive_reduction import GRID_MM, FalsePositiveNet
 
-from ..data.context_synthesis import Surrounded
+from ..checkpoints import digest, key_of
+from ..data.context_synthesis import ContextStacks
 from ..data.crops import WIDE
-from ..data.found_outlines import FoundOutlines
 from .segmentation import tissues
-from .training_loop import fit
+from .training_loop import LossAt, Recipe, Schedule, train
 
 #: What to show beside nodules, and how often.
 KINDS = {"vessel": 0.35, "vessel's bright middle": 0.35, "chest wall": 0.2, "lung": 0.1}
 BRIGHT_HU = -150
-#: Places beside each nodule that a fold's recogniser is scored on.
-PLACES = 20
-#: How far the middle of a located outline lies from that of the readers' (standard deviation along each axis).
+#: How far the centre of a found outline lies from that of the readers' (standard deviation along each axis).
 MISS_MM = 1.0
 
 
 @dataclass(frozen=True)
-class FalsePositiveRun:
-    """One training run of the recognisers.
+class FalsePositiveSettings:
+    """Settings of one training run of the false-positive network.
 
     Attributes
     ----------
     epochs, batch, learning_rate, seed
         As usual; a batch counts places.
     crop_places, cube_places : (int, int)
-        Places in each crop and in each cube, each epoch: on the nodule, and elsewhere.
+        Places per epoch in each crop and in each cube: on the nodule, and elsewhere.
     """
 
     epochs: int = 6
@@ -58,42 +52,70 @@ class FalsePositiveRun:
 
 
 def train_false_positive(
-    name: str, crops: Sequence[Surrounded], cubes: Surrounded, run: FalsePositiveRun, folder: Path, console: Console
+    name: str,
+    crops: Sequence[ContextStacks],
+    cubes: ContextStacks,
+    settings: FalsePositiveSettings,
+    folder: Path,
+    console: Console,
 ) -> FalsePositiveNet:
-    """Train on all nodules that are given; resumes from ``folder`` after a kill, losing no more than an epoch.
+    """Train on all nodules that are given, or go on with a run that was stopped.
 
     Parameters
     ----------
     name : str
-        Names the run.
-    crops : sequence of Surrounded
+        Of the run, such as its fold; it seeds the run, too.
+    crops : sequence of ContextStacks
         The same crops in different surroundings: each epoch takes one of them for each crop.
-    cubes : Surrounded
+    cubes : ContextStacks
+    settings : FalsePositiveSettings
+    folder : Path
+        Where the state is kept.
+    console : Console
     """
+    seed = (settings.seed, *name.encode())
+    torch_seed = int(np.random.default_rng(seed).integers(2**31))
+    torch.manual_seed(torch_seed)
+    network = FalsePositiveNet()
 
-    def begin(rng: np.random.Generator) -> tuple[int, Callable[[FalsePositiveNet, int], Tensor]]:
-        shown, wanted = _epoch(crops, cubes, run, rng)
+    def begin(rng: np.random.Generator, losses: object) -> tuple[int, LossAt]:
+        cubes_hu, is_nodule = _epoch(crops, cubes, settings, rng)
 
-        def loss(false_positive_net: FalsePositiveNet, step: int) -> Tensor:
-            here = slice(step * run.batch, (step + 1) * run.batch)
-            x = shown[here].astype(np.float32)
+        def loss_at(step: int) -> tuple[Tensor, Tensor]:
+            here = slice(step * settings.batch, (step + 1) * settings.batch)
+            x = cubes_hu[here].astype(np.float32)
             if rng.random() < 0.5:
                 x += rng.uniform(0, 40) * rng.standard_normal(x.shape, np.float32)
-            logits = false_positive_net(torch.as_tensor(x))
-            return nn.functional.binary_cross_entropy_with_logits(logits, torch.as_tensor(wanted[here]))
+            logits = network(torch.as_tensor(x))
+            loss = nn.functional.binary_cross_entropy_with_logits(logits, torch.as_tensor(is_nodule[here]))
+            return loss, loss[None]
 
-        return len(shown) // run.batch, loss
+        return len(cubes_hu) // settings.batch, loss_at
 
-    return fit(FalsePositiveNet, begin, run, 0.02, "recogniser", name, folder, console)
+    recipe = Recipe(
+        kind="false-positive",
+        name=name,
+        key=key_of(settings, run=name, nodules=digest(cubes.key, *(one.key for one in crops))),
+        schedule=Schedule((settings.epochs,), settings.learning_rate, warm_up=20),
+        optimizer=torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=0.02),
+        seed=torch_seed,
+        random=lambda epoch: np.random.default_rng([*seed, epoch]),
+        begin=begin,
+        batch=settings.batch,
+    )
+    return train(network, recipe, folder, console)
 
 
 def _epoch(
-    crops: Sequence[Surrounded], cubes: Surrounded, run: FalsePositiveRun, rng: np.random.Generator
+    crops: Sequence[ContextStacks],
+    cubes: ContextStacks,
+    settings: FalsePositiveSettings,
+    rng: np.random.Generator,
 ) -> tuple[Array, Array]:
     """Cubes of HU (N, 32, 32, 32), int16, and whether each shows a nodule (float32), in random order."""
-    shown: list[Array] = []
-    wanted: list[float] = []
-    for variants, (inside, elsewhere) in ((crops, run.crop_places), ((cubes,), run.cube_places)):
+    cubes_hu: list[Array] = []
+    is_nodule: list[float] = []
+    for variants, (inside, elsewhere) in ((crops, settings.crop_places), ((cubes,), settings.cube_places)):
         for index in range(len(variants[0].table)):
             nodules = variants[int(rng.integers(len(variants)))]
             here = slice(int(nodules.first[index]), int(nodules.last[index]))
@@ -104,10 +126,10 @@ def _epoch(
             marked = np.argwhere(share >= 126)
             on = [marked.mean(0)] * inside if len(marked) else []
             off = [voxel for _, voxel in beside(pixels, share, elsewhere, rng)]
-            shown += [_cube(volume, voxel, rng) for voxel in on + off]
-            wanted += [1.0] * len(on) + [0.0] * len(off)
-    order = rng.permutation(len(shown))
-    return np.stack(shown)[order], np.array(wanted, np.float32)[order]
+            cubes_hu += [_cube(volume, voxel, rng) for voxel in on + off]
+            is_nodule += [1.0] * len(on) + [0.0] * len(off)
+    order = rng.permutation(len(cubes_hu))
+    return np.stack(cubes_hu)[order], np.array(is_nodule, np.float32)[order]
 
 
 def beside(pixels: Array, share: Array, count: int, rng: np.random.Generator) -> list[tuple[str, Array]]:
@@ -126,43 +148,6 @@ def beside(pixels: Array, share: Array, count: int, rng: np.random.Generator) ->
         if len(found):
             places.append((kind, np.array([one, *found[rng.integers(len(found))]], np.float64)))
     return places
-
-
-def second_opinions(found_outlines: FoundOutlines, false_positive_net: FalsePositiveNet) -> pd.DataFrame:
-    """What a recogniser that never saw the patients says of the nodules that were found, and of places beside them.
-
-    Returns
-    -------
-    DataFrame
-        One row a place: ``kind`` ("nodule" or a key of ``KINDS``), ``patient_id``, ``probability``.
-    """
-    rows = []
-    for index, row in enumerate(found_outlines.table.itertuples()):
-        here = slice(int(found_outlines.first[index]), int(found_outlines.first[index + 1]))
-        found = np.argwhere(found_outlines.found_outlines[here, 0] > 255 * INSIDE)
-        if not len(found) or here.stop - here.start < 2:
-            continue
-        rng = np.random.default_rng([0, *row.nodule_id.encode()])
-        pixels = found_outlines.pixels[here]
-        volume = wide_volume(pixels, found_outlines.offset_mm[here])
-        places = [("nodule", found.mean(0)), *beside(pixels, found_outlines.share[here].max(1), PLACES, rng)]
-        centres = np.stack([volume.to_ras(voxel[::-1]) for _, voxel in places])
-        told = nodule_probability(volume, centres, [false_positive_net])
-        rows += [(kind, row.patient_id, value) for (kind, _), value in zip(places, told, strict=True)]
-    return pd.DataFrame(rows, columns=["kind", "patient_id", "probability"])
-
-
-def told_apart(opinions: pd.DataFrame) -> pd.DataFrame:
-    """Of each kind of place in ``second_opinions``: how many, the share warned about, the AUC against nodules."""
-    nodules = opinions.probability[opinions.kind == "nodule"]
-    rows = {}
-    for kind, told in opinions.groupby("kind").probability:
-        rows[kind] = {"places": len(told), "warned about": (told < LIKELY).mean()}
-        if kind != "nodule":
-            is_nodule = np.repeat([1, 0], [len(nodules), len(told)])
-            rows[kind]["AUC"] = roc_auc_score(is_nodule, [*nodules, *told])
-    order = [kind for kind in ("nodule", *KINDS) if kind in rows]
-    return pd.DataFrame(rows).T.loc[order].astype({"places": int}).rename_axis("place")
 
 
 def wide_volume(pixels: Array, offset_mm: Array) -> Volume:

@@ -1,12 +1,13 @@
-"""How much each grade's loss counts in the sum that is trained: one rule a name in ``BALANCES``.
+"""How much each grade's loss counts in the sum that is minimised: one rule per name in ``WEIGHTINGS``.
 
 Every rule is a ``torchjd.scalarization.Scalarizer``: losses of the tasks (shape (tasks,)) in, one loss out. Rules that
-go by epochs have ``step``, called at the end of each, and ``reset``; rules that learn keep that in their state.
+depend on past epochs have ``step``, called at the end of each, and ``reset``; rules that learn have a state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +72,7 @@ class GradNorm(Scalarizer):
     alpha : float
         How much slower tasks are favoured; the paper's 1.5.
     rate : float
-        Step of the weights. Ours is relative to the mean norm, so that it does not hang on the scale of the losses.
+        Step of the weights. Ours is relative to the mean norm, so that it does not depend on the scale of the losses.
 
     References
     ----------
@@ -106,10 +107,11 @@ class GradNorm(Scalarizer):
         return (used * values).sum()
 
 
+Weighting = Literal["equal", "dwa", "gradnorm", "dtp", "uncertainty"]
 #: Name -> the rule for so many tasks that share a last layer. Equal weights, dynamic weight average (Liu et al. 2019,
 #: doi 10.1109/CVPR.2019.00197) and uncertainty weighting (Kendall et al. 2018, doi 10.1109/CVPR.2018.00781) are
 #: torchjd's.
-BALANCES: dict[str, Callable[[int, nn.Parameter], Scalarizer]] = {
+WEIGHTINGS: dict[Weighting, Callable[[int, nn.Parameter], Scalarizer]] = {
     "equal": lambda tasks, shared: Sum(),
     "dwa": lambda tasks, shared: DWA(temperature=2.0),
     "gradnorm": GradNorm,
@@ -118,13 +120,13 @@ BALANCES: dict[str, Callable[[int, nn.Parameter], Scalarizer]] = {
 }
 
 
-def recall(balance: Scalarizer, losses: Sequence[Array]) -> None:
-    """Bring a rule that goes by epochs to where it stands after epochs of these mean losses (each shape (tasks,)).
+def recall(weighting: Scalarizer, losses: Sequence[Sequence[float] | Array]) -> None:
+    """Bring a rule that depends on past epochs to where it stands after these mean losses (each shape (tasks,)).
 
-    Called at the start of every epoch, so that a run that was killed goes on exactly as it would have.
+    Called at the start of every epoch, so that a run that was stopped goes on exactly as it would have.
     """
-    if isinstance(balance, DWA | DynamicTaskPriority):
-        balance.reset()
+    if isinstance(weighting, DWA | DynamicTaskPriority):
+        weighting.reset()
         for mean in losses[-2:]:
-            balance(torch.as_tensor(mean, dtype=torch.float32))
-            balance.step()
+            weighting(torch.as_tensor(mean, dtype=torch.float32))
+            weighting.step()

@@ -1,37 +1,33 @@
-"""Masked mosaics: before it is asked for grades, the trunk learns to fill in slices that were hidden from it."""
+"""Pretraining without labels: the backbone learns to fill in slices that were hidden from it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor, nn
 
 from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.imaging.volume import Array
 from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT
 
-from ..checkpoints import keep_state, resumed
+from ..checkpoints import Key
 from ..data.augmentation import compose
 from ..data.found_outlines import FoundOutlines
-from .devices import backward, even_out, own_part
+from .devices import Devices, own_part
+from .grader_settings import GraderSettings
 from .precision import half_where_fast
+from .training_loop import LossAt, Recipe, Schedule, train
 
-if TYPE_CHECKING:
-    from .graders import GraderRun
-
-#: ``GraderRun.start`` of the runs that begin so.
-MASKED = "masked slices"
-#: Rows and columns of what is told of a hidden slice.
+#: Rows and columns to which a hidden slice is averaged before it is compared.
 PIXELS = 8
 
 
 class FillIn(nn.Module):
-    """The trunk with a token that stands for a hidden slice and a linear decoder, which are thrown away afterwards.
+    """The backbone with a token that stands for a hidden slice and a linear decoder; only the backbone is kept.
 
     The idea is He et al. 2022, "Masked autoencoders are scalable vision learners", doi 10.1109/CVPR52688.2022.01553;
     here a patch is a whole slice, and the hidden ones go through the blocks like the others.
@@ -49,9 +45,9 @@ class FillIn(nn.Module):
         channels = model.channels(batch)
         encoded = torch.where(hidden[batch.valid][:, None], self.hidden, model.embed(channels))
         slices = model.vit.norm(model.attended(model.place(encoded, batch), batch))[:, 1:]
-        told = self.decoder(slices[hidden[:, batch.valid.any(0)]])
+        decoded = self.decoder(slices[hidden[:, batch.valid.any(0)]])
         wanted = nn.functional.adaptive_avg_pool2d(channels[:, :1], PIXELS).flatten(1)[hidden[batch.valid]]
-        return nn.functional.mse_loss(told.float(), wanted)
+        return nn.functional.mse_loss(decoded.float(), wanted)
 
 
 def half_of(valid: Tensor, rng: np.random.Generator) -> Tensor:
@@ -65,66 +61,66 @@ def fill_in_slices(
     model: NoduleViT,
     parts: Sequence[FoundOutlines],
     nodules: Sequence[tuple[int, int]],
-    run: GraderRun,
+    settings: GraderSettings,
+    key: Key,
     fold: int,
     folder: Path,
-    fabric: Fabric,
+    devices: Devices,
     console: Console,
 ) -> None:
-    """Teach the model's trunk in place, as many epochs as the grades get; no label is read.
-
-    Resumes from ``folder`` after a kill, losing no more than an epoch.
+    """Train the model's backbone in place, for as many epochs as the grades get; no label is read.
 
     Parameters
     ----------
     model : NoduleViT
-        On the device of ``fabric``.
+        On its device.
     parts, nodules
-        Whom to learn from: which of ``parts``, which row; turned and shifted as for the grades.
-    run : GraderRun
-        Its seed, batch and rates hold here, too.
+        What to learn from: which of ``parts``, which row; augmented as for the grades.
+    settings : GraderSettings
+        Their seed, batch and rates hold here, too.
+    key : dict
+        Everything that the weights depend on.
     fold : int
-        Names the run; its patients must not be among ``nodules``.
+        Its patients must not be among ``nodules``.
+    folder : Path
+        Where the state is kept.
+    devices : Fabric
+    console : Console
 
     Raises
     ------
     NoduleRiskError
-        If the run's trunk has no tokens to hide, or ``folder`` holds the state of another run.
+        If the backbone has no tokens to hide, or ``folder`` holds a state of other settings.
     """
-    if run.trunk != "transformer":
-        raise NoduleRiskError(f"Only a transformer can fill in slices, not a {run.trunk}.")
-    state_file = folder / f"masked-{fold}.pt"
-    task = FillIn(model).to(fabric.device)
-    steps = len(nodules) // run.batch
-    optimizer = torch.optim.AdamW(task.parameters(), lr=run.learning_rate, weight_decay=run.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, run.learning_rate, total_steps=run.epochs * steps, pct_start=0.1, cycle_momentum=False
+    if settings.backbone != "transformer":
+        raise NoduleRiskError(f"Only the backbone 'transformer' can fill in slices, not '{settings.backbone}'.")
+    task = FillIn(model).to(devices.device)
+    indices: Array = np.arange(len(nodules))
+
+    def begin(rng: np.random.Generator, losses: object) -> tuple[int, LossAt]:
+        order = rng.permutation(indices)
+        own_rng = own_part(devices, rng)
+
+        def loss_at(step: int) -> tuple[Tensor, Tensor]:
+            rows = order[step * settings.batch : (step + 1) * settings.batch]
+            rows = rows[devices.global_rank :: devices.world_size]
+            batch, _ = compose(parts, [nodules[i] for i in rows], own_rng, True, settings.config.layout)
+            hidden = half_of(batch.valid, own_rng)
+            with half_where_fast(devices.device):
+                loss = task(batch.to(devices.device), hidden.to(devices.device))
+            return loss, loss[None]
+
+        return len(nodules) // settings.batch, loss_at
+
+    recipe = Recipe(
+        kind="pretraining",
+        name=str(fold),
+        key=key,
+        schedule=Schedule(settings.cycles, settings.learning_rate, one_cycle=True),
+        optimizer=torch.optim.AdamW(task.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay),
+        seed=settings.seed * 100 + fold,
+        random=lambda epoch: np.random.default_rng([settings.seed, fold, epoch, 1]),
+        begin=begin,
+        batch=settings.batch,
     )
-    kept: dict[str, Any] = {"task": task, "optimizer": optimizer, "schedule": schedule}
-    state: dict[str, Any] = {"run": repr(run), "epoch": 0, "losses": []}
-    state = resumed(state, kept, state_file, fabric.device)
-    task.train()
-    for epoch in range(state["epoch"], run.epochs):
-        torch.manual_seed((run.seed * 100 + fold) * 1000 + epoch)
-        rng = np.random.default_rng([run.seed, fold, epoch, 1])
-        order = rng.permutation(len(nodules))
-        rng = own_part(fabric, rng)
-        total = np.zeros(1)
-        for step in range(steps):
-            rows = order[step * run.batch : (step + 1) * run.batch][fabric.global_rank :: fabric.world_size]
-            batch, _ = compose(parts, [nodules[i] for i in rows], rng, True, run.config.layout)
-            hidden = half_of(batch.valid, rng)
-            with half_where_fast(fabric.device):
-                loss = task(batch.to(fabric.device), hidden.to(fabric.device))
-            optimizer.zero_grad()
-            backward(fabric, loss, task)
-            optimizer.step()
-            schedule.step()
-            total += loss.item()
-        even_out(fabric, [torch.from_numpy(total)])
-        state["losses"].append(float(total[0]) / steps)
-        state["epoch"] = epoch + 1
-        console.print(f"masked slices, fold {fold}, epoch {epoch + 1}/{run.epochs}: loss {state['losses'][-1]:.4f}")
-        if fabric.is_global_zero:
-            keep_state(state | {name: one.state_dict() for name, one in kept.items()}, state_file)
-        fabric.barrier()
+    train(task, recipe, folder, console, devices)

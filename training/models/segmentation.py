@@ -1,8 +1,8 @@
-"""Train the locators: slices, points and outlines from crops and cubes, and a U-Net for each fold."""
+"""Training of the segmentation network: slices, points and outlines from crops and cubes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from NoduleRiskLib.imaging.outline import INSIDE
 from NoduleRiskLib.imaging.volume import Array
 from NoduleRiskLib.networks.segmentation import LAYOUT, REACH_MM, SegmentationUNet, context, inputs
 
-from ..data.context_synthesis import Surrounded
+from ..checkpoints import digest, key_of
+from ..data.context_synthesis import ContextStacks
 from ..data.crops import SAMPLE_PATIENT, WIDE
 from .precision import half_where_fast
-from .training_loop import fit
+from .training_loop import LossAt, Recipe, Schedule, train
 
 MARGIN = (WIDE.pixels - LAYOUT.pixels) // 2
 #: A smaller blob of tissue in a slice may be a vessel's cross-section; a larger one is chest wall, heart or liver.
@@ -27,15 +28,15 @@ VESSEL_RADIUS_MM = 4.5
 
 
 @dataclass(frozen=True)
-class SegmentationRun:
-    """One training run of the locators.
+class SegmentationSettings:
+    """Settings of one training run of the segmentation network.
 
     Attributes
     ----------
     epochs, batch, learning_rate, seed
         As usual; a batch counts slices.
     crop_slices, cube_slices : (int, int)
-        Slices of each crop and of each cube, each epoch: with the point in the nodule, and elsewhere.
+        Slices per epoch of each crop and of each cube: with the point in the nodule, and elsewhere.
     """
 
     epochs: int = 8
@@ -57,38 +58,60 @@ class Example:
 
 
 def train_segmentation(
-    name: str, crops: Sequence[Surrounded], cubes: Surrounded, run: SegmentationRun, folder: Path, console: Console
+    name: str,
+    crops: Sequence[ContextStacks],
+    cubes: ContextStacks,
+    settings: SegmentationSettings,
+    folder: Path,
+    console: Console,
 ) -> SegmentationUNet:
-    """Train on all nodules that are given; resumes from ``folder`` after a kill, losing no more than an epoch.
+    """Train on all nodules that are given, or go on with a run that was stopped.
 
     Parameters
     ----------
     name : str
-        Names the run.
-    crops : sequence of Surrounded
+        Of the run, such as its fold; it seeds the run, too.
+    crops : sequence of ContextStacks
         The same crops in different surroundings: each epoch takes one of them for each crop.
-    cubes : Surrounded
+    cubes : ContextStacks
+    settings : SegmentationSettings
+    folder : Path
+        Where the state is kept.
+    console : Console
     """
+    seed = (settings.seed, *name.encode())
+    torch_seed = int(np.random.default_rng(seed).integers(2**31))
+    torch.manual_seed(torch_seed)
+    network = SegmentationUNet().to(memory_format=torch.channels_last)
 
-    def begin(rng: np.random.Generator) -> tuple[int, Callable[[SegmentationUNet, int], Tensor]]:
-        examples = _epoch(crops, cubes, run, rng)
+    def begin(rng: np.random.Generator, losses: object) -> tuple[int, LossAt]:
+        examples = _epoch(crops, cubes, settings, rng)
 
-        def loss(segmentation_net: SegmentationUNet, step: int) -> Tensor:
-            x, target = _batch(examples[step * run.batch : (step + 1) * run.batch], rng)
+        def loss_at(step: int) -> tuple[Tensor, Tensor]:
+            x, target = _batch(examples[step * settings.batch : (step + 1) * settings.batch], rng)
             with half_where_fast("cpu"):
-                logits = segmentation_net(x)
-            return outline_loss(logits.float(), target)
+                logits = network(x)
+            loss = outline_loss(logits.float(), target)
+            return loss, loss[None]
 
-        return len(examples) // run.batch, loss
+        return len(examples) // settings.batch, loss_at
 
-    def make() -> SegmentationUNet:
-        return SegmentationUNet().to(memory_format=torch.channels_last)
+    recipe = Recipe(
+        kind="segmentation",
+        name=name,
+        key=key_of(settings, run=name, nodules=digest(cubes.key, *(one.key for one in crops))),
+        schedule=Schedule((settings.epochs,), settings.learning_rate, warm_up=20),
+        optimizer=torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=0.01),
+        seed=torch_seed,
+        random=lambda epoch: np.random.default_rng([*seed, epoch]),
+        begin=begin,
+        batch=settings.batch,
+    )
+    return train(network, recipe, folder, console)
 
-    return fit(make, begin, run, 0.01, "locator", name, folder, console)
 
-
-def without(nodules: Surrounded, fold: int) -> Surrounded:
-    """The nodules that a fold's locator may learn from: no patient of that fold, never the sample's."""
+def without(nodules: ContextStacks, fold: int) -> ContextStacks:
+    """The nodules that a fold's network may learn from: no patient of that fold, never the sample's."""
     keep = (nodules.table.fold != fold) & (nodules.table.patient_id != SAMPLE_PATIENT)
     return replace(
         nodules,
@@ -109,10 +132,10 @@ def outline_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def _epoch(
-    crops: Sequence[Surrounded], cubes: Surrounded, run: SegmentationRun, rng: np.random.Generator
+    crops: Sequence[ContextStacks], cubes: ContextStacks, settings: SegmentationSettings, rng: np.random.Generator
 ) -> list[Example]:
     examples: list[Example] = []
-    for variants, (inside, elsewhere) in ((crops, run.crop_slices), ((cubes,), run.cube_slices)):
+    for variants, (inside, elsewhere) in ((crops, settings.crop_slices), ((cubes,), settings.cube_slices)):
         for index in range(len(variants[0].table)):
             nodule = _Nodule(variants[int(rng.integers(len(variants)))], index)
             examples += _in_nodule(nodule, inside, rng)
@@ -124,7 +147,7 @@ def _epoch(
 class _Nodule:
     """A nodule's slices and consensus, ready to be cut around any point."""
 
-    def __init__(self, nodules: Surrounded, index: int) -> None:
+    def __init__(self, nodules: ContextStacks, index: int) -> None:
         here = slice(int(nodules.first[index]), int(nodules.last[index]))
         self.pixels = nodules.pixels[here]
         self.share = nodules.share[here]

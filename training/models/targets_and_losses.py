@@ -1,9 +1,10 @@
-"""What the heads are asked and how their answers are scored: a value, a side of the scale, or the readers' votes."""
+"""What the heads are trained to give and the losses of it: a value, a side of the scale, or the readers' votes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -58,12 +59,12 @@ class Labels:
 
 
 def read_labels(table: pd.DataFrame) -> Labels:
-    """The labels of a table's nodules; internal structure is 1 where the table does not tell."""
+    """The labels of a table's nodules; internal structure is 1 where the table has none."""
     internal = table.get("mean_internal_structure", pd.Series(1.0, table.index))
     grades = np.column_stack([targets(table), internal])
     means = np.column_stack([table[list(GRADE_NAMES)], internal])
     middle = np.array([[BENIGN_BELOW, MALIGNANT_ABOVE]] * len(TASKS))
-    # Half of the readers or more saw none.
+    # Above it, half of the readers or more saw none.
     middle[GRADE_NAMES.index("calcification")] = 5.5
     above = np.where(means > middle[:, 1], 1.0, np.where(means < middle[:, 0], 0.0, np.nan))
     patterns = table[[f"pattern_{code + 1}" for code in range(len(CALCIFICATION_PATTERNS))]]
@@ -82,45 +83,45 @@ def _votes(table: pd.DataFrame) -> Array:
     return votes
 
 
-def value_loss(said: Tensor, labels: Labels, task: int) -> Tensor:
+def value_loss(output: Tensor, labels: Labels, task: int) -> Tensor:
     """Half mean squared error of the first number, standardised: the paper's equation 3."""
-    return 0.5 * (said[:, 0] - labels.grades[:, task]).square().mean()
+    return 0.5 * (output[:, 0] - labels.grades[:, task]).square().mean()
 
 
-def side_loss(said: Tensor, labels: Labels, task: int) -> Tensor:
-    """Cross-entropy of being above the middle of the scale, by the nodules that are on either side of it."""
+def side_loss(output: Tensor, labels: Labels, task: int) -> Tensor:
+    """Cross-entropy of being above the middle of the scale, over the nodules that are on either side of it."""
     wanted = labels.above[:, task]
     known = torch.isfinite(wanted)
-    loss = nn.functional.binary_cross_entropy_with_logits(said[:, 0], torch.nan_to_num(wanted), reduction="none")
+    loss = nn.functional.binary_cross_entropy_with_logits(output[:, 0], torch.nan_to_num(wanted), reduction="none")
     return (loss * known).sum() / known.sum().clamp(min=1)
 
 
-def vote_loss(said: Tensor, labels: Labels, task: int) -> Tensor:
+def vote_loss(output: Tensor, labels: Labels, task: int) -> Tensor:
     """Cross-entropy of the readers' votes."""
-    return -(labels.votes[:, task, : said.shape[1]] * said.log_softmax(-1)).sum(-1).mean()
+    return -(labels.votes[:, task, : output.shape[1]] * output.log_softmax(-1)).sum(-1).mean()
 
 
-def calcification_loss(said: Tensor, labels: Labels) -> Tensor:
-    """Cross-entropy of the share of readers who saw calcification, and of their patterns; ``said`` (B, 7)."""
-    presence = nn.functional.binary_cross_entropy_with_logits(said[:, 1], labels.calcified)
-    pattern = -(labels.patterns * said[:, 2:].log_softmax(-1)).sum(-1)
+def calcification_loss(output: Tensor, labels: Labels) -> Tensor:
+    """Cross-entropy of the share of readers who saw calcification, and of their patterns; ``output`` (B, 7)."""
+    presence = nn.functional.binary_cross_entropy_with_logits(output[:, 1], labels.calcified)
+    pattern = -(labels.patterns * output[:, 2:].log_softmax(-1)).sum(-1)
     return presence + (pattern * labels.calcified).mean()
 
 
-def _votes_mean(said: Tensor, grade: Grade) -> Tensor:
-    return grade.low + said.softmax(-1) @ torch.arange(said.shape[1], device=said.device, dtype=said.dtype)
+def _votes_mean(output: Tensor, grade: Grade) -> Tensor:
+    return grade.low + output.softmax(-1) @ torch.arange(output.shape[1], device=output.device, dtype=output.dtype)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One kind of answer.
+class Target:
+    """One kind of target.
 
     Attributes
     ----------
     loss : function
-        (head's numbers (B, k), labels, index into ``TASKS``) -> loss.
+        (a head's output (B, k), labels, index into ``TASKS``) -> loss.
     read : function or None
-        (head's numbers, grade) -> (B,), the larger the higher the grade; ``None``: they are standardised values.
+        (a head's output, grade) -> (B,), the larger the higher the grade; ``None``: it is a standardised value.
     width : function
         Numbers that a head gives for a grade; 0 leaves the head as ``NoduleViT`` makes it.
     in_grade_units : bool
@@ -133,17 +134,18 @@ class Answer:
     in_grade_units: bool = True
 
 
-#: Diameter has no steps: whatever the others are asked, it is asked for its value.
-ANSWERS = {
-    "values": Answer(value_loss),
-    "sides": Answer(side_loss, lambda said, grade: said[:, 0].sigmoid(), in_grade_units=False),
-    "votes": Answer(vote_loss, _votes_mean, lambda grade: len(grade.words)),
+Targets = Literal["values", "sides", "votes"]
+#: Diameter has no steps: it is always trained for its value.
+TARGETS: dict[Targets, Target] = {
+    "values": Target(value_loss),
+    "sides": Target(side_loss, lambda output, grade: output[:, 0].sigmoid(), in_grade_units=False),
+    "votes": Target(vote_loss, _votes_mean, lambda grade: len(grade.words)),
 }
 
 
-def fit_heads(model: NoduleViT, answers: str, tasks: tuple[str, ...]) -> None:
-    """Give the model the heads that these answers and tasks need, where its own do not fit."""
-    width = {grade.name: ANSWERS[answers].width(grade) for grade in GRADES} | {INTERNAL: 0}
+def fit_heads(model: NoduleViT, targets: Targets, tasks: tuple[str, ...]) -> None:
+    """Give the model the heads that these targets and tasks need, where its own do not fit."""
+    width = {grade.name: TARGETS[targets].width(grade) for grade in GRADES} | {INTERNAL: 0}
     dim, drop = model.vit.embed_dim, model.config.drop
     for name in tasks:
         if width[name] or name == INTERNAL:
@@ -152,29 +154,32 @@ def fit_heads(model: NoduleViT, answers: str, tasks: tuple[str, ...]) -> None:
             )
 
 
-def losses(said: dict[str, Tensor], labels: Labels, answers: str, tasks: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-    """The loss of each task, shape (tasks,), and calcification's own (0 where it is not asked for its value)."""
+def losses(
+    outputs: dict[str, Tensor], labels: Labels, targets: Targets, tasks: tuple[str, ...]
+) -> tuple[Tensor, Tensor]:
+    """The loss of each task, shape (tasks,), and calcification's own (0 unless values are the targets)."""
     each = [
-        (ANSWERS[answers].loss if name in GRADE and GRADE[name].words else value_loss)(
-            said[name], labels, TASKS.index(name)
+        (TARGETS[targets].loss if name in GRADE and GRADE[name].words else value_loss)(
+            outputs[name], labels, TASKS.index(name)
         )
         for name in tasks
     ]
-    asked = answers == "values" and "calcification" in tasks
-    return torch.stack(each), calcification_loss(said["calcification"], labels) if asked else each[0].new_zeros(())
+    presence = targets == "values" and "calcification" in tasks
+    own = calcification_loss(outputs["calcification"], labels) if presence else each[0].new_zeros(())
+    return torch.stack(each), own
 
 
-def read(model: NoduleViT, said: dict[str, Tensor], answers: str) -> Tensor:
-    """Nine grades of B nodules, (B, 9) in the order of ``GRADES``, NaN where there is no answer; diameter in mm."""
+def read(model: NoduleViT, outputs: dict[str, Tensor], targets: Targets) -> Tensor:
+    """Nine grades of B nodules, (B, 9) in the order of ``GRADES``, NaN where a grade has no head; diameter in mm."""
     columns = []
     for index, grade in enumerate(GRADES):
-        kind = ANSWERS[answers].read if grade.words else None
-        if grade.name not in said:
-            column = torch.full_like(next(iter(said.values()))[:, 0], torch.nan)
+        kind = TARGETS[targets].read if grade.words else None
+        if grade.name not in outputs:
+            column = torch.full_like(next(iter(outputs.values()))[:, 0], torch.nan)
         elif kind is not None:
-            column = kind(said[grade.name], grade)
+            column = kind(outputs[grade.name], grade)
         else:
-            value = said[grade.name][:, 0] * model.target_std[index] + model.target_mean[index]
+            value = outputs[grade.name][:, 0] * model.target_std[index] + model.target_mean[index]
             column = torch.exp2(value.clamp(max=10)) if grade.logarithmic else value
         columns.append(column)
     return torch.stack(columns, 1)

@@ -1,4 +1,4 @@
-"""Five folds by patient: locators, outlines, graders and what each says of the nodules it never saw."""
+"""Five folds by patient: the networks of each fold, trained on the others, and their estimates of its nodules."""
 
 from __future__ import annotations
 
@@ -17,20 +17,24 @@ from rich.progress import track
 from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.imaging.outline import measure
 from NoduleRiskLib.imaging.resampling import cut
-from NoduleRiskLib.imaging.slice_stack import SliceStack
+from NoduleRiskLib.imaging.slice_stack import Layout, SliceStack
+from NoduleRiskLib.imaging.volume import Array
 from NoduleRiskLib.networks.false_positive_reduction import FalsePositiveNet
 from NoduleRiskLib.networks.nodule_vit import NoduleViT, collate
 from NoduleRiskLib.networks.segmentation import SegmentationUNet, segment
 
-from ..data.context_synthesis import by_themselves, extend, surrounded
-from ..data.crops import FOLDS, SAMPLE_PATIENT, WIDE, load, nodule_table, read_nodule, slices_of
+from ..checkpoints import digest
+from ..data.context_synthesis import extend, of_cubes, with_context
+from ..data.crops import FOLDS, WIDE, load, nodule_table, read_nodule
 from ..data.found_outlines import Finder, FoundOutlines, find, oracle_stack, pipeline_stack
+from ..evaluation.out_of_fold import ORACLE, PIPELINE, out_of_fold
 from ..models import classical_segmentation
-from ..models.false_positive_reduction import FalsePositiveRun, second_opinions, train_false_positive
-from ..models.graders import GraderRun, train_grader
-from ..models.segmentation import SegmentationRun, train_segmentation, without
+from ..models.false_positive_reduction import FalsePositiveSettings, train_false_positive
+from ..models.grader_settings import GraderSettings
+from ..models.graders import train_grader
+from ..models.segmentation import SegmentationSettings, train_segmentation, without
 
-#: No fold is held out: what ships.
+#: No fold is left out: what ships.
 ALL = -1
 Network = TypeVar("Network", SegmentationUNet, FalsePositiveNet)
 
@@ -45,112 +49,122 @@ class Study:
         Holds ``lidc/``.
     out : Path
         Caches, states of training and tables; a second run goes on from what is there.
+    segmentation, false_positive, grader
+        Settings of the networks.
     device : str
-        A torch device, for the graders; locators train on the CPU.
+        A torch device, for the graders; the other networks train on the CPU.
     folds : tuple of int
         Which of the five to run.
     limit : int or None
         Only so many nodules of each fold: for tests.
+    console : Console
     """
 
     data: Path
     out: Path
-    segmentation_net: SegmentationRun = field(default_factory=SegmentationRun)
-    false_positive_net: FalsePositiveRun = field(default_factory=FalsePositiveRun)
-    grader: GraderRun = field(default_factory=GraderRun)
+    segmentation: SegmentationSettings = field(default_factory=SegmentationSettings)
+    false_positive: FalsePositiveSettings = field(default_factory=FalsePositiveSettings)
+    grader: GraderSettings = field(default_factory=GraderSettings)
     device: str = "cpu"
     folds: tuple[int, ...] = tuple(range(FOLDS))
     limit: int | None = None
     console: Console = field(default_factory=Console)
 
+    @property
+    def cache(self) -> Path:
+        """Where arrays made from the data set are kept."""
+        return self.out / "cache"
+
+    @property
+    def networks(self) -> Path:
+        """Where the states of training are kept."""
+        return self.out / "networks"
+
 
 def segmentation_nets(study: Study) -> dict[int, SegmentationUNet]:
-    """One locator a fold, trained on the patients of the others."""
-    return _each_fold(study, study.folds, partial(train_segmentation, run=study.segmentation_net))
+    """One segmentation network per fold, trained on the patients of the others."""
+    return _each_fold(study, study.folds, partial(train_segmentation, settings=study.segmentation))
 
 
 def shipped_segmentation(study: Study) -> SegmentationUNet:
-    """The locator that ships: trained like the folds' own, on all of them but the sample's patient."""
-    return _each_fold(study, (ALL,), partial(train_segmentation, run=study.segmentation_net))[ALL]
+    """The segmentation network that ships: trained like the folds' own, on all patients but the sample's."""
+    return _each_fold(study, (ALL,), partial(train_segmentation, settings=study.segmentation))[ALL]
 
 
 def false_positive_nets(study: Study) -> dict[int, FalsePositiveNet]:
-    """One recogniser a fold, trained on the patients of the others."""
-    return _each_fold(study, study.folds, partial(train_false_positive, run=study.false_positive_net))
+    """One false-positive network per fold, trained on the patients of the others."""
+    return _each_fold(study, study.folds, partial(train_false_positive, settings=study.false_positive))
 
 
 def shipped_false_positive(study: Study) -> FalsePositiveNet:
-    """The recogniser that ships: trained like the folds' own, on all of them but the sample's patient."""
-    return _each_fold(study, (ALL,), partial(train_false_positive, run=study.false_positive_net))[ALL]
+    """The false-positive network that ships: trained like the folds' own, on all patients but the sample's."""
+    return _each_fold(study, (ALL,), partial(train_false_positive, settings=study.false_positive))[ALL]
 
 
 def _each_fold(study: Study, folds: Sequence[int], train: Callable[..., Network]) -> dict[int, Network]:
     """What ``train`` makes of the nodules of two readers or more, for each fold without its patients."""
-    cache = study.out / "cache"
     table = nodule_table(study.data)
-    # A nodule that one reader alone saw is more often no nodule, and its outline is one hand's.
+    # A place that one reader alone marked is more often no nodule, and its outline is one hand's.
     table = table[table.n_readers >= 2].reset_index(drop=True)
     crops = [
-        surrounded(table, study.data, cache / f"surrounded-{kind}", kind == "cubic", seed)
+        with_context(table, study.data, study.cache / f"context-{kind}", kind == "cubic", seed)
         for seed, kind in enumerate(("native", "cubic"), start=1)
     ]
-    cubes = by_themselves(load(study.data, cache, cubes=True))
+    cubes = of_cubes(load(study.data, study.cache, cubes=True))
     return {
         fold: train(
             "all" if fold == ALL else str(fold),
             [without(one, fold) for one in crops],
             without(cubes, fold),
-            folder=study.out / "extent",
+            folder=study.networks,
             console=study.console,
         )
         for fold in folds
     }
 
 
-def outlines(study: Study, found_by: dict[int, SegmentationUNet], cubes: bool = False) -> dict[int, FoundOutlines]:
-    """The reference nodules of each fold as that fold's locator, which never saw them, finds them."""
-    return _found(study, {fold: partial(segment, networks=[one]) for fold, one in found_by.items()}, "", cubes)
+def outlines(study: Study, networks: Mapping[int, SegmentationUNet], cubes: bool = False) -> dict[int, FoundOutlines]:
+    """The reference nodules of each fold as that fold's segmentation network, which never saw them, finds them."""
+    finders = {fold: (partial(segment, networks=[one]), digest(one)) for fold, one in networks.items()}
+    return _found(study, finders, "", cubes)
 
 
 def classical_outlines(study: Study, cubes: bool = False) -> dict[int, FoundOutlines]:
     """The same nodules from the same points, found without learning."""
-    return _found(study, dict.fromkeys(study.folds, classical_segmentation.segment), "classical-", cubes)
+    classical = (classical_segmentation.segment, "threshold and morphology")
+    return _found(study, dict.fromkeys(study.folds, classical), "classical-", cubes)
 
 
-def _found(study: Study, finders: Mapping[int, Finder], name: str, cubes: bool) -> dict[int, FoundOutlines]:
-    table = load(study.data, study.out / "cache", cubes).table
+def _found(study: Study, finders: Mapping[int, tuple[Finder, str]], name: str, cubes: bool) -> dict[int, FoundOutlines]:
+    table = load(study.data, study.cache, cubes).table
     table = table[table.in_luna16_reference]
     return {
         fold: find(
             table[table.fold == fold].head(study.limit or len(table)).reset_index(drop=True),
             study.data,
             finder,
+            made_by,
             study.out / "outlines" / f"{name}{'cubes' if cubes else 'crops'}-{fold}",
             cubes,
         )
-        for fold, finder in finders.items()
+        for fold, (finder, made_by) in finders.items()
     }
 
 
-def opinions(found_outlines: dict[int, FoundOutlines], told_by: dict[int, FalsePositiveNet]) -> pd.DataFrame:
-    """What each fold's recogniser says of that fold's nodules and of places beside them: ``second_opinions``."""
-    return pd.concat([second_opinions(found_outlines[fold], one) for fold, one in told_by.items()], ignore_index=True)
-
-
-def joined(found_outlines: dict[int, FoundOutlines]) -> pd.DataFrame:
+def joined(nodules: Mapping[int, FoundOutlines]) -> pd.DataFrame:
     """The tables of all folds under each other."""
-    return pd.concat([part.table for part in found_outlines.values()], ignore_index=True)
+    return pd.concat([part.table for part in nodules.values()], ignore_index=True)
 
 
-def graders(study: Study, found_outlines: dict[int, FoundOutlines]) -> dict[int, NoduleViT]:
-    """One grader a fold, trained on the others' nodules, the sample's patient left out of all of them."""
-    kept = {fold: without_sample(part) for fold, part in found_outlines.items()}
+def graders(study: Study, nodules: Mapping[int, FoundOutlines]) -> dict[int, NoduleViT]:
+    """One grader per fold, trained on the others' nodules; the sample's patient is left out of all of them."""
+    kept = {fold: part.without_sample() for fold, part in nodules.items()}
     return {
         fold: train_grader(
             fold,
             [part for other, part in kept.items() if other != fold],
             study.grader,
-            study.out / "grades",
+            study.networks,
             study.device,
             study.console,
         )
@@ -158,42 +172,50 @@ def graders(study: Study, found_outlines: dict[int, FoundOutlines]) -> dict[int,
     }
 
 
-def out_of_fold(
-    study: Study, found_outlines: dict[int, FoundOutlines], trained: dict[int, NoduleViT], cubes: bool = False
+def estimates(
+    study: Study, nodules: Mapping[int, FoundOutlines], trained: Mapping[int, NoduleViT], cubes: bool = False
 ) -> pd.DataFrame:
-    """What each fold's grader says of that fold's nodules.
+    """The out-of-fold table: what each fold's grader, which never saw them, estimates of that fold's nodules.
 
-    Columns ``pipeline_{grade}``: at the extent that the pipeline found (NaN where it found no nodule), with
-    surroundings; ``oracle_{grade}``: at the readers' own outlines; ``count_mm``: slices times spacing of the crop.
+    Columns ``pipeline_{grade}``: at the outline that the pipeline found (NaN where it found none), in (synthetic) lung;
+    ``oracle_{grade}``: at the readers' own outlines; ``count_mm``: slices times spacing of the crop.
     """
-    tables = []
-    for fold, grader in trained.items():
-        part = found_outlines[fold]
-        stacks: dict[str, list[SliceStack | None]] = {"pipeline": [], "oracle": []}
-        for index, row in enumerate(track(list(part.table.itertuples()), f"Cutting fold {fold}", transient=True)):
-            nodule = read_nodule(study.data, row.nodule_id, cubes)
-            # The same surroundings as the locator saw: the same seed makes them.
-            rng = np.random.default_rng([0, *row.nodule_id.encode()])
-            volume = nodule.volume if cubes else extend(nodule, rng)
-            stack = cut(volume, np.zeros(3), WIDE)
-            found = np.zeros(stack.pixels.shape, np.float32)
-            here = slice(int(part.first[index]), int(part.first[index + 1]))
-            found[stack.valid] = part.found_outlines[here, 0] / np.float32(255)
-            outline = measure(stack, found)
-            layout = grader.config.layout
-            stacks["pipeline"].append(pipeline_stack(volume, outline, layout) if outline else None)
-            stacks["oracle"].append(oracle_stack(nodule, layout))
-        table = part.table.assign(count_mm=part.table.slices * part.table.slice_spacing_mm)
-        for name, kind in stacks.items():
-            values = grade_stacks(grader, kind)
-            table = table.assign(**{f"{name}_{grade}": values[:, g] for g, grade in enumerate(GRADE_NAMES)})
-            table[f"{name}_calcified"] = values[:, len(GRADE_NAMES)]
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+
+    def estimate(here: pd.DataFrame, rest: pd.DataFrame) -> pd.DataFrame:
+        fold = int(here.fold.iloc[0])
+        stacks = _stacks(study, nodules[fold], trained[fold].config.layout, cubes)
+        values = {
+            f"{prefix}{name}": column
+            for prefix, own in stacks.items()
+            for name, column in zip((*GRADE_NAMES, "calcified"), grade_stacks(trained[fold], own).T, strict=True)
+        }
+        return pd.DataFrame(values, index=here.index)
+
+    table = joined({fold: nodules[fold] for fold in trained})
+    table = table.assign(count_mm=table.slices * table.slice_spacing_mm)
+    return table.join(out_of_fold(table, estimate, trained_before=True))
+
+
+def _stacks(study: Study, nodules: FoundOutlines, layout: Layout, cubes: bool) -> dict[str, list[SliceStack | None]]:
+    """What is graded of each nodule, by prefix: at the found and at the readers' outline; ``None`` without one."""
+    stacks: dict[str, list[SliceStack | None]] = {PIPELINE: [], ORACLE: []}
+    for index, row in enumerate(track(list(nodules.table.itertuples()), "Cutting", transient=True)):
+        nodule = read_nodule(study.data, row.nodule_id, cubes)
+        # The same lung as the segmentation network saw: the same seed makes it.
+        rng = np.random.default_rng([0, *row.nodule_id.encode()])
+        volume = nodule.volume if cubes else extend(nodule, rng)
+        stack = cut(volume, np.zeros(3), WIDE)
+        found = np.zeros(stack.pixels.shape, np.float32)
+        here = slice(int(nodules.first[index]), int(nodules.first[index + 1]))
+        found[stack.valid] = nodules.found[here, 0] / np.float32(255)
+        outline = measure(stack, found)
+        stacks[PIPELINE].append(pipeline_stack(volume, outline, layout) if outline else None)
+        stacks[ORACLE].append(oracle_stack(nodule, layout))
+    return stacks
 
 
 @torch.inference_mode()
-def grade_stacks(grader: NoduleViT, stacks: list[SliceStack | None], batch: int = 32) -> np.ndarray:
+def grade_stacks(grader: NoduleViT, stacks: Sequence[SliceStack | None], batch: int = 32) -> Array:
     """The nine grades (grade units) and calcification's presence of each stack, (N, 10); NaN where there is none."""
     values = np.full((len(stacks), len(GRADE_NAMES) + 1), np.nan)
     device = grader.target_mean.device
@@ -203,20 +225,3 @@ def grade_stacks(grader: NoduleViT, stacks: list[SliceStack | None], batch: int 
         prediction = grader(collate([stack for i in rows if (stack := stacks[i]) is not None]).to(device))
         values[rows] = torch.cat([prediction.grades, prediction.calcified[:, None]], 1).cpu().numpy()
     return values
-
-
-def without_sample(found_outlines: FoundOutlines) -> FoundOutlines:
-    """Without the sample's patient: its nodules' slices stay in the arrays, no row points to them."""
-    keep = np.flatnonzero((found_outlines.table.patient_id != SAMPLE_PATIENT).to_numpy())
-    if len(keep) == len(found_outlines.table):
-        return found_outlines
-    counts = np.diff(found_outlines.first)
-    slices = slices_of(found_outlines.first, keep)
-    return FoundOutlines(
-        found_outlines.table.iloc[keep].reset_index(drop=True),
-        found_outlines.pixels[slices],
-        found_outlines.share[slices],
-        found_outlines.found_outlines[slices],
-        found_outlines.offset_mm[slices],
-        np.cumsum([0, *counts[keep]]),
-    )

@@ -1,4 +1,4 @@
-"""The README's own drawings: the flow, the model, maps of three synthetic nodules, a mosaic and its attention."""
+"""The README's pictures: the pipeline, the model, heatmaps of three synthetic nodules, a mosaic and its attention."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from NoduleRiskLib.networks.model_package import ModelPackage
 from NoduleRiskLib.networks.nodule_vit import collate
 from NoduleRiskLib.phantom import chest_ct
 from NoduleRiskLib.results.assessment import Assessment
-from NoduleRiskLib.results.nodule_page import WINDOW_HU
+from NoduleRiskLib.results.page_slices import WINDOW_HU
 
 #: Nodules of the synthetic CT, and the grades whose maps are drawn.
 NODULES, SHOWN = ("spiculated", "calcified", "ground glass"), ("spiculation", "calcification", "texture", "malignancy")
@@ -37,7 +37,7 @@ def draw(folder: Path, package: ModelPackage) -> list[Path]:
     volume, nodules = chest_ct.chest_ct()
     assessor = Assessor(package, "cpu")
     chosen = [one.point for name in NODULES for one in nodules if one.point.label == name]
-    assessments = assessor.assess(volume, chosen)
+    assessments = list(assessor.assess(volume, chosen))
     figures = {"flow": flow(), "model": model(package), "maps": maps(assessments)}
     figures["attention"] = attention(package, assessments[0])
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,14 +47,14 @@ def draw(folder: Path, package: ModelPackage) -> list[Path]:
 
 
 def flow() -> Figure:
-    """From a point to an assessment, in five steps."""
+    """From a point to an assessment, step by step."""
     steps = (
         ("CT and point", "HU, RAS mm"),
-        ("locate", "a U-Net reads slices\noutwards from the point"),
-        ("recognise", "a 3-D CNN warns of\nvessels and chest wall"),
-        ("cut", "the nodule's own slices,\n0.7 mm a pixel"),
+        ("segment", "a U-Net reads slices\noutwards from the point"),
+        ("false positives", "a 3-D CNN warns of\nvessels and chest wall"),
+        ("cut", "the nodule's own slices,\n0.7 mm per pixel"),
         ("grade", "five NoduleViTs,\naveraged"),
-        ("explain", "which slices,\nwhich pixels"),
+        ("explain", "weights of slices,\nmaps of pixels"),
         ("assessment", "nine grades with intervals,\noutline, heatmaps in RAS"),
     )
     figure, axes = _canvas(14.7, 1.1)
@@ -76,8 +76,8 @@ def model(package: ModelPackage) -> Figure:
     for i, label in enumerate(("slice 1", "slice 2", "slice N")):
         y = 2.65 - 1.25 * i + up
         _box(axes, 0.1, y, 1.5, 0.95, label, f"{pixels} × {pixels} pixels\n{inputs}", PALE)
-        _box(axes, 2.1, y, 1.5, 0.95, "slice encoder", "3 convolution stages,\n4 glances; shared", ACCENT)
-        _box(axes, 4.1, y + 0.15, 1.3, 0.65, "token", "+ its place, mm", PALE)
+        _box(axes, 2.1, y, 1.5, 0.95, "slice encoder", "3 convolution stages,\n4 attention maps; shared", ACCENT)
+        _box(axes, 4.1, y + 0.15, 1.3, 0.65, "token", "+ its position, mm", PALE)
         _arrow(axes, 1.6, y + 0.47, 2.1, y + 0.47)
         _arrow(axes, 3.6, y + 0.47, 4.1, y + 0.47)
         _arrow(axes, 5.4, y + 0.47, 5.9, y + 0.47)
@@ -98,7 +98,14 @@ def model(package: ModelPackage) -> Figure:
     _arrow(axes, 7.8, middle, 8.15, middle)
     if config.shape_features:
         _box(
-            axes, 2.1, 0.15, 5.7, 0.55, "outline", f"{len(SHAPE_FEATURES)} measures: {', '.join(SHAPE_FEATURES)}", PALE
+            axes,
+            2.1,
+            0.15,
+            5.7,
+            0.55,
+            "outline",
+            f"{len(SHAPE_FEATURES)} shape features: {', '.join(SHAPE_FEATURES)}",
+            PALE,
         )
         _arrow(axes, 7.8, 0.42, 8.15, middle - 0.12)
         axes.text(8.25, middle, "+", ha="center", va="center", color=INK, weight="bold")
@@ -110,12 +117,13 @@ def model(package: ModelPackage) -> Figure:
 
 
 def maps(assessments: Sequence[Assessment]) -> Figure:
-    """Each nodule's widest slice, plain and with the in-slice maps of some grades."""
+    """Each nodule's widest slice, plain and with the heatmaps of some grades."""
     figure = Figure(figsize=(2.1 * (1 + len(SHOWN)), 2.25 * len(assessments)), dpi=100, layout="constrained")
     axes = figure.subplots(len(assessments), 1 + len(SHOWN), squeeze=False)
     for row, one in zip(axes, assessments, strict=True):
-        stack = one.stack
-        assert stack is not None
+        nodule = one.nodule
+        assert nodule is not None
+        stack = nodule.stack
         k = int(np.argmax((stack.outline > INSIDE).sum((1, 2))))
         for axis, name in zip(row, ("", *SHOWN), strict=True):
             axis.imshow(stack.pixels[k], cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1])
@@ -123,16 +131,16 @@ def maps(assessments: Sequence[Assessment]) -> Figure:
             if name:
                 # As strong as the panel shows it.
                 faint = 1 if heatmap_faithfulness.trusted(one.model_id, name) else heatmap_faithfulness.FAINT
-                _heat(axis, one.heatmaps[name].in_slice[k], 0.75 * faint)
+                _heat(axis, nodule.heatmaps[name].in_slice[k], 0.75 * faint)
             axis.set(xticks=[], yticks=[])
-            axis.set_title(name or one.label, fontsize=8)
+            axis.set_title(name or one.point.label, fontsize=8)
     return figure
 
 
 def attention(package: ModelPackage, assessment: Assessment) -> Figure:
-    """After the paper's figure 4: the mosaic, and what is attended to in it, slice by slice."""
-    stack = assessment.stack
-    assert stack is not None
+    """After the paper's figure 4: the mosaic, and the weight of each of its slices by some methods."""
+    assert assessment.nodule is not None
+    stack = assessment.nodule.stack
     graders = package.networks().graders
     batch = collate([stack])
     names = ("class attention", "rollout", "gradient-weighted attention", "alone")

@@ -1,4 +1,4 @@
-"""What the labels say before any image is looked at: which grades go with malignancy, how far readers agree."""
+"""The labels alone, without any image: similarity of grades, grades to malignancy, agreement, baselines."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from NoduleRiskLib.grades import BENIGN_BELOW, GRADES, MALIGNANT_ABOVE, Grade
 from NoduleRiskLib.imaging.volume import Array
 
 from ..data.crops import FOLDS
-from ..data.lidc import LUNA16_DIFFERS, SIZES, nodule_table
-from ..evaluation.metrics import CALCIFIED_BELOW, JUDGED, auc, grade_table, kappa, question
-from ..evaluation.report_sections import Chapter, write
+from ..data.lidc import LUNA16_DIFFERS, SIZES, nodules_of
+from ..evaluation.metrics import auc
+from ..evaluation.out_of_fold import out_of_fold
+from ..evaluation.questions import CALCIFIED_BELOW, JUDGED, question
+from ..evaluation.reader_agreement import others, reader_agreement, readings_of
+from ..evaluation.report_sections import Section, write
+from ..evaluation.score_tables import grade_table
 from .two_stages import OTHERS, REPEATS, from_grades, noise, plot_noise
 
 COMMAND = "python -m training study"
@@ -43,18 +47,18 @@ def study(readings: pd.DataFrame, out: Path, images: pd.DataFrame | None = None)
     NoduleRiskError
         If the database does not give ``GOLDEN``: then every figure below would be about other nodules.
     """
-    found = nodule_table(readings)
+    found = nodules_of(readings)
     table = found[found.reference].copy()
     counts = (len(table), table.series_uid.nunique(), table.patient_id.nunique(), len(found))
     if counts != GOLDEN:
         raise NoduleRiskError(f"The annotations give {counts} nodules, scans, patients and clusters, not {GOLDEN}.")
     table["fold"] = folds(table)
     head = "{:,} nodules with at least three readers in {} scans of {} patients; {:,} nodules in all scans".format
-    told = write(chapters(table, readings, images), out / "study", COMMAND)
-    return f"# What the labels say\n\n{head(*counts)} (`{COMMAND}`).\n\n{told}"
+    text = write(sections(table, readings, images), out / "study", COMMAND)
+    return f"# The labels alone\n\n{head(*counts)} (`{COMMAND}`).\n\n{text}"
 
 
-def chapters(table: pd.DataFrame, everything: pd.DataFrame, images: pd.DataFrame | None = None) -> Iterator[Chapter]:
+def sections(table: pd.DataFrame, everything: pd.DataFrame, images: pd.DataFrame | None = None) -> Iterator[Section]:
     """The study's tables, one after the other."""
     n, asked = len(table), table[question("malignancy", table.malignancy).notna()]
     readings = everything[everything.nodule.isin(table.index)]
@@ -64,7 +68,7 @@ def chapters(table: pd.DataFrame, everything: pd.DataFrame, images: pd.DataFrame
         "and the last one reader's large outline joins two places, so that three readers come together; in the other "
         "two the annotations of several nodules touch and cannot be split. All other scans have as many in both."
     )
-    yield Chapter("luna16", "Nodules that LUNA16 counts otherwise", n, text, luna16_differences(table))
+    yield Section("luna16", "Nodules that LUNA16 counts differently", n, text, luna16_differences(table))
 
     similar = cosines(table)
     inner = similar.loc["internal structure"]
@@ -73,19 +77,19 @@ def chapters(table: pd.DataFrame, everything: pd.DataFrame, images: pd.DataFrame
         "Equation 1's cosine of each characteristic with malignancy (the paper's figure 2), the same with malignancy "
         "shuffled over the nodules (its expected value), and the cosine of what is left when the means are taken away "
         "(Pearson; Spearman: of the ranks). Grades are positive and vary little beside their mean, so the raw cosine "
-        f"is high for whatever is asked, shuffled malignancy included. Internal structure has {inner.cosine:.2f}, no "
-        "less than the others: that it is left out cannot follow from these cosines. What speaks for it is that it "
-        f"hardly varies (mean other than 1 in {varied} of {n:,} nodules) and that its r is {inner['Pearson r']:.2f}."
+        f"is high for any characteristic, and even for shuffled malignancy. Internal structure has {inner.cosine:.2f}, "
+        "no less than the others, so these cosines are no reason to leave it out. Reasons are that it hardly varies "
+        f"(mean other than 1 in {varied} of {n:,} nodules) and that its r is {inner['Pearson r']:.2f}."
     )
-    yield Chapter("cosines", "Characteristics and malignancy", n, text, similar, plot_cosines(similar))
+    yield Section("cosines", "Characteristics and malignancy", n, text, similar, plot_cosines(similar))
 
     scored = from_grades(asked)
     text = (
         f"Malignancy as a question ({BENIGN_BELOW} / {MALIGNANT_ABOVE}) answered from the readers' own means of the "
-        f"other grades, out of fold ({FOLDS} folds by patient), without any image; the paper has .93. AUC with 95 % "
+        f"other grades, out of fold ({FOLDS} folds by patient), without any image; the paper has 0.93. AUC with 95 % "
         "interval (patients resampled); accuracy at the threshold that is best on the other folds."
     )
-    yield Chapter("from_grades", "Grades to malignancy", len(asked), text, scored)
+    yield Section("from_grades", "Grades to malignancy", len(asked), text, scored)
 
     noisy = noise(asked)
     line = noisy["spread, logistic regression, taught clean"]
@@ -99,12 +103,12 @@ def chapters(table: pd.DataFrame, everything: pd.DataFrame, images: pd.DataFrame
         f"{noisy.attrs['constant']:.3f}. In the same unit one reader is off the mean of the others by "
         f"{reader_noise(readings):.0%} (root mean square over the judged grades but malignancy)."
     )
-    yield Chapter("noise", "Noise on the grades", len(asked), text, noisy, plot_noise(noisy))
+    yield Section("noise", "Noise on the grades", len(asked), text, noisy, plot_noise(noisy))
 
     middle = thresholds(table, readings)
     row = middle.loc["malignancy"]
     if images is not None:
-        shown = with_images(everything, images)
+        shown = readings_of(images[images.in_luna16_reference], everything)
         middle.loc[f"malignancy, {shown.nodule.nunique():,} nodules with images"] = thresholds(
             shown.groupby("nodule").mean(numeric_only=True), shown
         ).loc["malignancy"]
@@ -113,13 +117,13 @@ def chapters(table: pd.DataFrame, everything: pd.DataFrame, images: pd.DataFrame
         f"nodules with mean malignancy 3, all readers said 3 in {row['all said 3']} ({row['all four said 3']} of them "
         "with four readers or more); in the rest they disagree."
     )
-    yield Chapter("thresholds", "Behind the thresholds", n, text, middle)
+    yield Section("thresholds", "Behind the thresholds", n, text, middle)
 
     text = (
         "Calcification is a code (1 to 5 patterns, 6 absent). Read like the other grades it has next to no negatives; "
         f"read as absent or present (mean under {CALCIFIED_BELOW}) it is a question."
     )
-    yield Chapter("calcification", "Calcification as a question", n, text, calcification(table, readings))
+    yield Section("calcification", "Calcification as a question", n, text, calcification(table, readings))
 
     text = (
         "Every reader against the mean of the nodule's other readers: AUC for the others' question (< 2.75 against "
@@ -127,18 +131,18 @@ def chapters(table: pd.DataFrame, everything: pd.DataFrame, images: pd.DataFrame
         "with the others' mean rounded, mean absolute error. "
         "Calcification's kappa and error treat codes as a scale and say little."
     )
-    yield Chapter("readers", "One reader against the others", n, text, reader_agreement(readings))
+    yield Section("readers", "One reader against the others", n, text, reader_agreement(readings))
 
     text = (
-        "What a score has to beat. Constant: the median of the other folds (AUC .5). Diameter alone: mean absolute "
+        "What a score has to beat. Constant: the median of the other folds (AUC 0.5). Diameter alone: mean absolute "
         "error of a median regression on log2 diameter, out of fold; AUC of the diameter itself at each grade's "
         "question, small or large being the positive as fits better. Diameter is that of the readers' outlines."
     )
-    yield Chapter("baselines", "Constant guess and diameter alone", n, text, baselines(table))
+    yield Section("baselines", "Constant guess and diameter alone", n, text, baselines(table))
 
     text = "Sizes from the readers' outlines, averaged over readers; r and bias against LUNA16's own where it has one."
     luna16_mm = None if images is None else images.set_index("annotation_ids").luna16_diameter_mm
-    yield Chapter("sizes", "Diameters", n, text, sizes(table, luna16_mm))
+    yield Section("sizes", "Diameters", n, text, sizes(table, luna16_mm))
 
 
 def folds(table: pd.DataFrame) -> Array:
@@ -158,13 +162,6 @@ def luna16_differences(table: pd.DataFrame) -> pd.DataFrame:
         for patient, theirs in LUNA16_DIFFERS.items()
     }
     return pd.DataFrame.from_dict(rows, "index").rename_axis("scan of")
-
-
-def with_images(readings: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
-    """The readings of the reference nodules that have images; ``nodule`` numbers them as the data set joins them."""
-    rows = images[images.in_luna16_reference].annotation_ids.str.split(";")
-    ids = rows.explode().astype(int)
-    return readings.loc[ids].assign(nodule=ids.index)
 
 
 def cosines(table: pd.DataFrame) -> pd.DataFrame:
@@ -187,33 +184,8 @@ def reader_noise(readings: pd.DataFrame) -> float:
     return float(np.sqrt(np.nanmean(np.square(gaps))))
 
 
-def others(readings: pd.DataFrame, name: str) -> pd.Series:
-    """For every reading the mean that the nodule's other readers gave; NaN where there is no other."""
-    group = readings.groupby("nodule")[name]
-    own, count = readings[name], group.transform("count") - readings[name].notna()
-    return (group.transform("sum") - own.fillna(0)) / count.where(count > 0)
-
-
-def reader_agreement(readings: pd.DataFrame) -> pd.DataFrame:
-    """One row a grade: AUC, quadratic weighted kappa and MAE of one reader against the others' mean."""
-    rows = {}
-    for name in [name for name in (*(grade.name for grade in GRADES), "calcified") if name in readings]:
-        pair = pd.DataFrame({"own": readings[name], "rest": others(readings, name)})
-        pair = pair.dropna()
-        row: dict[str, float] = {"readings": len(pair)}
-        if name != "diameter":
-            asks = (pair.rest > 0.5).astype(float) if name == "calcified" else question(name, pair.rest)
-            answered = pair[asks.notna()]
-            score = -answered.own if name == "calcification" else answered.own
-            row["AUC"] = auc((asks.dropna() == 1).to_numpy(), score.to_numpy())
-            row["weighted kappa"] = kappa(pair.rest, pair.own)
-        row["MAE"] = (pair.own - pair.rest).abs().mean()
-        rows["calcification seen" if name == "calcified" else name] = row
-    return pd.DataFrame.from_dict(rows, "index").rename_axis("grade")
-
-
 def thresholds(table: pd.DataFrame, readings: pd.DataFrame) -> pd.DataFrame:
-    """One row a judged grade: nodules on either side of the binary and the ternary thresholds."""
+    """One row per grade that is given in steps: nodules on either side of the binary and the ternary thresholds."""
     rows = {}
     for grade in JUDGED:
         mean, given = table[grade.name], readings.groupby("nodule")[grade.name]
@@ -250,16 +222,15 @@ def calcification(table: pd.DataFrame, readings: pd.DataFrame) -> pd.DataFrame:
 
 
 def baselines(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a grade: errors of the constant and of diameter, and diameter's AUC at the grade's question."""
-    size = np.log2(table[["diameter"]].to_numpy())
-    guess = {"diameter_diameter": table.diameter}
-    for grade in JUDGED:
-        guess[f"diameter_{grade.name}"] = np.empty(len(table))
-        for fold in range(FOLDS):
-            here = (table.fold == fold).to_numpy()
-            line = QuantileRegressor(alpha=0).fit(size[~here], table[grade.name][~here])
-            guess[f"diameter_{grade.name}"][here] = line.predict(size[here])
-    errors = grade_table(table.assign(**guess), "diameter_")
+    """One row per grade: errors of the constant and of diameter, and diameter's AUC at the grade's question."""
+
+    def from_diameter(here: pd.DataFrame, rest: pd.DataFrame) -> pd.DataFrame:
+        size, own_size = (np.log2(part[["diameter"]].to_numpy()) for part in (rest, here))
+        lines = {grade.name: QuantileRegressor(alpha=0).fit(size, rest[grade.name]) for grade in JUDGED}
+        return pd.DataFrame({name: line.predict(own_size) for name, line in lines.items()}, index=here.index)
+
+    guess = out_of_fold(table, from_diameter).assign(diameter=table.diameter).add_prefix("diameter_")
+    errors = grade_table(table.join(guess), "diameter_")
     rows = {}
     for grade in GRADES:
         rows[grade.name] = {"constant MAE": errors.constant[grade.name], "diameter MAE": errors.MAE[grade.name]}
@@ -276,7 +247,7 @@ def diameter_area(table: pd.DataFrame, grade: Grade) -> dict[str, float]:
 
 
 def sizes(table: pd.DataFrame, luna16_mm: pd.Series | None) -> pd.DataFrame:
-    """One row a measure of size: mean, median, correlation with the Fleischner diameter and with LUNA16's."""
+    """One row per measure of size: mean, median, correlation with the Fleischner diameter and with LUNA16's."""
     frame = table[list(SIZES)].describe().T[["mean", "50%", "min", "max"]].rename(columns={"50%": "median"})
     frame["r with diameter"] = table[list(SIZES)].corr().diameter
     if luna16_mm is not None:

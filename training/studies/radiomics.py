@@ -1,81 +1,61 @@
-"""What can be told of a nodule without any network: fifty measures of its crop, and gradient boosting on them.
+"""How much of each grade radiomics features tell: gradient boosting on them, out of fold, without any network.
 
-No reader's outline is used: the nodule is what is dense and connected around the centre. The crop's own depth, which is
-the readers' outlines' depth, is in the first of two versions only (``depth_mm``); in the second the crop has
-surroundings, as the pipeline meets it.
+The crop's own depth, which is that of the readers' outlines, is a feature of the first of two versions only
+(``depth_mm``); in the second the crop lies in synthetic lung, as the pipeline meets it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from rich.progress import track
-from scipy import ndimage
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from NoduleRiskLib.grades import GRADES
-from NoduleRiskLib.imaging.outline import axes_mm
-from NoduleRiskLib.imaging.resampling import sample
-from NoduleRiskLib.imaging.volume import Array, Volume
 
-from ..checkpoints import keep_table
+from ..checkpoints import digest, read_keyed_table, write_keyed_table
 from ..data.context_synthesis import extend
-from ..data.crops import FOLDS, load, read_nodule
+from ..data.crops import data_key, load, read_nodule
+from ..data.radiomics import describe
+from ..evaluation.out_of_fold import RADIOMICS, RADIOMICS_FILE, out_of_fold
 
-#: The cube around the centre that is measured: voxels of this size, this far to each side. No nodule of LIDC is larger.
-STEP_MM, REACH_MM = 0.75, 21.0
-#: Soft tissue, and ground glass with it, are brighter.
-SOLID_HU, HAZY_HU = -350, -650
-#: Brighter than soft tissue: calcium.
-BRIGHT_HU = (100, 200, 300)
-SHELLS_MM = (0, 2, 4, 6, 8, 11, 15, 20)
-#: What vessels and the chest wall are cut off with: an opening by a ball of this radius.
-OPENING_MM = 1.5
-#: A nodule ends at the distance from which on fewer than this share of voxels are dense; its lobes may reach further.
-THINNED, BEYOND = 0.35, 1.7
-#: Version -> what its columns begin with.
-VERSIONS = {"crop": "handmade_", "surroundings": "handmade_wide_"}
+Version = Literal["crop", "context"]
 
 
-def out_of_fold(data: Path, out: Path) -> pd.DataFrame:
-    """What gradient boosting says of the reference nodules of each fold, taught on those of the others.
+def estimates(data: Path, out: Path) -> pd.DataFrame:
+    """The out-of-fold estimates of gradient boosting for the reference nodules.
 
-    The first call measures (ten minutes; kept in ``out / cache``), teaches and writes ``out / handmade.csv``; later
+    The first call measures (ten minutes; kept in ``out / cache``), trains and writes ``out / radiomics.csv``; later
     ones read it.
 
     Returns
     -------
     DataFrame
-        ``nodule_id`` and, for each prefix of ``VERSIONS``, a column for each grade (grade units, mm) and ``calcified``
+        ``nodule_id`` and, for each prefix of ``RADIOMICS``, a column for each grade (grade units, mm) and ``calcified``
         (share of readers who see calcification).
     """
-    kept = out / "handmade.csv"
-    if kept.is_file():
-        return pd.read_csv(kept)
     table = load(data, out / "cache").table
     table = table[table.in_luna16_reference].reset_index(drop=True)
+    key = data_key(data) | {"nodules": digest(*table.nodule_id)}
+    if kept := read_keyed_table(out / RADIOMICS_FILE, key):
+        return kept[0]
     result = table[["nodule_id"]].copy()
-    for version, prefix in VERSIONS.items():
-        measured = _kept(out / "cache" / f"measures-{version}.csv", table, data, version)
-        for name, value in taught(table, measured).items():
-            result[f"{prefix}{name}"] = value
-    keep_table(result, kept)
+    for version, prefix in RADIOMICS.items():
+        path = out / "cache" / f"radiomics-{version}.csv"
+        if not read_keyed_table(path, key):
+            write_keyed_table(path, measure(table, data, version), key)
+        kept = read_keyed_table(path, key)
+        assert kept
+        result = result.join(boosted(table, kept[0]).add_prefix(prefix))
+    write_keyed_table(out / RADIOMICS_FILE, result, key)
     return result
 
 
-def _kept(path: Path, table: pd.DataFrame, data: Path, version: str) -> pd.DataFrame:
-    if not path.is_file():
-        keep_table(measures(table, data, version), path)
-    return pd.read_csv(path)
-
-
-def measures(table: pd.DataFrame, data: Path, version: str) -> pd.DataFrame:
-    """``describe`` of every nodule of the table, one row each; "surroundings": not of the crop as it was cut."""
+def measure(table: pd.DataFrame, data: Path, version: Version) -> pd.DataFrame:
+    """``describe`` of every nodule of the table, one row each."""
     rows = []
     for name in track(table.nodule_id.tolist(), f"Measuring ({version})", transient=True):
         nodule = read_nodule(data, name)
@@ -87,121 +67,19 @@ def measures(table: pd.DataFrame, data: Path, version: str) -> pd.DataFrame:
     return pd.DataFrame(rows, index=table.index)
 
 
-def taught(table: pd.DataFrame, measured: pd.DataFrame) -> dict[str, Array]:
-    """Each grade, and the share of readers who see calcification, from the measures, out of fold."""
-    said = {}
-    for name in [*(grade.name for grade in GRADES), "calcified"]:
-        logarithmic = any(grade.name == name and grade.logarithmic for grade in GRADES)
-        truth = np.log2(table[name]) if logarithmic else table[name]
-        said[name] = np.full(len(table), np.nan)
-        for fold in range(FOLDS):
-            here = (table.fold == fold).to_numpy()
-            if here.any() and (~here).any():
-                model = HistGradientBoostingRegressor(
-                    learning_rate=0.05, max_iter=150, max_leaf_nodes=8, l2_regularization=1.0, random_state=0
-                )
-                estimate = model.fit(measured[~here], truth[~here]).predict(measured[here])
-                said[name][here] = 2**estimate if logarithmic else estimate
-    return said
+def boosted(table: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
+    """Each grade and the share of readers who see calcification, out of fold; both tables have the same index."""
+    logarithmic = {grade.name for grade in GRADES if grade.logarithmic}
 
+    def estimate(here: pd.DataFrame, rest: pd.DataFrame) -> pd.DataFrame:
+        columns = {}
+        for name in [*(grade.name for grade in GRADES), "calcified"]:
+            model = HistGradientBoostingRegressor(
+                learning_rate=0.05, max_iter=150, max_leaf_nodes=8, l2_regularization=1.0, random_state=0
+            )
+            model.fit(features.loc[rest.index], np.log2(rest[name]) if name in logarithmic else rest[name])
+            value = model.predict(features.loc[here.index])
+            columns[name] = 2**value if name in logarithmic else value
+        return pd.DataFrame(columns, index=here.index)
 
-def describe(volume: Volume) -> dict[str, float]:
-    """Fifty measures around the origin of RAS: HU by distance, size, shape, edge and HU of what is dense there.
-
-    Lengths in mm, HU as they are; NaN where the crop does not reach or nothing is dense.
-    """
-    side = np.arange(-REACH_MM, REACH_MM + STEP_MM / 2, STEP_MM)
-    places = np.stack(np.meshgrid(side, side, side, indexing="ij")[::-1], -1)
-    hu = sample(volume, places, outside=np.nan)
-    distance = np.linalg.norm(places, axis=-1)
-    known = np.isfinite(hu)
-    told: dict[str, float] = {}
-    for low, high in pairwise(SHELLS_MM):
-        shell = hu[known & (distance >= low) & (distance < high)]
-        told |= {f"mean_{low}": _or_nan(np.mean, shell), f"spread_{low}": _or_nan(np.std, shell)}
-    air = np.where(known, hu, -1000).astype(np.float32)
-    solid, hazy = (central(air > level, distance) for level in (SOLID_HU, HAZY_HU))
-    for name, inside in (("solid", solid), ("hazy", hazy)):
-        told |= {f"{name}_{key}": value for key, value in _form(inside).items()}
-    return told | _texture(air, known, hazy)
-
-
-def central(dense: Array, distance: Array) -> Array:
-    """The part of ``dense`` (bool, voxels of ``STEP_MM``) around the centre, cut off from vessels and chest wall.
-
-    Cut twice: by an opening, and where the nodule ends all around (``THINNED``) by a ball somewhat larger than that.
-    """
-    bins = (distance / STEP_MM).astype(int)
-    share = np.bincount(bins.ravel(), dense.ravel()) / np.maximum(np.bincount(bins.ravel()), 1)
-    thin = np.flatnonzero(share[1:] < THINNED)
-    ends_mm = (thin[0] + 1 if len(thin) else len(share)) * STEP_MM
-    near_by = dense & (distance <= BEYOND * ends_mm + STEP_MM)
-    ball = np.arange(-2, 3) * STEP_MM
-    ball = np.sqrt(ball[:, None, None] ** 2 + ball[:, None] ** 2 + ball**2) <= OPENING_MM
-    for part in (ndimage.binary_opening(near_by, ball), near_by):
-        number, count = ndimage.label(part)
-        if count:
-            middle = np.unravel_index(np.argmin(np.where(part, distance, np.inf)), part.shape)
-            return np.asarray(number == number[middle])
-    return np.zeros_like(dense)
-
-
-def _form(inside: Array) -> dict[str, float]:
-    """Size and shape of a region of voxels of ``STEP_MM``."""
-    names = ("volume", "ball", "wide", "deep", "long", "short", "elongation", "flatness", "compact", "filled", "smooth")
-    if not inside.any():
-        return dict.fromkeys(names, np.nan)
-    volume = float(inside.sum()) * STEP_MM**3
-    spans = [float(np.ptp(axis) + 1) * STEP_MM for axis in np.nonzero(inside)]
-    centred = np.argwhere(inside) * STEP_MM
-    spread = (
-        np.sqrt(np.linalg.eigvalsh(np.cov(centred.T) + np.eye(3) * STEP_MM**2 / 12)) if len(centred) > 1 else [1] * 3
-    )
-    surface = sum(float(np.abs(np.diff(np.pad(inside, 1).astype(np.int8), axis=axis)).sum()) for axis in range(3))
-    largest = inside[np.argmax(inside.sum((1, 2)))]
-    long_axis, short_axis = axes_mm(largest.astype(float), STEP_MM)
-    blurred = ndimage.gaussian_filter(inside.astype(np.float32), 1.5) > 0.5
-    return dict(
-        zip(
-            names,
-            (
-                volume,
-                (6 * volume / np.pi) ** (1 / 3),
-                max(spans[1:]),
-                spans[0],
-                long_axis,
-                short_axis,
-                float(spread[0] / spread[2]),
-                float(spread[0] / spread[1]),
-                # A ball's is largest (counted on a grid, whose faces overstate every surface alike).
-                36 * np.pi * volume**2 / (surface * STEP_MM**2) ** 3,
-                float(inside.sum() / np.prod(np.array(spans) / STEP_MM)),
-                float((inside & blurred).sum() / (inside | blurred).sum()),
-            ),
-            strict=True,
-        )
-    )
-
-
-def _texture(hu: Array, known: Array, inside: Array) -> dict[str, float]:
-    """HU inside a region, at its edge and just outside of it."""
-    steep = ndimage.gaussian_gradient_magnitude(hu, 1.0) / STEP_MM
-    core = ndimage.binary_erosion(inside, iterations=1)
-    grown = ndimage.binary_dilation(inside, iterations=1)
-    edge, outside = grown & ~core & known, ndimage.binary_dilation(grown, iterations=3) & ~grown & known
-    own, inner = hu[inside], hu[core]
-    levels = np.percentile(own, (5, 25, 50, 75, 95)) if len(own) else [np.nan] * 5
-    told = {f"hu_{percent}": float(level) for percent, level in zip((5, 25, 50, 75, 95), levels, strict=True)}
-    told |= {f"above_{level}": _or_nan(np.mean, own > level) for level in (SOLID_HU, *BRIGHT_HU)}
-    return told | {
-        "hu_spread": _or_nan(np.std, inner),
-        "hu_most": _or_nan(np.max, ndimage.uniform_filter(hu, 3)[inside]),
-        "edge": _or_nan(np.mean, steep[edge]),
-        "edge_spread": _or_nan(np.std, steep[edge]),
-        "beside": _or_nan(np.mean, hu[outside]),
-        "beside_spread": _or_nan(np.std, hu[outside]),
-    }
-
-
-def _or_nan(measure: Callable[[Array], Any], values: Array) -> float:
-    return float(measure(values)) if len(values) else float("nan")
+    return out_of_fold(table, estimate).reindex(table.index)

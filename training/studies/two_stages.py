@@ -17,7 +17,7 @@ from sklearn.svm import SVC
 from NoduleRiskLib.grades import GRADES, MALIGNANT_ABOVE
 from NoduleRiskLib.imaging.volume import Array
 
-from ..evaluation.metrics import malignancy_table
+from ..evaluation.score_tables import malignancy_table
 
 #: What malignancy is told from: never malignancy itself.
 OTHERS = tuple(grade for grade in GRADES if grade.name != "malignancy")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from NoduleRiskLib.imaging.volume import write_nrrd
 from NoduleRiskLib.networks import model_package
 from NoduleRiskLib.networks.model_package import SHIPPED
 from NoduleRiskLib.results.assessment import Assessment
+from NoduleRiskLib.results.result_folder import CSV, JSON
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Pa
 
 def test_a_table_that_is_open_elsewhere_is_told_before_the_work(tmp_path: Path) -> None:
     # What Excel does to an open file, a folder of that name does too.
-    (tmp_path / commands.CSV).mkdir()
+    (tmp_path / CSV).mkdir()
     assert_refused(run("assess", "ct.nrrd", "--point", "1", "2", "3", "--out", tmp_path), "Nothing can be written")
 
 
@@ -149,9 +150,9 @@ def faked(monkeypatch: Any, assessments: list[Assessment]) -> list[Any]:
     """Let the command line assess a toy scan without a model; returns the list that its points will be put into."""
     seen: list[Any] = []
 
-    def assess(progress: Any, volume: Any, marked: Any, *rest: Any) -> list[Assessment]:
+    def assess(progress: Any, volume: Any, marked: Any, *rest: Any) -> tuple[list[Assessment], bool]:
         seen.extend(marked)
-        return assessments
+        return assessments, False
 
     monkeypatch.setattr(commands, "_assess", assess)
     monkeypatch.setattr(model_package, "load", lambda path: TOY)
@@ -164,7 +165,7 @@ def test_machines_get_json_and_nothing_else(tmp_path: Path, monkeypatch: Any) ->
     answer = run("assess", "ct.nrrd", "--point", "1", "2", "3", "--out", tmp_path, "--json")
     assert answer.code == 0
     told = strict(answer.out)
-    assert told == strict((tmp_path / commands.JSON).read_text())
+    assert told == strict((tmp_path / JSON).read_text())
     assert told["nodules"][0]["label"] == "nodule 1"
 
 
@@ -179,8 +180,8 @@ def test_nodules_of_one_name_do_not_overwrite_each_other(tmp_path: Path, monkeyp
         "02-left-upper-a-outline.nrrd",
         "02-left-upper-a.png",
         "03-nodule.png",
-        commands.CSV,
-        commands.JSON,
+        CSV,
+        JSON,
     ]
 
 
@@ -188,7 +189,7 @@ def test_a_picture_that_fails_takes_no_result_with_it(tmp_path: Path, monkeypatc
     faked(monkeypatch, [nodule(scan(), label="first"), nodule(scan(), label="second")])
 
     def fails(path: Path, volume: Any, assessment: Assessment, name: str) -> None:
-        if assessment.label == "first":
+        if assessment.point.label == "first":
             raise RuntimeError("no ink")
         path.write_bytes(b"drawn")
 
@@ -196,7 +197,7 @@ def test_a_picture_that_fails_takes_no_result_with_it(tmp_path: Path, monkeypatc
     answer = run("assess", "ct.nrrd", "--point", "1", "2", "3", "--out", tmp_path)
     assert answer.code == 1
     assert "first" in answer.err and "no ink" in answer.err and "second" not in answer.err
-    assert [row["label"] for row in rows(tmp_path / commands.CSV)] == ["first", "second"]
+    assert [row["label"] for row in rows(tmp_path / CSV)] == ["first", "second"]
     assert (tmp_path / "02-second.png").exists() and (tmp_path / "02-second-outline.nrrd").exists()
     assert "first" in answer.out and DISCLAIMER in " ".join(answer.out.split())
 
@@ -217,7 +218,7 @@ def test_the_demo_shows_readers_beside_estimates_and_says_that_the_ct_is_synthet
     assert answer.out.count("its readers") == 7
     # What the readers of the spiculated one gave.
     assert re.search(r"spiculated .*\n.*its readers +5\.0 +4\.0 +3\.8 +3\.8 +3\.5 +4\.8 +0 % +18\.9 +5\.0", answer.out)
-    labels = [row["label"] for row in rows(out / commands.CSV)]
+    labels = [row["label"] for row in rows(out / CSV)]
     assert labels[0] == "small smooth" and len(labels) == 7
     assert len(list(out.glob("*.png"))) == 7
     assert all(imread(path).std() > 0.1 for path in out.glob("*.png"))
@@ -225,7 +226,7 @@ def test_the_demo_shows_readers_beside_estimates_and_says_that_the_ct_is_synthet
 
 def test_the_demos_maps_lie_over_its_ct(demo: tuple[Path, Answer]) -> None:
     out, _ = demo
-    found = [row for row in rows(out / commands.CSV) if row["nodule_found"] == "yes"]
+    found = [row for row in rows(out / CSV) if row["nodule_found"] == "yes"]
     maps = sorted(out.glob("*-malignancy-axial.nrrd"))
     assert found and len(maps) == len(found) == len(list(out.glob("*-outline.nrrd")))
     for row, path in zip(found, maps, strict=True):
@@ -239,22 +240,36 @@ def test_the_demos_maps_lie_over_its_ct(demo: tuple[Path, Answer]) -> None:
 def test_a_result_can_be_had_again_from_the_files_of_the_demo(demo: tuple[Path, Answer], tmp_path: Path) -> None:
     out, _ = demo
     points = tmp_path / "first two.csv"
-    points.write_text(
-        "".join((out / commands.CSV).read_text(encoding="utf-8").splitlines(keepends=True)[:3]), encoding="utf-8"
-    )
+    points.write_text("".join((out / CSV).read_text(encoding="utf-8").splitlines(keepends=True)[:3]), encoding="utf-8")
     answer = run(
         *("assess", out / "ct.nrrd", "--points", points, "--out", tmp_path, "--model", SHIPPED),
         *("--device", "cpu", "--no-heatmaps", "--json"),
     )
     assert answer.code == 0
-    first, again = strict((out / commands.JSON).read_text()), strict(answer.out)
+    first, again = strict((out / JSON).read_text()), strict(answer.out)
     assert again["volume"]["digest"] == first["volume"]["digest"] and again["model"] == first["model"]
     for before, after in zip(first["nodules"][:2], again["nodules"], strict=True):
         assert after["label"] == before["label"]
-        for name in set(GRADE_NAMES) & set(before.get("estimates", {})):
-            assert after["estimates"][name]["value"] == pytest.approx(before["estimates"][name]["value"], abs=1e-3)
-        assert not any(one["weights"] for one in after.get("slices", []))
+        earlier, later = before["nodule"]["estimates"], after["nodule"]["estimates"]
+        assert set(earlier) == set(GRADE_NAMES) - {"calcification"}
+        for name, estimate in earlier.items():
+            assert later[name]["value"] == pytest.approx(estimate["value"], abs=1e-3)
+        assert not any(one["weights"] for one in after["nodule"]["stack"]["slices"])
     assert not list(tmp_path.glob("*-malignancy-*"))
+
+
+def test_an_outline_drawn_elsewhere_is_graded_without_points(tmp_path: Path) -> None:
+    volume = scan()
+    write_nrrd(tmp_path / "ct.nrrd", volume)
+    write_nrrd(tmp_path / "mine.nrrd", replace(volume, array=(volume.array == 40).astype(np.uint8)))
+    answer = run(
+        *("assess", tmp_path / "ct.nrrd", "--segmentation", tmp_path / "mine.nrrd", "--json", "--no-heatmaps"),
+        *("--out", tmp_path / "out", "--model", SHIPPED, "--device", "cpu"),
+    )
+    assert answer.code == 0, answer.err
+    (one,) = strict(answer.out)["nodules"]
+    assert one["nodule"]["outline"]["drawn_by"] == "user"
+    assert one["nodule"]["outline"]["diameter_mm"] == pytest.approx(12, abs=1)
 
 
 def test_a_point_beside_the_ct_is_refused_by_name(tmp_path: Path) -> None:

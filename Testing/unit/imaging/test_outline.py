@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -155,6 +156,18 @@ def test_one_slice_is_a_nodule_too(empty: SliceStack) -> None:
     assert np.ptp(measured.bounds_ras[:, 2]) == 0
     assert measured.volume_mm3 == pytest.approx(np.pi * 16 * 1.25, rel=0.08)
     assert measured.probability.array.shape[0] == empty.valid.sum()
+
+
+def test_a_ragged_outline_of_thousands_of_edge_points_is_measured_in_little_memory() -> None:
+    size = 1500
+    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
+    ragged = ((rows / 600) ** 2 + (columns / 400) ** 2 < 1) & ((rows + columns) % 2 == 0)
+    tracemalloc.start()
+    long_axis, short_axis = axes_mm(ragged.astype(np.float32), 0.1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (long_axis, short_axis) == pytest.approx((120, 80), abs=0.5)
+    assert peak < 500e6, "all pairs of its 1.5 million edge points would take terabytes"
 
 
 # What is measured of the shape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
@@ -255,16 +254,6 @@ def test_the_papers_transformer_reads_one_whole_slice_a_patch(trained: Trained) 
     summary = model.vit(image)
     expected = torch.cat([model.heads[name](summary)[:, :1] for name in GRADE_NAMES], 1)
     assert torch.allclose(model.raw(model.tokens(everything), everything)[:, :9], expected, atol=1e-4)
-
-
-def test_settings_survive_json(tiny: ModelConfig) -> None:
-    for config in (ModelConfig(), paper_config(LAYOUTS["triplanar"]), tiny):
-        assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    with pytest.raises(TypeError):
-        ModelConfig.from_dict({**tiny.to_dict(), "unheard_of": 1})
-    # What was written before there were measures of shape was made without them.
-    older = {name: value for name, value in tiny.to_dict().items() if name != "shape"}
-    assert tiny.shape_features and ModelConfig.from_dict(older) == replace(tiny, shape_features=False)
 
 
 # Transfer learning

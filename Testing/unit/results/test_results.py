@@ -19,29 +19,42 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from NoduleRiskLib.cli.terminal import on_terminal, table
+from NoduleRiskLib.errors import InputWarning
 from NoduleRiskLib.explain.heatmap import Heatmap
 from NoduleRiskLib.grades import DISCLAIMER, GRADE_NAMES, GRADES
 from NoduleRiskLib.imaging.outline import measure
+from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS, Layout
 from NoduleRiskLib.imaging.volume import Array, Volume, write_nrrd
+from NoduleRiskLib.networks.manifest import Calibration, Manifest, NetworkCounts
+from NoduleRiskLib.networks.model_config import ModelConfig
 from NoduleRiskLib.networks.model_package import ModelPackage
-from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate
+from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate, Nodule
 from NoduleRiskLib.results.nodule_page import page, write_page
-from NoduleRiskLib.results.tables import COLUMNS, along, as_json, dumps, percent, write_csv, write_json
+from NoduleRiskLib.results.phrases import along, percent
+from NoduleRiskLib.results.tables import COLUMNS, as_json, csv_text, json_text
 
 CENTRE = np.array([-40.0, 25.0, -110.0])
 RADIUS_MM = 6.0
 #: A mean of codes that rounds to "laminated", which no reader of this nodule gave.
 MEAN_CODE = 2.34
-WARNINGS = ("The slices are thick, so small nodules look blurred.", "The nodule reaches the edge of the scan.")
-PACKAGE = ModelPackage(
-    Path("somewhere"),
-    "toy",
-    "0123456789abcdef" * 4,
-    {"version": "1.2", "grader": {"layout": {"name": "native", "planes": ["axial"]}}},
-    "A card.",
+WARNINGS = (
+    InputWarning("The slices are thick, so small nodules look blurred.", "ct"),
+    InputWarning("The nodule reaches the edge of the scan.", "nodule"),
 )
+MANIFEST = Manifest(
+    name="toy",
+    version="1.2",
+    trained_on="nothing",
+    networks=NetworkCounts(1, 1, 1),
+    grader=ModelConfig(),
+    calibration=Calibration({}, {}, (0.0, 1.0)),
+    heatmap_faithfulness=None,
+    weights_sha256="0" * 64,
+    card_sha256="0" * 64,
+)
+PACKAGE = ModelPackage(Path("somewhere"), "0123456789abcdef" * 4, MANIFEST, "A card.")
 
 
 def scan() -> Volume:
@@ -68,9 +81,7 @@ def nodule(
     stack = cut(volume, outline.centre_ras, layout, outline.bounds_ras, outline.probability)
     middle = np.exp(-((stack.offset_mm / 4) ** 2)) * stack.valid
     values = dict.fromkeys(GRADE_NAMES, 3.21) | {"calcification": MEAN_CODE, "diameter": 12.3}
-    return Assessment(
-        label=label,
-        point_ras=(-40.1, 25.3, -110.7),
+    found = Nodule(
         outline=outline,
         estimates=tuple(
             Estimate(grade, values[grade.name], values[grade.name] * 0.8, values[grade.name] * 1.2, 10.0 * g)
@@ -85,13 +96,28 @@ def nodule(
         }
         if heatmaps
         else {},
-        warnings=WARNINGS,
-        model_id=PACKAGE.model_id,
     )
+    return Assessment(Point(label, (-40.1, 25.3, -110.7)), WARNINGS, PACKAGE.model_id, found)
 
 
 def nothing(label: str = "nodule 2") -> Assessment:
-    return Assessment(label, (-30.0, 20.0, -100.0), None, warnings=("No nodule was found.",), model_id="toy@0123")
+    missed = InputWarning("No nodule was found.", "nodule")
+    return Assessment(Point(label, (-30.0, 20.0, -100.0)), (missed,), "toy@0123")
+
+
+def found(assessment: Assessment) -> Nodule:
+    """The nodule of an assessment that has one."""
+    assert assessment.nodule is not None
+    return assessment.nodule
+
+
+def changed(assessment: Assessment, **fields: Any) -> Assessment:
+    """The assessment with other fields of its nodule."""
+    return replace(assessment, nodule=replace(found(assessment), **fields))
+
+
+def named(assessment: Assessment, label: str) -> Assessment:
+    return replace(assessment, point=replace(assessment.point, label=label))
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +147,11 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
+def table_of(*assessments: Assessment) -> list[dict[str, str]]:
+    """The CSV of some assessments, read back."""
+    return list(csv.DictReader(io.StringIO(csv_text(assessments), newline="")))
+
+
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -129,29 +160,24 @@ def rows(path: Path) -> list[dict[str, str]]:
 # --- CSV ---
 
 
-def test_a_spreadsheet_holds_the_very_numbers_of_the_assessment(tmp_path: Path, assessment: Assessment) -> None:
-    write_csv(tmp_path / "a.csv", [assessment, assessment])
-    first, second = rows(tmp_path / "a.csv")
+def test_a_spreadsheet_holds_the_very_numbers_of_the_assessment(assessment: Assessment) -> None:
+    first, second = table_of(assessment, assessment)
     assert first == second
-    assert [float(first[axis]) for axis in "ras"] == list(assessment.point_ras)
-    for estimate in assessment.estimates:
+    assert [float(first[axis]) for axis in "ras"] == list(assessment.point.ras)
+    for estimate in found(assessment).estimates:
         name = estimate.grade.name
         if name != "calcification":
             told = [float(first[f"{name}{end}"]) for end in ("", "_low", "_high", "_percentile")]
             assert told == [estimate.value, estimate.low, estimate.high, estimate.percentile]
             assert first[f"{name}_word"] == estimate.word
-    assert float(first["suspicion_probability"]) == assessment.suspicion_probability
-    assert assessment.outline is not None
-    assert float(first["outline_volume_mm3"]) == assessment.outline.volume_mm3
+    assert float(first["suspicion_probability"]) == found(assessment).suspicion_probability
+    assert float(first["outline_volume_mm3"]) == found(assessment).outline.volume_mm3
     assert first["model_id"] == PACKAGE.model_id
-    assert first["warnings"] == " ".join(WARNINGS)
+    assert first["warnings"] == " ".join(map(str, WARNINGS))
 
 
-def test_calcification_is_a_presence_and_a_pattern_and_never_a_mean_of_codes(
-    tmp_path: Path, assessment: Assessment
-) -> None:
-    write_csv(tmp_path / "a.csv", [assessment])
-    (row,) = rows(tmp_path / "a.csv")
+def test_calcification_is_a_presence_and_a_pattern_and_never_a_mean_of_codes(assessment: Assessment) -> None:
+    (row,) = table_of(assessment)
     assert (float(row["calcification_presence"]), row["calcification_pattern"]) == (0.75, "central")
     assert "calcification" not in row and str(MEAN_CODE) not in row.values()
     for text in (shown([assessment]), shown([assessment, assessment])):
@@ -161,22 +187,20 @@ def test_calcification_is_a_presence_and_a_pattern_and_never_a_mean_of_codes(
 
 
 def test_calcification_that_most_readers_would_not_see_is_called_absent(assessment: Assessment) -> None:
-    text = shown([replace(assessment, calcification=Calcification(0.2, "central", 0.6))])
+    text = shown([changed(assessment, calcification=Calcification(0.2, "central", 0.6))])
     assert "absent" in text and "central" not in text
 
 
-def test_a_point_without_a_nodule_keeps_its_row_and_has_no_numbers(tmp_path: Path, assessment: Assessment) -> None:
-    write_csv(tmp_path / "a.csv", [nothing(), assessment])
-    row = rows(tmp_path / "a.csv")[0]
+def test_a_point_without_a_nodule_keeps_its_row_and_has_no_numbers(assessment: Assessment) -> None:
+    row = table_of(nothing(), assessment)[0]
     assert (row["label"], row["nodule_found"], row["s"]) == ("nodule 2", "no", "-100.0")
     assert row["warnings"] == "No nodule was found."
-    assert not any(row[column.name] for column in COLUMNS if not column.always)
+    assert not any(row[column.name] for column in COLUMNS if column.path[0] == "nodule")
 
 
-def test_labels_with_commas_quotes_and_line_breaks_do_not_shift_columns(tmp_path: Path, assessment: Assessment) -> None:
+def test_labels_with_commas_quotes_and_line_breaks_do_not_shift_columns(assessment: Assessment) -> None:
     label = 'upper lobe, "left"\nsecond line; größer'
-    write_csv(tmp_path / "a.csv", [replace(assessment, label=label)])
-    (row,) = rows(tmp_path / "a.csv")
+    (row,) = table_of(named(assessment, label))
     assert row["label"] == label and row["model_id"] == PACKAGE.model_id
 
 
@@ -189,41 +213,44 @@ def test_every_column_is_explained_and_named_once() -> None:
 # --- JSON ---
 
 
-def test_json_holds_all_that_is_needed_to_repeat_and_compare_a_result(
-    tmp_path: Path, volume: Volume, assessment: Assessment
-) -> None:
-    write_json(tmp_path / "a.json", volume, [assessment, nothing()], PACKAGE)
-    told = strict((tmp_path / "a.json").read_text(encoding="utf-8"))
-    assert told == as_json(volume, [assessment, nothing()], PACKAGE)
+def test_json_holds_all_that_is_needed_to_repeat_and_compare_a_result(volume: Volume, assessment: Assessment) -> None:
+    model = {"digest": PACKAGE.digest, "layout": {"name": "native", "planes": ["axial"]}}
+    told = strict(json_text(volume, [assessment, nothing()], model))
+    assert told == as_json(volume, [assessment, nothing()], model)
     assert told["disclaimer"] == DISCLAIMER
     assert told["model"]["digest"] == PACKAGE.digest and told["model"]["layout"]["name"] == "native"
     assert told["volume"]["digest"] == volume.digest and told["volume"]["identity"] == {"path": "toy.nrrd"}
     assert told["volume"]["shape_kji"] == [30, 90, 90]
     assert np.allclose(told["volume"]["spacing_ijk_mm"], (0.8, 0.8, 2.0))
     assert {"NoduleRisk", "torch", "timm", "numpy", "SimpleITK", "python"} <= set(told["versions"])
-    found, empty = told["nodules"]
-    assert set(found["estimates"]) == set(GRADE_NAMES) - {"calcification"}
-    assert found["estimates"]["diameter"]["value"] == 12.3
-    assert found["suspicion_probability"] == 0.678 and found["warnings"] == list(WARNINGS)
-    assert "word" not in found["calcification"]["mean_code"]
-    assert not empty["nodule_found"] and "estimates" not in empty
+    first, empty = told["nodules"]
+    nodule = first["nodule"]
+    assert set(nodule["estimates"]) == set(GRADE_NAMES) - {"calcification"}
+    assert nodule["estimates"]["diameter"]["value"] == 12.3
+    assert nodule["suspicion_probability"] == 0.678
+    assert [one["text"] for one in first["warnings"]] == [str(warning) for warning in WARNINGS]
+    assert [one["about"] for one in first["warnings"]] == ["ct", "nodule"]
+    assert "word" not in nodule["calcification"]["mean_code"]
+    assert empty["nodule"] is None
+    assert [one["model_id"] for one in told["nodules"]] == [PACKAGE.model_id, "toy@0123"]
 
 
 def test_json_says_where_each_slice_lay_and_how_much_it_moved_each_grade(
     volume: Volume, assessment: Assessment
 ) -> None:
-    slices = as_json(volume, [assessment], PACKAGE)["nodules"][0]["slices"]
-    assert assessment.stack is not None
-    valid = assessment.stack.valid
-    assert [one["offset_mm"] for one in slices] == assessment.stack.offset_mm[valid].tolist()
-    for name, heatmap in assessment.heatmaps.items():
+    slices = as_json(volume, [assessment])["nodules"][0]["nodule"]["stack"]["slices"]
+    stack = found(assessment).stack
+    valid = stack.valid
+    assert [one["offset_mm"] for one in slices] == stack.offset_mm[valid].tolist()
+    for name, heatmap in found(assessment).heatmaps.items():
         assert [one["weights"][name] for one in slices] == heatmap.slice_weights[valid].tolist()
 
 
 def test_json_stays_readable_by_other_programs_when_a_number_is_missing(volume: Volume, assessment: Assessment) -> None:
-    broken = replace(assessment.estimates[0], percentile=math.nan, high=math.inf)
-    told = as_json(volume, [replace(assessment, estimates=(broken, *assessment.estimates[1:]))], PACKAGE)
-    subtlety = strict(dumps(told))["nodules"][0]["estimates"]["subtlety"]
+    first, *others = found(assessment).estimates
+    broken = replace(first, percentile=math.nan, high=math.inf)
+    told = strict(json_text(volume, [changed(assessment, estimates=(broken, *others))]))
+    subtlety = told["nodules"][0]["nodule"]["estimates"]["subtlety"]
     assert subtlety["percentile"] is None and subtlety["high"] is None and subtlety["value"] == 3.21
 
 
@@ -231,10 +258,10 @@ def test_json_stays_readable_by_other_programs_when_a_number_is_missing(volume: 
 
 
 def test_the_terminal_shows_every_grade_every_warning_and_the_disclaimer_unshortened(assessment: Assessment) -> None:
-    for assessments in ([assessment], [assessment, replace(assessment, label="other"), nothing()]):
+    for assessments in ([assessment], [assessment, named(assessment, "other"), nothing()]):
         text = " ".join(shown(assessments).split())
         assert "…" not in text
-        for sentence in (*(warning for one in assessments for warning in one.warnings), DISCLAIMER):
+        for sentence in (*(str(warning) for one in assessments for warning in one.warnings), DISCLAIMER):
             assert text.count(sentence) == 1
     assert all(name in shown([assessment]) for name in GRADE_NAMES)
     assert max(map(len, shown([assessment]).splitlines())) <= 80
@@ -244,9 +271,9 @@ def test_the_terminal_shows_every_grade_every_warning_and_the_disclaimer_unshort
 
 def test_labels_are_printed_as_they_are_whatever_brackets_they_have(assessment: Assessment) -> None:
     label = "[bold]left[/bold] [/]"
-    assert label in shown([replace(assessment, label=label)])
-    assert label in shown([replace(assessment, label=label), nothing()], width=160)
-    assert table([replace(assessment, label=label)]).row_count == len(GRADES)
+    assert label in shown([named(assessment, label)])
+    assert label in shown([named(assessment, label), nothing()], width=160)
+    assert table([named(assessment, label)]).row_count == len(GRADES)
 
 
 def test_a_probability_never_reads_as_certain() -> None:
@@ -264,7 +291,7 @@ def test_drawn_scales_keep_their_ends_and_double_diameters_over_equal_distances(
 
 
 def test_slicer_opens_a_heatmap_where_the_nodule_lies(tmp_path: Path, assessment: Assessment) -> None:
-    (map_,) = assessment.heatmap_volumes("malignancy").values()
+    (map_,) = found(assessment).heatmap_volumes("malignancy").values()
     write_nrrd(tmp_path / "map.nrrd", map_)
     image = sitk.ReadImage(str(tmp_path / "map.nrrd"))
     array = sitk.GetArrayFromImage(image)
@@ -334,7 +361,7 @@ def test_the_picture_shows_the_patients_right_on_the_left_and_the_front_and_head
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_every_layout_and_every_answer_has_its_picture(tmp_path: Path, volume: Volume, name: str) -> None:
     assessment = nodule(volume, LAYOUTS[name], label="costs $5 or $6_x$ and [more]")
-    for i, one in enumerate((assessment, replace(nothing(), label="$x"))):
+    for i, one in enumerate((assessment, named(nothing(), "$x"))):
         write_page(tmp_path / f"{i}.png", volume, one)
         assert imread(tmp_path / f"{i}.png").std() > 0.1
 
@@ -343,10 +370,13 @@ def test_every_layout_and_every_answer_has_its_picture(tmp_path: Path, volume: V
 def test_warnings_and_disclaimer_stand_on_the_picture_however_many_there_are(
     volume: Volume, assessment: Assessment, found: bool
 ) -> None:
-    warnings = tuple(f"This is the warning of number {i}, long enough to be wrapped around the line." for i in range(9))
+    warnings = tuple(
+        InputWarning(f"This is the warning of number {i}, long enough to be wrapped around the line.", "nodule")
+        for i in range(9)
+    )
     figure = page(volume, replace(assessment if found else nothing(), warnings=warnings))
     words = " ".join(text.get_text() for text in figure.axes[0].texts)
-    for sentence in (*warnings, DISCLAIMER):
+    for sentence in (*map(str, warnings), DISCLAIMER):
         assert sentence in " ".join(words.split())
     figure.canvas.draw()
     edges = figure.bbox
@@ -359,9 +389,9 @@ def test_no_words_on_the_picture_overlap(volume: Volume, assessment: Assessment)
         replace(one, value=max(range(len(one.grade.words)), key=lambda i: len(one.grade.words[i])) + one.grade.low)
         if one.grade.words
         else one
-        for one in assessment.estimates
+        for one in found(assessment).estimates
     )
-    figure = page(volume, replace(assessment, estimates=widest))
+    figure = page(volume, changed(assessment, estimates=widest))
     figure.canvas.draw()
     texts = [(text.get_text(), text.get_window_extent()) for text in figure.axes[0].texts if text.get_text()]
     for i, (one, a) in enumerate(texts):

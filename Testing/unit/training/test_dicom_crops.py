@@ -15,14 +15,14 @@ from NoduleRiskLib.imaging.reading import read
 from NoduleRiskLib.imaging.volume import Array
 from training.data import crops, dicom_crops, lidc
 
-SHAPE_FEATURES = (12, 110, 120)
+SHAPE = (12, 110, 120)
 #: The slices that hold the nodule, and its first and last rows and columns.
 SLICES, ROWS, COLUMNS = (4, 5, 6), (50, 58), (90, 99)
 
 
 def hu() -> Array:
     """Lung with a box of soft tissue, and noise that makes each place its own."""
-    array = np.random.default_rng(0).integers(-900, -800, SHAPE_FEATURES).astype(np.int16)
+    array = np.random.default_rng(0).integers(-900, -800, SHAPE).astype(np.int16)
     array[SLICES[0] : SLICES[-1] + 1, ROWS[0] : ROWS[1] + 1, COLUMNS[0] : COLUMNS[1] + 1] += 850
     return array
 

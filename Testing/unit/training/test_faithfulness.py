@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,9 @@ from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import Layout, SliceStack
 from NoduleRiskLib.imaging.volume import Array, Volume
 from NoduleRiskLib.networks.model_config import ModelConfig
-from NoduleRiskLib.networks.model_package import load
+from NoduleRiskLib.networks.model_package import Calibration, Networks, load, save, with_card
 from NoduleRiskLib.networks.nodule_vit import NoduleViT
+from NoduleRiskLib.networks.segmentation import SegmentationUNet
 from training.data.crops import Nodule
 from training.evaluation import faithfulness, heatmap_scores, heatmap_tables
 
@@ -152,9 +152,9 @@ def test_a_small_run_tells_all_tables_and_a_verdict(measured: dict[str, dict[str
     assert text.startswith("2 nodules out of fold")
     assert all(name in text for name in (*GRADE_NAMES, *faithfulness.PIXEL_METHODS, *faithfulness.SLICE_METHODS))
     assert " nan " not in text
-    told = heatmap_tables.faithfulness(measured, faithfulness.DEFAULT, "tiny", "a test")
-    # Two nodules cannot reach p < .01.
-    assert [one["beats_gaussian"] for one in told["grades"].values()] == [False] * 9
+    found = heatmap_tables.faithfulness(measured, faithfulness.DEFAULT, "a test")
+    # Two nodules cannot reach p < 0.01.
+    assert [one.beats_gaussian for one in found.grades.values()] == [False] * 9
     for kind, methods in (("blocks", ["deeplift rescale"]), ("slices", ["alone"])):
         heatmap_tables.plot_curves(tmp_path / f"{kind}.png", measured, kind, methods)
         assert (tmp_path / f"{kind}.png").stat().st_size > 10_000
@@ -184,8 +184,8 @@ def test_a_map_that_always_wins_beats_the_ball(measured: dict[str, dict[str, Arr
         one["blocks/deeplift rescale"] = ball + np.array([0.1 + i / 100, -0.1 - i / 100])[:, None]
         one["blocks/deeplift rescale"][3, 1] = ball[3, 1]
         rigged[str(i)] = one
-    told = heatmap_tables.faithfulness(rigged, "deeplift rescale", "tiny", "a test")["grades"]
-    assert [one["beats_gaussian"] for one in told.values()] == [g != 3 for g in range(9)]
+    found = heatmap_tables.faithfulness(rigged, "deeplift rescale", "a test")
+    assert [one.beats_gaussian for one in found.grades.values()] == [g != 3 for g in range(9)]
 
 
 def test_heads_that_serve_a_grade_each_are_told_from_heads_that_do_not(measured: dict[str, dict[str, Array]]) -> None:
@@ -197,39 +197,73 @@ def test_heads_that_serve_a_grade_each_are_told_from_heads_that_do_not(measured:
     assert heads.loc[2, "spread"] == pytest.approx(0) and heads.loc[2, "p"] > 0.9
 
 
-def test_the_shipped_verdict_is_told_in_words() -> None:
+def test_the_shipped_faithfulness_is_told_in_words() -> None:
     shipped = load()
+    found = heatmap_faithfulness.measured(shipped.model_id)
+    assert found is not None and found.nodules > 0
     for name in GRADE_NAMES:
-        found = heatmap_faithfulness.faithfulness(shipped.model_id, name)
-        assert found is not None and found.nodules > 0
         words = heatmap_faithfulness.told(shipped.model_id, name)
-        assert ("no more than a ball" in words) == (not found.beats_gaussian)
+        assert ("no more than a ball" in words) == (not found.grades[name].beats_gaussian)
         assert name in words
+    assert heatmap_faithfulness.summary(found) in shipped.card
 
 
 def test_what_was_measured_is_the_default() -> None:
-    assert json.loads(heatmap_faithfulness.MEASURED.read_text(encoding="utf-8"))["pixels"] == DEFAULT
+    found = heatmap_faithfulness.measured(load().model_id)
+    assert found is not None and found.pixels == DEFAULT
+
+
+def test_scenes_of_0_1_0_still_say_how_far_their_heatmaps_may_be_trusted() -> None:
+    older = "lidc-native@9f81810d14c9"
+    assert heatmap_faithfulness.measured(older) == heatmap_faithfulness.measured(load().model_id)
+    assert not heatmap_faithfulness.trusted(older, "malignancy")
+    assert "no more than a ball" in heatmap_faithfulness.told(older, "malignancy")
+
+
+def test_what_was_measured_travels_with_the_package(
+    tiny: ModelConfig, trained: Callable[..., NoduleViT], measured: dict[str, dict[str, Array]], tmp_path: Path
+) -> None:
+    """Into another folder, with a new model card and into the words beside a heatmap."""
+    found = heatmap_tables.faithfulness(measured, DEFAULT, "a test")
+    beats = replace(found.grades["margin"], beats_gaussian=True, deletion=1.4, pointing=0.9)
+    found = replace(found, grades=found.grades | {"margin": beats})
+    networks = Networks([trained(tiny)], [SegmentationUNet().eval()], [])
+    calibration = Calibration(
+        {name: ((-1.0, 1.0),) for name in GRADE_NAMES}, {name: (1.0, 5.0) for name in GRADE_NAMES}, (0.0, 1.0)
+    )
+    unmeasured = save(tmp_path / "toy", "toy", "1", networks, calibration, "nothing", "# Toy\n")
+    assert heatmap_faithfulness.told(unmeasured.model_id, "margin").startswith("Not measured")
+    package = with_card(unmeasured, "# Measured\n", found)
+    package = with_card(load(package.path.rename(tmp_path / "elsewhere")), "# Measured again\n")
+    assert package.manifest.heatmap_faithfulness == found
+    assert heatmap_faithfulness.measured(package.model_id) == found
+    assert heatmap_faithfulness.trusted(package.model_id, "margin")
+    assert not heatmap_faithfulness.trusted(package.model_id, "texture")
+    words = heatmap_faithfulness.told(package.model_id, "margin")
+    assert "changes margin 1.4 times as much" in words and "2 nodules" in words and "90 of 100" in words
+    # It was never measured under its first identity.
+    assert heatmap_faithfulness.measured(unmeasured.model_id) is None
 
 
 @pytest.mark.parametrize("other", ["other@{digest}", "{name}@0123456789ab", "{name}"])
 def test_another_package_has_no_verdict_whatever_it_is_called(other: str) -> None:
     name, digest = load().model_id.split("@")
     other = other.format(name=name, digest=digest)
-    assert heatmap_faithfulness.faithfulness(other, "margin") is None
+    assert heatmap_faithfulness.measured(other) is None
     assert heatmap_faithfulness.told(other, "margin").startswith("Not measured")
     assert heatmap_faithfulness.trusted(other, "margin")
 
 
 def test_the_model_card_says_it_once_and_before_the_scores(measured: dict[str, dict[str, Array]]) -> None:
-    told = heatmap_tables.faithfulness(measured, DEFAULT, "tiny@0", "a test")
-    line = heatmap_faithfulness.summary(told)
+    found = heatmap_tables.faithfulness(measured, DEFAULT, "a test")
+    line = heatmap_faithfulness.summary(found)
     assert "2 nodules out of fold (`a test`)" in line and "in 0 of 9 grades" in line
-    assert f"retest at 1 mm {told['overall']['retest']:.2f}" in line
-    assert f"hit the nodule {100 * told['overall']['pointing']:.0f} of 100 times" in line
+    assert f"retest at 1 mm {found.overall.retest:.2f}" in line
+    assert f"hit the nodule {100 * found.overall.pointing:.0f} of 100 times" in line
     card = "# tiny\n\n**How.** So.\n\n**Scores.** These.\n\n| a |\n"
     once = heatmap_tables.on_card(card, line)
     assert once == f"# tiny\n\n**How.** So.\n\n{line}\n\n**Scores.** These.\n\n| a |\n"
-    told["overall"]["retest"] = 0.111
-    again = heatmap_tables.on_card(once, heatmap_faithfulness.summary(told))
-    assert again == once.replace(line, heatmap_faithfulness.summary(told)) != once
+    other = heatmap_faithfulness.summary(replace(found, overall=replace(found.overall, retest=0.111)))
+    again = heatmap_tables.on_card(once, other)
+    assert again == once.replace(line, other) != once
     assert heatmap_tables.on_card("# bare\n", line) == f"# bare\n\n{line}\n"

@@ -133,7 +133,7 @@ def test_a_nodule_keeps_its_readers_their_mean_and_their_spread() -> None:
     one = {"patient_id": "p", "series_uid": "s", "luna16": True, "nodule": 0, "calcified": 0.0, "internal_structure": 1}
     rows = [{**one, **dict.fromkeys([*lidc.READER_GRADES, *lidc.SIZES], value)} for value in (1.0, 2.0, 3.0)]
     rows.append({**rows[0], "nodule": 1})
-    table = lidc.nodule_table(pd.DataFrame(rows, index=[5, 6, 7, 9]))
+    table = lidc.nodules_of(pd.DataFrame(rows, index=[5, 6, 7, 9]))
     assert table.annotation_ids.tolist() == ["5;6;7", "9"]
     assert table.n_readers.tolist() == [3, 1]
     assert table.reference.tolist() == [True, False]

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from training.evaluation import metrics
+from training.evaluation import metrics, questions, score_tables
+from training.evaluation.out_of_fold import call
+from training.evaluation.report_sections import markdown
 
 
 def scored(n: int = 300) -> pd.DataFrame:
@@ -52,7 +54,7 @@ def test_samples_of_one_kind_have_no_area() -> None:
 
 def test_a_better_score_is_told_from_a_poorer_one_and_not_from_itself() -> None:
     table = scored().assign(same=lambda t: t.good)
-    gaps = metrics.auc_gaps(table, {"good": "good", "poor": "poor", "same": "same"})
+    gaps = score_tables.auc_differences(table, {"good": "good", "poor": "poor", "same": "same"})
     assert gaps["from"]["poor"] > 0 and gaps.p["poor"] < 0.01
     assert gaps.difference["same"] == 0 and gaps.p["same"] == 1
 
@@ -81,7 +83,7 @@ def test_a_threshold_never_sees_the_fold_that_it_divides() -> None:
     table = scored()
     positive = (table.malignancy > 3).to_numpy()
     seen = []
-    metrics.call(table, table.good.to_numpy(), positive, lambda score, kind: seen.append(len(score)) or 3.0)
+    call(table, table.good.to_numpy(), positive, lambda score, kind: seen.append(len(score)) or 3.0)
     assert seen == [len(table) - (table.fold == fold).sum() for fold in range(5)]
 
 
@@ -92,12 +94,22 @@ def test_kappa_rounds_halves_upwards_and_equals_scikit_learn() -> None:
 
 
 def test_diameter_is_asked_about_in_millimetres_and_the_others_in_steps() -> None:
-    assert metrics.question("diameter", pd.Series([5.9, 7.0, 8.1])).tolist()[::2] == [0, 1]
-    assert metrics.question("margin", pd.Series([2.7, 3.0, 3.3])).isna().tolist() == [False, True, False]
-    assert metrics.thirds("diameter", pd.Series([5.9, 6, 8, 8.1])).tolist() == [0, 1, 1, 2]
-    assert metrics.thirds("margin", pd.Series([2.9, 3, 3.1])).tolist() == [0, 1, 2]
+    assert questions.question("diameter", pd.Series([5.9, 7.0, 8.1])).tolist()[::2] == [0, 1]
+    assert questions.question("margin", pd.Series([2.7, 3.0, 3.3])).isna().tolist() == [False, True, False]
+    assert questions.thirds("diameter", pd.Series([5.9, 6, 8, 8.1])).tolist() == [0, 1, 1, 2]
+    assert questions.thirds("margin", pd.Series([2.9, 3, 3.1])).tolist() == [0, 1, 2]
 
 
 def test_a_table_shows_whole_numbers_whole_and_gaps_as_gaps() -> None:
-    text = metrics.markdown(pd.DataFrame({"n": [3, 12], "x": [0.5, np.nan]}, index=["a", "b"]).rename_axis("row"))
+    text = markdown(pd.DataFrame({"n": [3, 12], "x": [0.5, np.nan]}, index=["a", "b"]).rename_axis("row"))
     assert text.splitlines()[2:] == ["| a | 3 | 0.500 |", "| b | 12 | - |"]
+
+
+def test_intervals_of_means_resample_patients() -> None:
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(100), 4)
+    values = np.repeat(rng.normal(size=100), 4)
+    mean, low, high, _ = metrics.mean_difference(patients, values)
+    assert low < mean < high
+    # Four copies of a hundred values are a hundred values: 2 x 1.96 / sqrt(100).
+    assert high - low == pytest.approx(0.392, abs=0.06)

@@ -8,7 +8,8 @@ import pytest
 
 from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.imaging.volume import Volume
-from training.studies import radiomics
+from training.data import radiomics
+from training.studies.radiomics import boosted
 
 STEP_MM = (0.8, 0.8, 1.5)
 
@@ -58,6 +59,6 @@ def test_no_nodule_is_told_by_what_was_taught_on_it() -> None:
     table["fold"] = np.arange(300) % 5
     # Each nodule can be known by its number, and none by another's.
     measured = pd.DataFrame({"number": rng.permutation(300), "texture": table.texture})
-    said = pd.DataFrame(radiomics.taught(table, measured))
+    said = boosted(table, measured)
     assert abs(np.corrcoef(said.margin, table.margin)[0, 1]) < 0.2
     assert np.corrcoef(said.texture, table.texture)[0, 1] > 0.95

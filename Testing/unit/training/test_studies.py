@@ -14,6 +14,8 @@ from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES
 from training.__main__ import app
 from training.data import lidc
+from training.evaluation import reader_agreement
+from training.evaluation.questions import question
 from training.studies import label_study, two_stages
 
 
@@ -119,7 +121,7 @@ def test_the_centred_similarity_sees_what_the_raw_one_hides() -> None:
 def test_malignancy_is_never_told_from_itself_and_noise_takes_the_rest_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.evaluation.metrics.BOOTSTRAPS", 20)
     table = made_up()
-    asked = table[label_study.question("malignancy", table.malignancy).notna()]
+    asked = table[question("malignancy", table.malignancy).notna()]
     assert two_stages.features(asked).shape[1] == 8 and two_stages.features(asked, diameter=False).shape[1] == 7
     assert two_stages.from_grades(asked).AUC["logistic regression, eight grades"] > 0.99
     assert two_stages.from_grades(asked.assign(lobulation=1.0)).AUC["logistic regression, eight grades"] < 0.65
@@ -138,14 +140,14 @@ def test_noise_is_as_large_as_it_is_called() -> None:
 
 def test_a_reader_is_compared_with_the_others_and_not_with_himself() -> None:
     readings = said(margin=[[1, 2, 3], [5, 5, 5], [4]])
-    rest = label_study.others(readings, "margin")
+    rest = reader_agreement.others(readings, "margin")
     assert rest[:6].tolist() == [2.5, 2.0, 1.5, 5.0, 5.0, 5.0]
     assert np.isnan(rest[6])
 
 
 def test_readers_who_agree_have_full_marks() -> None:
     steps = [[value] * 3 for value in (1.0, 2.0, 4.0, 6.0)]
-    table = label_study.reader_agreement(
+    table = reader_agreement.reader_agreement(
         said(**dict.fromkeys(GRADE_NAMES, steps), calcified=[[1.0] * 3] * 2 + [[0.0] * 3] * 2)
     )
     assert (table.AUC.dropna() == 1).all() and len(table.AUC.dropna()) == 9
@@ -166,7 +168,7 @@ def test_calcification_becomes_a_question() -> None:
     readings = said(calcification=[[6, 6, 6], [6, 6, 3], [3, 3, 3], [1, 6, 6], [1, 1, 1]])
     readings["calcified"] = (readings.calcification < 6).astype(float)
     table = readings.groupby("nodule").mean().assign(n_readers=3)
-    assert label_study.question("calcification", table.calcification).tolist() == [0, 1, 1, 1, 1]
+    assert question("calcification", table.calcification).tolist() == [0, 1, 1, 1, 1]
     counts = label_study.calcification(table, readings).nodules.tolist()
     assert counts == [1, 3, 4, 2, 4, 2, 2]
 

@@ -13,11 +13,11 @@ from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADES
 from training.__main__ import app
 from training.data.lidc import reader_grades
-from training.evaluation import classification_tables, metrics, tables
+from training.evaluation import classification_tables, metrics, questions, tables
 
 
 def out_of_fold(nodules: int = 120) -> pd.DataFrame:
-    """Nodules with their readers' means, close estimates and all that ``crossval.out_of_fold`` tells besides."""
+    """Nodules with their readers' means, close estimates and all other columns of ``cross_validation.estimates``."""
     rng = np.random.default_rng(0)
     given = reader_grades()
     # Three readings a nodule, the suspicious ones first.
@@ -68,26 +68,26 @@ def test_one_command_writes_every_table_with_its_command(out: Path) -> None:
     names = {file.stem for file in (out / "tables").glob("*.csv")}
     assert len(names) == 15 and text.count("`python -m training tables`") == 15
     assert (out / "tables" / "suspicion.png").stat().st_size > 5000
-    assert "hand-made" not in text
+    assert "radiomics" not in text
     grades = pd.read_csv(out / "tables" / "grades.csv", index_col=0)
     assert grades.nodules.tolist() == [117] * len(GRADES)
     assert grades.loc["malignancy", "MAE"] < 0.5 < grades.loc["malignancy", "constant"]
     scores = pd.read_csv(out / "tables" / "malignancy.csv", index_col=0)
-    assert list(scores.index) == [name for name in tables.SCORES if "hand-made" not in name]
+    assert list(scores.index) == [name for name in tables.SCORES if "radiomics" not in name]
     coverage = pd.read_csv(out / "tables" / "coverage.csv", index_col=0)
     assert coverage["all"].between(0.65, 0.95).all()
 
 
-def test_the_hand_made_features_stand_beside_where_they_were_made(out: Path) -> None:
+def test_radiomics_stand_beside_where_they_were_made(out: Path) -> None:
     table = pd.read_csv(out / "out-of-fold-crops.csv")
-    worse = {f"handmade_{name}": table[name] + 5 * np.random.default_rng(1).normal(size=120) for name in
+    worse = {f"radiomics_{name}": table[name] + 5 * np.random.default_rng(1).normal(size=120) for name in
              (*(grade.name for grade in GRADES), "calcified")}  # fmt: skip
-    pd.DataFrame({"nodule_id": table.nodule_id[::-1], **worse}).to_csv(out / "handmade.csv", index=False)
+    pd.DataFrame({"nodule_id": table.nodule_id[::-1], **worse}).to_csv(out / "radiomics.csv", index=False)
     tables.tables(out)
     gaps = pd.read_csv(out / "tables" / "differences.csv", index_col=0)
-    assert gaps["from"]["hand-made features, crop as it is cut"] > 0
+    assert gaps["from"]["radiomics, crop only"] > 0
     asked = pd.read_csv(out / "tables" / "questions.csv", index_col=0)
-    assert (asked["NoduleRisk"] > asked["hand-made"]).all() and asked["one reader"].notna().all()
+    assert (asked["NoduleRisk"] > asked["radiomics"]).all() and asked["one reader"].notna().all()
 
 
 def test_results_that_are_not_there_are_asked_for(tmp_path: Path, out: Path) -> None:
@@ -102,7 +102,7 @@ def test_results_that_are_not_there_are_asked_for(tmp_path: Path, out: Path) -> 
 
 def test_accuracy_is_that_of_each_fold_and_its_spread_between_them() -> None:
     table = out_of_fold()
-    asked = table[metrics.question("malignancy", table.malignancy).notna()]
+    asked = table[questions.question("malignancy", table.malignancy).notna()]
     right = (asked.pipeline_malignancy > 3) == (asked.malignancy > 3)
     row = classification_tables.binary(table, "pipeline_").loc["malignancy"]
     assert row["accuracy"] == pytest.approx(right.groupby(asked.fold).mean().mean())

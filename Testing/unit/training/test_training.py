@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import SimpleITK as sitk
 import torch
 from rich.console import Console
+from toys import SLICE_MM
 
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.imaging.resampling import cut, sample
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS, Layout
-from NoduleRiskLib.imaging.volume import Array
 from NoduleRiskLib.networks.model_config import ModelConfig
 from NoduleRiskLib.networks.model_package import Calibration, Networks, load, save
 from training.data import crops
@@ -25,74 +24,16 @@ from training.data.augmentation import compose
 from training.data.context_synthesis import extend
 from training.data.lidc import reader_grades
 from training.evaluation import metrics
+from training.evaluation.false_positive_tables import place_table
 from training.evaluation.metrics import auc_interval, best_threshold
 from training.models import classical_segmentation
-from training.models.false_positive_reduction import FalsePositiveRun, told_apart
-from training.models.graders import GraderRun, going_on, train_grader
-from training.models.segmentation import SegmentationRun
+from training.models.false_positive_reduction import FalsePositiveSettings
+from training.models.grader_settings import GraderSettings, fine_tuning
+from training.models.graders import train_grader
+from training.models.segmentation import SegmentationSettings
 from training.models.targets_and_losses import read_labels
-from training.studies import cross_validation
+from training.studies import cross_validation, outline_study
 from training.studies.export import export
-
-PIXEL_MM, SLICE_MM = 0.8, 2.0
-
-
-def write(path: Path, array: Array, spacing: tuple[float, float, float]) -> None:
-    """An LPS image whose middle is the origin, as the data set's are."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing(spacing)
-    size = np.array(array.shape[::-1])
-    image.SetOrigin((-(size - 1) / 2 * spacing).tolist())
-    sitk.WriteImage(image, str(path), useCompression=True)
-
-
-def ball(shape: tuple[int, int, int], spacing: tuple[float, float, float], radius_mm: float) -> Array:
-    """Signed distance (mm, negative inside) to a ball in the middle; ``[k, j, i]``."""
-    k, j, i = np.indices(shape)
-    middle = [(n - 1) / 2 for n in shape]
-    places = [(a - m) * s for a, m, s in zip((k, j, i), middle, spacing[::-1], strict=True)]
-    return np.sqrt(sum(place**2 for place in places)) - radius_mm
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set like LIDC's: 20 balls of 20 patients in lung, the larger half called suspicious by their readers."""
-    root = tmp_path_factory.mktemp("data")
-    grades = reader_grades()
-    ids = {suspect: grades.index[grades.malignancy == value].tolist() for suspect, value in ((False, 1), (True, 5))}
-    rng = np.random.default_rng(0)
-    rows = []
-    for n in range(20):
-        suspect = n % 2 == 1
-        radius = 4.0 + 0.1 * n + 4.0 * suspect
-        depth = int(2 * radius / SLICE_MM) // 2 * 2 + 1
-        name = f"PATIENT-{n:02d}_0"
-        for kind, shape, spacing in (
-            ("crops", (depth, 96, 96), (PIXEL_MM, PIXEL_MM, SLICE_MM)),
-            ("cubes", (51, 51, 51), (1.0, 1.0, 1.0)),
-        ):
-            inside = np.clip(0.5 - ball(shape, spacing, radius), 0, 1)
-            hu = -850 + 900 * inside + rng.normal(0, 15, shape)
-            write(root / "lidc" / kind / f"{name}.nrrd", hu.round().astype(np.int16), spacing)
-            if kind == "crops":
-                bits = sum((ball(shape, spacing, radius + r) < 0).astype(np.uint8) << b for b, r in enumerate((0, 0.5)))
-                write(root / "lidc" / "masks" / f"{name}.nrrd", bits.astype(np.uint8), spacing)
-        rows.append(
-            {
-                "nodule_id": name,
-                "patient_id": name[:-2],
-                "luna16_fold": n // 2,
-                "in_luna16_reference": True,
-                "n_readers": 2,
-                "annotation_ids": ";".join(map(str, ids[suspect][2 * n : 2 * n + 2])),
-                "slices": depth,
-                "slice_spacing_mm": SLICE_MM,
-                "has_cube": True,
-            }
-        )
-    pd.DataFrame(rows).to_csv(root / "lidc" / "nodules.csv", index=False)
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +42,9 @@ def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> cross_validat
     return cross_validation.Study(
         data=data,
         out=tmp_path_factory.mktemp("out"),
-        segmentation_net=SegmentationRun(epochs=12, batch=32, cube_slices=(4, 2)),
-        false_positive_net=FalsePositiveRun(epochs=8, batch=8, crop_places=(2, 2), cube_places=(4, 4)),
-        grader=GraderRun(config=config, cycles=(1, 1), batch=2),
+        segmentation=SegmentationSettings(epochs=12, batch=32, cube_slices=(4, 2)),
+        false_positive=FalsePositiveSettings(epochs=8, batch=8, crop_places=(2, 2), cube_places=(4, 4)),
+        grader=GraderSettings(config=config, cycles=(1, 1), batch=2),
         folds=(0, 1),
         console=Console(quiet=True),
     )
@@ -124,8 +65,8 @@ def test_the_whole_way_from_crops_to_a_package_that_verifies(
     monkeypatch.setattr(metrics, "BOOTSTRAPS", 20)
     found_by = cross_validation.segmentation_nets(study)
     trained = cross_validation.graders(study, found_outlines)
-    on_crops = cross_validation.out_of_fold(study, found_outlines, trained)
-    on_cubes = cross_validation.out_of_fold(
+    on_crops = cross_validation.estimates(study, found_outlines, trained)
+    on_cubes = cross_validation.estimates(
         study, cross_validation.outlines(study, found_by, cubes=True), trained, cubes=True
     )
     assert len(on_crops) == len(on_cubes) == 8
@@ -165,10 +106,10 @@ def test_morphology_finds_balls_in_empty_lung_from_the_same_points(study: cross_
 
 def test_recognisers_tell_balls_from_empty_lung(study: cross_validation.Study) -> None:
     found_by = cross_validation.segmentation_nets(study)
-    told = cross_validation.opinions(
+    places = outline_study.probabilities(
         cross_validation.outlines(study, found_by, cubes=True), cross_validation.false_positive_nets(study)
     )
-    table = told_apart(told)
+    table = place_table(places)
     assert list(table.index) == ["nodule", "lung"] and table.places["lung"] > 8
     assert table.AUC["lung"] > 0.95
 
@@ -186,7 +127,7 @@ def test_training_goes_on_from_a_package_of_the_same_folds(
     networks = Networks([before], [cross_validation.shipped_segmentation(study)], [])
     calibration = Calibration(dict.fromkeys(GRADE_NAMES, ((-1, 1),)), dict.fromkeys(GRADE_NAMES, (1, 5)), (0, 1))
     kept = save(tmp_path / "package", "toy", "1", networks, calibration, "", "")
-    run = replace(going_on(kept.path), config=study.grader.config, batch=2, cycles=(1,), learning_rate=1e-9)
+    run = replace(fine_tuning(kept.path), config=study.grader.config, batch=2, cycles=(1,), learning_rate=1e-9)
     after = dict(train_grader(0, parts, run, tmp_path / "after", "cpu", quiet).named_parameters())
     for name, value in before.named_parameters():
         assert torch.allclose(after[name], value, rtol=1e-2, atol=1e-3), name
@@ -228,7 +169,7 @@ def test_what_is_trained_on_is_what_is_assessed(
     nodule = crops.read_nodule(study.data, part.table.nodule_id[0])
     volume = extend(nodule, np.random.default_rng([0, *part.table.nodule_id[0].encode()]))
     here = slice(int(part.first[0]), int(part.first[1]))
-    inside = part.found_outlines[here, 0] > 127
+    inside = part.found[here, 0] > 127
     z, rows, columns = np.nonzero(inside)
     wide = cut(volume, np.zeros(3), crops.WIDE)
     centre = wide.pixels_ras()[wide.valid][z, rows, columns].mean(0)

@@ -1,4 +1,4 @@
-"""One thread that does all slow work in turn; what it tells is heard where, and when, the caller polls."""
+"""One thread that does all slow work in turn; its results are delivered where, and when, the caller polls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 
 class Tell(Protocol):
-    """Asks for a call to be made where the worker is polled; raises ``Cancelled`` once nobody wants it any more."""
+    """Asks for a call to be made where the worker is polled, then raises ``Cancelled`` if the task is cancelled."""
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> None: ...
 
@@ -29,7 +29,7 @@ class Task:
         self.at_end = ended
 
     def cancel(self) -> None:
-        """Let the work end the next time it tells something; what it told before is still heard."""
+        """End the work at its next ``tell``; the calls that it asked for until then are still made."""
         self.cancelled.set()
 
 
@@ -41,13 +41,13 @@ class Worker:
 
     def __init__(self) -> None:
         self._todo: queue.SimpleQueue[tuple[Task, Callable[[Tell], None]] | None] = queue.SimpleQueue()
-        self._told: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._unfinished: list[Task] = []
         self._thread: threading.Thread | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether some work has not been heard to its end."""
+        """Whether there is work whose ``ended`` has not been called yet."""
         return bool(self._unfinished)
 
     def do(
@@ -68,7 +68,7 @@ class Worker:
         if self._thread is None:
             # A daemon: a computation that nobody can interrupt must not keep the application from closing.
             self._thread = threading.Thread(
-                target=_run, args=(self._todo, self._told, self._end), name="NoduleRisk", daemon=True
+                target=_run, args=(self._todo, self._calls, self._end), name="NoduleRisk", daemon=True
             )
             self._thread.start()
         return task
@@ -76,19 +76,19 @@ class Worker:
     def poll(self, limit_s: float = 0.015) -> None:
         """Make the calls that work asked for, for about that long; the rest waits for the next poll."""
         end = time.monotonic() + limit_s
-        while not self._told.empty():
-            self._told.get()()
+        while not self._calls.empty():
+            self._calls.get()()
             if time.monotonic() > end:
                 break
 
     def stop(self) -> None:
-        """Cancel everything, hear nothing more, and let the thread end."""
+        """Cancel everything, make no more calls, and let the thread end."""
         for task in self._unfinished:
             task.cancel()
         self._unfinished.clear()
         self._todo.put(None)
-        # What that thread still tells, nobody hears; the next work starts another one.
-        self._thread, self._todo, self._told = None, queue.SimpleQueue(), queue.SimpleQueue()
+        # New queues: what that thread still asks for is never called, and the next work starts another thread.
+        self._thread, self._todo, self._calls = None, queue.SimpleQueue(), queue.SimpleQueue()
 
     def _end(self, task: Task, error: BaseException | None) -> None:
         task.ended = True
@@ -99,7 +99,7 @@ class Worker:
 
 def _run(
     todo: queue.SimpleQueue[tuple[Task, Callable[[Tell], None]] | None],
-    told: queue.SimpleQueue[Callable[[], None]],
+    calls: queue.SimpleQueue[Callable[[], None]],
     end: Callable[[Task, BaseException | None], None],
 ) -> None:
     while (item := todo.get()) is not None:
@@ -108,17 +108,18 @@ def _run(
         try:
             if task.cancelled.is_set():
                 raise Cancelled
-            work(_Teller(task, told))
+            work(_Teller(task, calls))
         except BaseException as raised:
             error = raised
-        told.put(partial(end, task, error))
+        calls.put(partial(end, task, error))
 
 
 class _Teller:
-    def __init__(self, task: Task, told: queue.SimpleQueue[Callable[[], None]]) -> None:
-        self._task, self._told = task, told
+    def __init__(self, task: Task, calls: queue.SimpleQueue[Callable[[], None]]) -> None:
+        self._task, self._calls = task, calls
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        # First the call: what is finished when the user cancels is not lost.
+        self._calls.put(partial(function, *arguments))
         if self._task.cancelled.is_set():
             raise Cancelled
-        self._told.put(partial(function, *arguments))

@@ -1,0 +1,66 @@
+"""What is typed at the command line, made into points."""
+
+from __future__ import annotations
+
+import math
+import re
+from itertools import takewhile
+from typing import Any
+
+from typer.core import TyperCommand
+
+from ..errors import NoduleRiskError
+from ..imaging.points import Point
+
+#: A decimal comma is joined to its number, too, so that the user is told about it and not about an unknown option.
+NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)
+
+
+class PointCommand(TyperCommand):
+    """A command whose --point takes three numbers, any of them negative, and may be repeated."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The numbers after ``--point`` become one argument before typer sees them."""
+        return super().parse_args(ctx, joined(args))
+
+
+def joined(args: list[str]) -> list[str]:
+    """Arguments with the numbers that follow ``--point`` made one, so that a minus sign starts no option.
+
+    >>> joined(["ct.nrrd", "--point", "-1", "2", "3"])
+    ['ct.nrrd', '--point', '-1 2 3']
+    """
+    result: list[str] = []
+    while args:
+        first, *args = args
+        result.append(first)
+        numbers = list(takewhile(NUMBER.fullmatch, args[:3])) if first == "--point" else []
+        if numbers:
+            result.append(" ".join(numbers))
+            args = args[len(numbers) :]
+    return result
+
+
+def point(number: int, text: str) -> Point:
+    """The point that ``--point`` names: three numbers, R A S in mm.
+
+    Raises
+    ------
+    NoduleRiskError
+        If it is not three numbers.
+    """
+    text = text.strip()
+    parts = re.split(r"\s*[,;]\s*|\s+", text)
+    # A comma that separates some of the numbers only stands inside the others.
+    separators = {found.strip() for found in re.findall(r"\s*[,;]\s*|\s+", text)}
+    try:
+        r, a, s = (float(part) if NUMBER.fullmatch(part) else math.nan for part in parts)
+    except ValueError:
+        r = a = s = math.nan
+    if len(separators) != 1 or not all(map(math.isfinite, (r, a, s))):
+        comma = " with points and not commas in the numbers," if "," in text else ""
+        raise NoduleRiskError(
+            f"--point takes three numbers, R A S in millimetres,{comma} such as --point -56.2 -86.2 -115; "
+            f"this is {text!r}."
+        )
+    return Point(f"nodule {number}", (r, a, s))

@@ -1,0 +1,191 @@
+"""Segmentations that other programs wrote: label maps, Slicer's .seg.nrrd and DICOM SEG, each segment a mask in RAS."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import NoduleRiskError
+from .simpleitk_images import is_image
+from .volume import LPS_TO_RAS, Volume, itk_ijk_to_ras
+
+#: What is read as an image; everything else is tried as DICOM.
+FILE_TYPES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
+#: A file with more segments than this holds something else: a label for each voxel, or an organ segmentation.
+MOST_SEGMENTS = 500
+EXPECTED = "a label map (NRRD, NIfTI, MetaImage), Slicer's .seg.nrrd or a DICOM SEG"
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """One segment: what its program calls it, and its voxels.
+
+    Attributes
+    ----------
+    label : str
+    mask : Volume
+        uint8, 1 inside, on a box around the segment.
+    """
+
+    label: str
+    mask: Volume
+
+
+def as_segments(segmentation: Any) -> list[Segment]:
+    """The segments of whatever holds some.
+
+    Parameters
+    ----------
+    segmentation : path, SimpleITK.Image, Volume or list of Segment
+        A file (label map, ``.seg.nrrd``, DICOM SEG) or an image of whole numbers in which 0 is background and every
+        other value is a segment.
+
+    Raises
+    ------
+    NoduleRiskError
+        If it is none of these, or holds no segment.
+    """
+    if isinstance(segmentation, str | os.PathLike):
+        return read(os.fspath(segmentation))
+    if isinstance(segmentation, Volume):
+        return _some(list(_of_labels(segmentation, {})), segmentation.name or "The segmentation")
+    if is_image(segmentation):
+        return _some(list(_of_image(segmentation, "The segmentation")), "The segmentation")
+    if isinstance(segmentation, list | tuple) and all(isinstance(one, Segment) for one in segmentation):
+        return list(segmentation)
+    raise NoduleRiskError(
+        f"{type(segmentation).__name__} is not a segmentation: give {EXPECTED}, or an image of labels."
+    )
+
+
+def read(path: str | Path) -> list[Segment]:
+    """The segments of a file, in the order of their labels.
+
+    Raises
+    ------
+    NoduleRiskError
+        If the file is missing, is no segmentation or holds no segment.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise NoduleRiskError(f"{path} does not exist or is not a file: check its name, or give {EXPECTED}.")
+    if not path.name.lower().endswith(FILE_TYPES):
+        return _some(list(_of_dicom(path)), str(path))
+    import SimpleITK as sitk
+
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise NoduleRiskError(
+            f"{path} cannot be read: copy it again, or save the segmentation as .seg.nrrd."
+        ) from error
+    return _some(list(_of_image(image, str(path))), str(path))
+
+
+def _some(segments: list[Segment], name: str) -> list[Segment]:
+    if not segments:
+        raise NoduleRiskError(f"{name} holds no segment: draw at least one nodule and save it again.")
+    return segments
+
+
+def _of_image(image: Any, name: str) -> Iterator[Segment]:
+    """The segments of a SimpleITK image: one per label, in each layer if Slicer wrote several."""
+    import SimpleITK as sitk
+
+    # A .seg.nrrd's layers are the components of its voxels.
+    if image.GetDimension() != 3:
+        raise NoduleRiskError(
+            f"{name} has {image.GetDimension()} dimensions, not the 3 of a segmentation: give {EXPECTED}."
+        )
+    array = sitk.GetArrayFromImage(image)
+    layers = np.moveaxis(array, -1, 0) if image.GetNumberOfComponentsPerPixel() > 1 else array[None]
+    ijk_to_ras, named = itk_ijk_to_ras(image), _slicer_names(image)
+    for layer, labels in enumerate(layers):
+        names = {value: label for (of_layer, value), label in named.items() if of_layer == layer}
+        yield from _of_labels(Volume(labels, ijk_to_ras, name), names)
+
+
+def _slicer_names(image: Any) -> dict[tuple[int, int], str]:
+    """What Slicer calls the segments of a ``.seg.nrrd``, by layer and label value (its "Segment0_Name" and so on)."""
+    keys = [key for key in image.GetMetaDataKeys() if re.fullmatch(r"Segment\d+_Name", key)]
+    named = {}
+    for key in keys:
+        fields = {}
+        for field, usual in (("Layer", "0"), ("LabelValue", "1")):
+            other = key.replace("Name", field)
+            fields[field] = int(image.GetMetaData(other) if image.HasMetaDataKey(other) else usual)
+        named[fields["Layer"], fields["LabelValue"]] = image.GetMetaData(key)
+    return named
+
+
+def _of_labels(labels: Volume, names: dict[int, str]) -> Iterator[Segment]:
+    """One segment per value other than 0."""
+    from scipy import ndimage
+
+    array, name = labels.array, labels.name or "The segmentation"
+    if array.dtype.kind == "f" and np.array_equal(array, np.rint(array)):
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iub":
+        raise NoduleRiskError(f"{name} holds other values than whole numbers: give {EXPECTED}.")
+    values = np.unique(array)
+    if values[0] < 0 or len(values) > MOST_SEGMENTS:
+        raise NoduleRiskError(
+            f"{name} has {len(values):,} values from {values[0]} to {values[-1]}, and a segmentation has 0 and a few "
+            "labels: was the CT itself given as its segmentation?"
+        )
+    boxes = ndimage.find_objects(array.astype(np.int32))
+    for value in values[values > 0].tolist():
+        box = boxes[value - 1]
+        yield Segment(
+            names.get(value, f"segment {value}"),
+            _in_box(array[box] == value, box, labels.ijk_to_ras),
+        )
+
+
+def _in_box(inside: Any, box: tuple[slice, ...], ijk_to_ras: Any) -> Volume:
+    moved = ijk_to_ras.copy()
+    moved[:3, 3] += ijk_to_ras[:3, :3] @ [one.start for one in box[::-1]]
+    return Volume(inside.astype(np.uint8), moved)
+
+
+def _of_dicom(path: Path) -> Iterator[Segment]:
+    """The segments of a DICOM Segmentation (binary, fractional or label map)."""
+    import pydicom
+
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Modality"])
+        modality = str(header.get("Modality"))
+    except Exception as error:
+        raise NoduleRiskError(f"{path} is not a segmentation: give {EXPECTED}.") from error
+    if modality != "SEG":
+        raise NoduleRiskError(f"{path} is DICOM of modality {modality}, not SEG: give {EXPECTED}.")
+    try:
+        import highdicom
+    except ImportError as error:
+        raise NoduleRiskError("Reading DICOM SEG needs highdicom: run python -m pip install highdicom.") from error
+    try:
+        segmentation = highdicom.seg.segread(path)
+        for number in segmentation.segment_numbers:
+            volume = segmentation.get_volume(segment_numbers=[number], skip_overlap_checks=True)
+            array = np.squeeze(volume.array, -1) if volume.array.ndim == 4 else volume.array
+            # highdicom's axes are k, j, i with an affine in LPS.
+            to_lps = np.asarray(volume.affine)[:, [2, 1, 0, 3]]
+            inside = array > 0.5 * max(float(array.max()), 1)
+            if inside.any():
+                label = str(segmentation.get_segment_description(number).SegmentLabel)
+                (box,) = _boxes(inside)
+                yield Segment(label, _in_box(inside[box], box, LPS_TO_RAS @ to_lps))
+    except (ValueError, RuntimeError, AttributeError, KeyError) as error:
+        raise NoduleRiskError(f"{path} cannot be read as a DICOM SEG ({error}): save it as .seg.nrrd.") from error
+
+
+def _boxes(inside: Any) -> list[tuple[slice, ...]]:
+    from scipy import ndimage
+
+    return list(ndimage.find_objects(inside.astype(np.uint8)))

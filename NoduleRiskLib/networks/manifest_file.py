@@ -1,0 +1,260 @@
+"""``model.json`` read and written: every value checked for its type and range before anything is built from it.
+
+Format 5, as ``to_json`` writes it::
+
+    {
+      "format": 5,
+      "name": "lidc-native", "version": "0.3.0", "trained_on": "...",
+      "networks": {"graders": 5, "segmentation": 1, "false_positive": 1},
+      "grader": {"layout": {...}, "windows": [[low, high], ...], ...},
+      "calibration": {"interval": {...}, "reference": {...}, "suspicion": [...], "strata_mm": [...]},
+      "heatmap_faithfulness": {...} or null,
+      "sha256": {"weights.safetensors": "...", "README.md": "..."},
+      "sha256_of_settings": "..."
+    }
+
+Formats 2 to 4 are still read. Their counts are called ``folds``, ``locators`` and ``recognisers``, ``shape_features``
+is called ``shape``, and nothing in them says how faithful the heatmaps are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+from ..errors import NoduleRiskError
+from ..grades import GRADE_NAMES
+from ..imaging.slice_stack import PLANES, Layout
+from .json_values import JsonValue, parse
+from .manifest import (
+    CARD,
+    FORMAT,
+    OLDEST,
+    WEIGHTS,
+    Calibration,
+    GradeFaithfulness,
+    HeatmapFaithfulness,
+    Manifest,
+    MeanFaithfulness,
+    NetworkCounts,
+)
+from .model_config import Embedding, ModelConfig, Position
+
+#: Networks of one kind: five are usual, one for each fold.
+MOST_NETWORKS = 50
+#: Pixels of one nodule's slices: 40 times those of the layout "native".
+MOST_PIXELS = 1 << 23
+#: What a crop may measure across: from the smallest nodule to a whole chest.
+FIELD_MM = (5.0, 500.0)
+_NETWORKS = ("graders", "segmentation", "false_positive")
+_GRADER = ("layout", "windows", "outline", "transformer", "dim", "depth", "heads", "embedding", "position", "drop")
+_LAYOUT = ("name", "planes", "slices", "pixels", "pixel_mm", "step_mm", "min_step_mm")
+_OWN_HASH = "sha256_of_settings"
+
+
+def read_manifest(data: bytes, file: Path) -> Manifest:
+    """The content of ``model.json``, checked against its own hash.
+
+    Parameters
+    ----------
+    data : bytes
+    file : Path
+        Where it was read, for the sentences.
+
+    Raises
+    ------
+    NoduleRiskError
+        If it is no JSON of this kind, its format is not known, it was altered, or a value is missing, unknown, of the
+        wrong type or out of range.
+    """
+    refusal = f"{file} is not a model package's settings file: fetch the package again."
+    root = parse(data, file, refusal)
+    values = root.value
+    if not isinstance(values, dict) or type(values.get("format")) is not int:
+        raise NoduleRiskError(refusal)
+    # Before anything else is read: a newer format may have moved it.
+    if values["format"] > FORMAT:
+        raise NoduleRiskError(
+            f"The model package {file.parent} has format {values['format']}, this NoduleRisk reads up to {FORMAT}: "
+            "update NoduleRisk."
+        )
+    if not isinstance(values.get(_OWN_HASH), str):
+        raise NoduleRiskError(refusal)
+    try:
+        altered = values[_OWN_HASH] != settings_hash(values)
+    except RecursionError as error:
+        raise NoduleRiskError(refusal) from error
+    if altered:
+        raise altered_file(file)
+    if values["format"] < OLDEST:
+        raise NoduleRiskError(
+            f"The model package {file.parent} has format {values['format']}, this NoduleRisk reads {OLDEST} to "
+            f"{FORMAT}: take a newer package."
+        )
+    return _manifest(root)
+
+
+def to_json(manifest: Manifest) -> bytes:
+    """``model.json`` in today's format, with its own hash: the way back from ``read_manifest``."""
+    values = asdict(replace(manifest, format=FORMAT))
+    values["sha256"] = {WEIGHTS: values.pop("weights_sha256"), CARD: values.pop("card_sha256")}
+    # The format first; and as JSON reads it back: tuples become lists.
+    values = json.loads(json.dumps({"format": values.pop("format"), **values}))
+    values[_OWN_HASH] = settings_hash(values)
+    return (json.dumps(values, indent=1) + "\n").encode()
+
+
+def settings_hash(values: dict[str, Any]) -> str:
+    """SHA-256 (hex) of all settings but their own hash, whatever their order and spacing."""
+    rest = {key: value for key, value in values.items() if key != _OWN_HASH}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def altered_file(file: Path) -> NoduleRiskError:
+    """What to raise for a file whose SHA-256 differs."""
+    return NoduleRiskError(f"{file} was altered or is incomplete (its SHA-256 differs): fetch the package again.")
+
+
+def read_config(value: JsonValue, older: bool = False) -> ModelConfig:
+    """A grader's configuration, in the words of format 4 if ``older``; ``dataclasses.asdict`` is the way back."""
+    part = value.fields(_GRADER, ("shape",)) if older else value.fields((*_GRADER, "shape_features"))
+    # Up to format 3 the outline's shape features were not read.
+    shape_features = part.get("shape") if older else part["shape_features"]
+    dim, depth, heads = (
+        None if part[name].value is None else part[name].whole(low, high)
+        for name, low, high in (("dim", 8, 4096), ("depth", 1, 64), ("heads", 1, 64))
+    )
+    if dim and dim % 2:
+        part["dim"].refuse("even")
+    if dim and heads and dim % heads:
+        part["heads"].refuse(f"a divisor of {part['dim'].key}, {dim}")
+    return ModelConfig(
+        layout=_layout(part["layout"]),
+        windows=tuple(_pair(window, -32768, 32767, apart=True) for window in part["windows"].items(1, 16)),
+        outline=part["outline"].flag(),
+        transformer=part["transformer"].text(
+            1, 80, "[a-z][a-z0-9_]*", "the plain name of a timm VisionTransformer, such as vit_tiny_patch16_224"
+        ),
+        dim=dim,
+        depth=depth,
+        heads=heads,
+        embedding=part["embedding"].choice(get_args(Embedding)),
+        position=part["position"].choice(get_args(Position)),
+        shape_features=shape_features.flag() if shape_features else False,
+        drop=part["drop"].number(0, 0.9),
+    )
+
+
+def read_faithfulness(value: JsonValue) -> HeatmapFaithfulness:
+    """What was measured of a package's heatmaps; ``dataclasses.asdict`` is the way back."""
+    part = value.fields(("command", "pixels", "nodules", "overall", "grades"))
+    overall = part["overall"].fields(("pointing", "shuffled", "pairs", "retest"))
+    grades = {}
+    for name, one in part["grades"].fields(GRADE_NAMES).items():
+        measured = one.fields(("beats_gaussian", "deletion", "insertion", "pointing"))
+        grades[name] = GradeFaithfulness(
+            measured["beats_gaussian"].flag(),
+            measured["deletion"].number(0, 1000),
+            measured["insertion"].number(0, 1000),
+            measured["pointing"].number(0, 1),
+        )
+    return HeatmapFaithfulness(
+        part["command"].text(),
+        part["pixels"].text(1, 100),
+        part["nodules"].whole(1, 1_000_000),
+        MeanFaithfulness(*(overall[name].number(-1, 1) for name in ("pointing", "shuffled", "pairs", "retest"))),
+        grades,
+    )
+
+
+def _manifest(root: JsonValue) -> Manifest:
+    shared = ("format", "name", "version", "trained_on", "grader", "calibration", "sha256", _OWN_HASH)
+    if root.value["format"] >= 5:
+        part = root.fields((*shared, "networks", "heatmap_faithfulness"))
+        count = part["networks"].fields(_NETWORKS)
+        counts = NetworkCounts(*(count[name].whole(int(i < 2), MOST_NETWORKS) for i, name in enumerate(_NETWORKS)))
+        measured = part["heatmap_faithfulness"]
+        faithfulness = None if measured.value is None else read_faithfulness(measured)
+    else:
+        part = root.fields((*shared, "folds", "locators"), ("recognisers",))
+        false_positive = part["recognisers"].whole(0, MOST_NETWORKS) if "recognisers" in part else 0
+        counts = NetworkCounts(
+            part["folds"].whole(1, MOST_NETWORKS), part["locators"].whole(1, MOST_NETWORKS), false_positive
+        )
+        faithfulness = None
+    hashes = part["sha256"].fields((WEIGHTS, CARD))
+    return Manifest(
+        name=part["name"].text(1, 100),
+        version=part["version"].text(0, 100),
+        trained_on=part["trained_on"].text(0),
+        networks=counts,
+        grader=read_config(part["grader"], older=root.value["format"] < 5),
+        calibration=_calibration(part["calibration"]),
+        heatmap_faithfulness=faithfulness,
+        weights_sha256=_sha256(hashes[WEIGHTS]),
+        card_sha256=_sha256(hashes[CARD]),
+        format=root.value["format"],
+    )
+
+
+def _layout(value: JsonValue) -> Layout:
+    part = value.fields(_LAYOUT)
+    planes = tuple(plane.choice(tuple(PLANES)) for plane in part["planes"].items(1, len(PLANES)))
+    if len(set(planes)) < len(planes):
+        part["planes"].refuse("different planes")
+    slices, pixels = part["slices"].whole(1, 512), part["pixels"].whole(8, 256)
+    if len(planes) * slices * pixels**2 > MOST_PIXELS:
+        part["slices"].refuse(f"so few that all slices of a nodule have no more than {MOST_PIXELS} pixels")
+    pixel_mm = part["pixel_mm"].number(0.05, 10)
+    if not FIELD_MM[0] <= pixels * pixel_mm <= FIELD_MM[1]:
+        part["pixel_mm"].refuse(f"such that {pixels} pixels are {FIELD_MM[0]:g} to {FIELD_MM[1]:g} mm wide")
+    return Layout(
+        name=part["name"].text(1, 100),
+        planes=planes,
+        slices=slices,
+        pixels=pixels,
+        pixel_mm=pixel_mm,
+        step_mm=None if part["step_mm"].value is None else part["step_mm"].number(0.05, 20),
+        min_step_mm=part["min_step_mm"].number(0, 20),
+    )
+
+
+def _calibration(value: JsonValue) -> Calibration:
+    # Up to format 2 there were no strata, and a grade had one bare pair.
+    part = value.fields(("interval", "reference", "suspicion"), ("strata_mm",))
+    strata = tuple(one.number(0.1, 1000) for one in part["strata_mm"].items(0, 20)) if "strata_mm" in part else ()
+    if not _rising(strata, apart=True):
+        part["strata_mm"].refuse("rising diameters")
+    interval = {}
+    for name, one in part["interval"].fields(GRADE_NAMES).items():
+        bare = (
+            "strata_mm" not in part and isinstance(one.value, list) and not isinstance((one.value or [None])[0], list)
+        )
+        pairs = [one] if bare else one.items(len(strata) + 1, len(strata) + 1)
+        interval[name] = tuple(_pair(pair, -60, 60) for pair in pairs)
+    reference = {}
+    for name, one in part["reference"].fields(GRADE_NAMES).items():
+        reference[name] = tuple(level.number(0, 1000) for level in one.items(2, 1001))
+        if not _rising(reference[name]):
+            one.refuse("percentiles that never fall")
+    intercept, slope = (one.number(-100, 100) for one in part["suspicion"].items(2, 2))
+    return Calibration(interval, reference, (intercept, slope), strata)
+
+
+def _pair(value: JsonValue, lowest: float, highest: float, apart: bool = False) -> tuple[float, float]:
+    low, high = (one.number(lowest, highest) for one in value.items(2, 2))
+    if not _rising((low, high), apart):
+        value.refuse("a low and a high end, in this order")
+    return low, high
+
+
+def _rising(values: tuple[float, ...], apart: bool = False) -> bool:
+    return all(a < b or (a == b and not apart) for a, b in pairwise(values))
+
+
+def _sha256(value: JsonValue) -> str:
+    return value.text(64, 64, "[0-9a-f]{64}", "a SHA-256 of 64 hexadecimal digits")

@@ -1,0 +1,69 @@
+"""Cells of the panel's tables: text, and a grade's scale as a small picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+
+from ..results.grade_lines import GradeLine
+
+#: Height of a table's row and size of the drawn scales, pixels.
+ROW_PIXELS, GRADE_PIXELS, BAR_PIXELS = 24, 30, 104
+RAIL_RGBA, MARK_RGBA = (140, 150, 160, 90), (140, 150, 160, 160)
+INTERVAL_RGBA, VALUE_RGBA = (72, 149, 214, 150), (11, 87, 160, 255)
+
+
+def dress_table(table: Any, stretched: int, row_pixels: int) -> None:
+    """Columns as wide as their text, one of them as wide as it can be; no row numbers."""
+    table.verticalHeader().setVisible(False)
+    table.verticalHeader().setDefaultSectionSize(row_pixels)
+    table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+    table.horizontalHeader().setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
+
+
+def write_cell(
+    table: Any, row: int, column: int, text: str, tip: str, right: bool = False, italic: bool = False
+) -> Any:
+    """Write a cell's text and tool tip; returns its item, which is made if there is none."""
+    item = table.item(row, column)
+    if item is None:
+        item = qt.QTableWidgetItem()
+        table.setItem(row, column, item)
+        if right:
+            item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+    item.setText(text)
+    item.setToolTip(tip)
+    font = item.font()
+    font.setItalic(italic)
+    item.setFont(font)
+    return item
+
+
+def bar_label(line: GradeLine) -> Any:
+    """A scale with its steps, the interval and the value on it."""
+    height, width = GRADE_PIXELS - 6, BAR_PIXELS - 12
+    pixmap = qt.QPixmap(BAR_PIXELS, height)
+    pixmap.fill(qt.QColor(0, 0, 0, 0))
+    painter = qt.QPainter(pixmap)
+
+    def box(first: int, last: int, half_height: int, rgba: tuple[int, int, int, int]) -> None:
+        painter.fillRect(first, height // 2 - half_height, last - first, 2 * half_height, qt.QColor(*rgba))
+
+    def at(share: float) -> int:
+        return 6 + round(width * share)
+
+    box(6, 6 + width, 2, RAIL_RGBA)
+    for mark, _value in line.marks:
+        box(at(mark), at(mark) + 1, 4, MARK_RGBA)
+    if line.at is not None and line.low is not None and line.high is not None:
+        first, last = at(min(line.low, line.at)), at(max(line.high, line.at))
+        box(first, max(last, first + 2), 4, INTERVAL_RGBA)
+        box(at(line.at) - 2, at(line.at) + 2, 7, VALUE_RGBA)
+    painter.end()
+    label = qt.QLabel()
+    label.setPixmap(pixmap)
+    label.setToolTip(line.interval)
+    # A click on the picture chooses its row.
+    label.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
+    return label

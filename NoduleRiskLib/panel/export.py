@@ -1,0 +1,109 @@
+"""The assessments that a scene holds, as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputWarning
+from ..imaging.volume import Volume
+from ..slicer_scene import results
+from ..slicer_scene.inputs import Node, Scan
+from .view_state import ASSESSED, CHANGED, ListedNodule
+from .worker import Tell
+
+if TYPE_CHECKING:
+    from ..results.assessment import Assessment
+
+
+def _csv(volume: Volume, assessments: Sequence[Assessment]) -> str:
+    from ..results.tables import csv_text
+
+    return csv_text(assessments)
+
+
+def _json(volume: Volume, assessments: Sequence[Assessment]) -> str:
+    from ..results.tables import json_text
+
+    return json_text(volume, assessments)
+
+
+#: Kinds of files, by the end of their names; each has a button of that name in the .ui file, ``csvButton``.
+TEXTS: dict[str, Callable[[Volume, Sequence[Assessment]], str]] = {"csv": _csv, "json": _json}
+#: The kind that is a folder with one page per nodule.
+PICTURES = "pictures"
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """What the scene holds of one nodule, and whether the point or the CT was changed since."""
+
+    values: dict[str, Any]
+    maps: dict[str, Volume]
+    changed: bool
+
+    def assessment(self, volume: Volume) -> Assessment:
+        """The assessment, with a warning if it is outdated."""
+        from ..results.serialization import from_dict
+
+        held = from_dict(self.values, self.maps, volume)
+        late = (InputWarning(CHANGED, "nodule"),) if self.changed else ()
+        return replace(held, warnings=held.warnings + late)
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """Files to be written: collected on the main thread (``collect``), written on any.
+
+    Attributes
+    ----------
+    kind : str
+        One of ``TEXTS`` (``path`` is a file), or ``PICTURES`` (``path`` is a folder).
+    path : Path
+    scan : Scan
+        The CT.
+    nodules : list
+        What the scene holds of each assessed nodule.
+    grade : str
+        Name of the grade whose heatmap the pictures show.
+    """
+
+    kind: str
+    path: Path
+    scan: Scan
+    nodules: list[_Kept]
+    grade: str
+
+    def write(self, tell: Tell) -> None:
+        """Write the files; can be cancelled between two pages.
+
+        Raises
+        ------
+        NoduleRiskError
+            If the path cannot be written to.
+        """
+        from ..results.result_folder import file_stem, write_whole
+
+        volume = self.scan.read()
+        assessments = [nodule.assessment(volume) for nodule in self.nodules]
+        if self.kind in TEXTS:
+            write_whole(self.path, TEXTS[self.kind](volume, assessments))
+            return
+        from ..results.nodule_page import write_page
+
+        for number, assessment in enumerate(assessments, 1):
+            tell(int)
+            stem = file_stem(number, assessment.point.label)
+            write_page(self.path / f"{stem}.png", volume, assessment, self.grade)
+
+
+def collect(kind: str, path: Path, scan: Scan, table: Node, nodules: Sequence[ListedNodule], grade: str) -> Export:
+    """Read what is to be exported from the scene; parameters as in ``Export``, and the results table."""
+    found = []
+    for nodule in nodules:
+        kept = results.kept(table, nodule.mark.id)
+        if kept:
+            found.append(_Kept(*kept, changed=nodule.state != ASSESSED))
+    return Export(kind, path, scan, found, grade)

@@ -1,0 +1,96 @@
+"""The chosen nodule's card: heading, nine grades with their scales, warnings about it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from slicer.i18n import tr as _
+
+from ..grades import GRADE_NAMES, GRADES
+from ..results.grade_lines import GradeLine, grade_lines
+from ..results.phrases import NOTHING_OUTLINED, SUSPICION_MEANS, percent, size
+from .cells import GRADE_PIXELS, ROW_PIXELS, bar_label, dress_table, write_cell
+from .view_state import CHANGED, OUTDATED, ViewState
+
+if TYPE_CHECKING:
+    from ..results.assessment import Assessment
+
+
+class GradeCard:
+    """Draws heading, ``gradeTable`` and warnings; calls ``choose`` with a grade's name when the user clicks one."""
+
+    def __init__(self, ui: Any, choose: Callable[[str], None]) -> None:
+        self._ui = ui
+        self._drawn: object = None
+        table = ui.gradeTable
+        dress_table(table, 3, GRADE_PIXELS)
+        table.setRowCount(len(GRADES))
+        table.setMinimumHeight(GRADE_PIXELS * len(GRADES) + ROW_PIXELS + 8)
+        # The usual highlight would hide the scale.
+        table.setStyleSheet("selection-background-color: rgba(72, 149, 214, 70); selection-color: palette(text);")
+        table.horizontalHeaderItem(4).setToolTip(_("Percentage of LIDC's nodules whose readers gave a lower value."))
+        ui.warningsLabel.setStyleSheet("color: #9a6200;")
+        table.currentCellChanged.connect(
+            lambda row, *others: choose(GRADE_NAMES[row]) if 0 <= row < len(GRADES) else None
+        )
+
+    def draw(self, state: ViewState) -> None:
+        """Draw the chosen nodule's results, if they are not drawn yet, and select the chosen grade."""
+        shown = state.chosen, state.assessment
+        if shown != self._drawn:
+            self._drawn = shown
+            self._draw_title(state)
+            self._draw_warnings(state)
+            self._draw_grades(state)
+        row = GRADE_NAMES.index(state.parameters.grade)
+        if self._ui.gradeTable.currentRow() != row:
+            self._ui.gradeTable.blockSignals(True)
+            self._ui.gradeTable.selectRow(row)
+            self._ui.gradeTable.blockSignals(False)
+
+    def _draw_title(self, state: ViewState) -> None:
+        self._ui.cardTitleLabel.setText(
+            title(state.chosen.mark.point.label, state.assessment)
+            if state.chosen
+            else _("Choose a nodule, or place a point.")
+        )
+
+    def _draw_warnings(self, state: ViewState) -> None:
+        warnings = [_(CHANGED)] if state.chosen and state.chosen.state == OUTDATED else []
+        if state.assessment:
+            warnings += [warning.text for warning in state.assessment.warnings if warning.about == "nodule"]
+        self._ui.warningsLabel.setText("\n".join(f"• {warning}" for warning in warnings))
+        self._ui.warningsLabel.setVisible(bool(warnings))
+
+    def _draw_grades(self, state: ViewState) -> None:
+        table = self._ui.gradeTable
+        for row, line in enumerate(grade_lines(state.assessment.nodule if state.assessment else None)):
+            for column, text in enumerate((line.name.capitalize(), "", *_texts(line))):
+                tip = GRADES[row].high_means if column == 0 else text
+                write_cell(table, row, column, text, tip, right=column in (2, 4))
+            table.setCellWidget(row, 1, bar_label(line))
+
+
+def title(label: str, assessment: Assessment | None) -> str:
+    """The card's heading, HTML."""
+    bold = f"<b>{html.escape(label)}</b>"
+    if assessment is None:
+        return f"{bold}: {_('not assessed yet')}"
+    if assessment.nodule is None:
+        return f"{bold}: {_(NOTHING_OUTLINED)}"
+    suspicion = _("suspicion probability {percent}").format(
+        percent=f"<b>{percent(assessment.nodule.suspicion_probability)}</b>"
+    )
+    means = _("{meaning}: readers’ suspicion, not pathology").format(meaning=SUSPICION_MEANS)
+    return f"{bold} &nbsp; {suspicion}<br><small>{means}</small><br>{', '.join(size(assessment.nodule.outline))}"
+
+
+def _texts(line: GradeLine) -> tuple[str, str, str]:
+    """Value, words and percentile of a grade. The scale shows the interval; what has no word says it in numbers."""
+    unit = f" {line.unit}" if line.value and line.unit else ""
+    words = line.word or f"{line.interval}{unit}"
+    if line.name == "calcification" and line.value:
+        words = f"{line.interval}; {line.word}"
+    return f"{line.value}{unit}", words, line.below

@@ -1,0 +1,235 @@
+"""Points in, assessments and nodes out: what the panel and Slicer's Python console share. Needs no Qt."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import slicer
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from ..imaging.points import Point
+from ..imaging.volume import Volume
+from ..networks import model_package
+from ..slicer_scene import inputs, results
+from ..slicer_scene.inputs import Mark, Node
+from ..slicer_scene.records import Record, record_of
+from .export import collect
+from .job import Job
+from .parameters import NoduleRiskParameterNode
+from .view_state import ASSESSED, NEW, OUTDATED, OUTSIDE, ListedNodule
+from .worker import Task, Tell, Worker
+
+if TYPE_CHECKING:
+    from ..results.assessment import Assessment
+
+Ended = Callable[[BaseException | None], None]
+
+
+class NoduleAssessor(Protocol):
+    """What the logic needs of ``NoduleRiskLib.assessor.Assessor``."""
+
+    @property
+    def device_name(self) -> str: ...
+
+    def assess(self, ct: Volume, points: Sequence[Point], heatmaps: bool = True) -> Iterator[Assessment]: ...
+
+
+class NoduleRiskLogic(ScriptedLoadableModuleLogic):
+    """Assesses the points of a list on a CT, on a thread of its own.
+
+    In Slicer's Python console::
+
+        import NoduleRisk
+        ct, points = getNode("CT"), getNode("Nodules")
+        for assessment in NoduleRisk.NoduleRiskLogic().assess(ct, points):
+            print(assessment)
+
+    Parameters
+    ----------
+    make_assessor : callable, optional
+        Takes a package's folder (or ``None``) and a device, returns a ``NoduleAssessor``.
+    """
+
+    def __init__(self, make_assessor: Callable[[Path | str | None, str], NoduleAssessor] | None = None) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.worker = Worker()
+        #: The name of the device in use, once a model is loaded; the devices to choose from.
+        self.device_name, self.devices = "", ["auto", "cpu"]
+        self._make_assessor = make_assessor or _make_assessor
+        self._assessor: tuple[tuple[str, str], NoduleAssessor] | None = None
+        self._digests: dict[str, tuple[Any, str]] = {}
+        self._scene_number = 0
+
+    def getParameterNode(self) -> Any:  # noqa: N802 - Slicer's name
+        """The settings that are saved with the scene (``NoduleRiskParameterNode``)."""
+        node = super().getParameterNode()
+        return NoduleRiskParameterNode(node)  # type: ignore[call-arg]  # its decorator makes it take a node
+
+    def assess(
+        self,
+        ct: Node,
+        points: Node,
+        nodes: bool = True,
+        heatmaps: bool = True,
+        package: Path | str | None = None,
+        device: str = "auto",
+    ) -> list[Assessment]:
+        """Assess every point of a list on a CT and wait for it.
+
+        Parameters
+        ----------
+        ct : vtkMRMLScalarVolumeNode
+        points : vtkMRMLMarkupsFiducialNode
+        nodes : bool
+            Whether to put the results table and the heatmaps into the scene, as the panel does.
+        heatmaps : bool
+        package : path, optional
+            Folder of a model package instead of the one that ships.
+        device : str
+
+        Returns
+        -------
+        list of NoduleRiskLib.results.assessment.Assessment
+            One per placed point, in their order.
+
+        Raises
+        ------
+        NoduleRiskError
+            With one sentence, if the CT, a point, the package or the device is at fault.
+        """
+        found: dict[str, Assessment] = {}
+        errors: list[BaseException | None] = []
+
+        def assessed(mark: Mark, assessment: Assessment) -> None:
+            found[mark.id] = assessment
+
+        marks = tuple(inputs.marks(points))
+        task = self.start(Job(ct, points, marks, package, device, heatmaps, nodes, assessed, errors.append))
+        while not task.ended:
+            time.sleep(0.005)
+            self.worker.poll()
+        if errors[0] is not None:
+            raise errors[0]
+        return [found[mark.id] for mark in marks]
+
+    def start(self, job: Job) -> Task:
+        """Assess points on the worker's thread; the job's callables are called when ``worker`` is polled."""
+        scan, version, scene_number = inputs.scan(job.ct), _version(job.ct), self._scene_number
+        ct_id, points_id = job.ct.GetID(), job.points.GetID()
+
+        def deliver(mark: Mark, assessment: Assessment, record: Record | None) -> None:
+            if record:
+                _store(ct_id, points_id, mark, record)
+            job.assessed(mark, assessment)
+
+        def work(tell: Tell) -> None:
+            def call(function: Callable[..., Any], *arguments: Any) -> None:
+                tell(self._in_the_same_scene, scene_number, function, *arguments)
+
+            assessor = self._ready(job.package, job.device, tell)
+            volume = scan.read()
+            call(self._remember_digest, ct_id, version, volume.digest)
+            assessments = assessor.assess(volume, [mark.point for mark in job.marks], job.heatmaps)
+            for mark, assessment in zip(job.marks, assessments, strict=True):
+                call(deliver, mark, assessment, record_of(assessment, volume.digest) if job.store_nodes else None)
+
+        return self.worker.do(work, job.ended)
+
+    def prepare(self, package: Path | str | None, device: str, ended: Ended) -> Task:
+        """Load the model on the worker's thread, so that ``device_name`` is known and the first nodule is quick."""
+
+        def work(tell: Tell) -> None:
+            self._ready(package, device, tell)
+
+        return self.worker.do(work, ended)
+
+    def describe(
+        self, package: Path | str | None, described: Callable[[model_package.ModelPackage], None], ended: Ended
+    ) -> Task:
+        """Read and verify a model package on the worker's thread."""
+        return self.worker.do(lambda tell: tell(described, model_package.load(package or model_package.SHIPPED)), ended)
+
+    def look(self, ct: Node, ended: Ended) -> Task | None:
+        """Compute a CT's digest on the worker's thread; returns ``None`` if it is known."""
+        if self._digest(ct) is not None:
+            return None
+        scan, version, ct_id = inputs.scan(ct), _version(ct), ct.GetID()
+        return self.worker.do(lambda tell: tell(self._remember_digest, ct_id, version, scan.read().digest), ended)
+
+    def nodules(self, ct: Node, points: Node) -> list[ListedNodule]:
+        """The placed points of a list, each with what the scene holds of it."""
+        if not points:
+            return []
+        rows = results.rows(results.table_of(ct, points)) if ct else {}
+        scan, digest = (inputs.scan(ct), self._digest(ct)) if ct else (None, None)
+        found = []
+        for mark in inputs.marks(points):
+            row = rows.get(mark.id)
+            state = NEW if row is None else ASSESSED if row.fits(mark.point.ras, digest) else OUTDATED
+            if state != ASSESSED and scan and not scan.contains(mark.point):
+                state = OUTSIDE
+            found.append(ListedNodule(mark, row, state))
+        return found
+
+    def export(self, kind: str, path: Path | str, ct: Node, points: Node, grade: str, ended: Ended) -> Task:
+        """Write what the scene holds; parameters as in ``export.Export``."""
+        nodules = self.nodules(ct, points)
+        files = collect(kind, Path(path), inputs.scan(ct), results.table_of(ct, points), nodules, grade)
+        return self.worker.do(files.write, ended)
+
+    def forget_scene(self) -> None:
+        """The scene is closed: drop the calls that are still to come, for new nodes may get the old ones' IDs."""
+        self._scene_number += 1
+        self._digests.clear()
+
+    def _in_the_same_scene(self, scene_number: int, function: Callable[..., Any], *arguments: Any) -> None:
+        if scene_number == self._scene_number:
+            function(*arguments)
+
+    def _ready(self, package: Path | str | None, device: str, tell: Tell) -> NoduleAssessor:
+        """The assessor for a package on a device, made once; called on the worker's thread only."""
+        wanted = str(package or ""), device
+        if self._assessor is None or self._assessor[0] != wanted:
+            # The old one is dropped before the next takes its memory.
+            self._assessor = None
+            self._assessor = wanted, self._make_assessor(package or None, device)
+        assessor = self._assessor[1]
+        tell(self._remember_device, assessor.device_name, _devices())
+        return assessor
+
+    def _remember_device(self, name: str, devices: list[str]) -> None:
+        self.device_name, self.devices = name, devices
+
+    def _remember_digest(self, ct_id: str, version: Any, digest: str) -> None:
+        self._digests[ct_id] = version, digest
+
+    def _digest(self, ct: Node) -> str | None:
+        version, digest = self._digests.get(ct.GetID(), (None, None))
+        return digest if version == _version(ct) else None
+
+
+def _store(ct_id: str, points_id: str, mark: Mark, record: Record) -> None:
+    ct, points = (slicer.mrmlScene.GetNodeByID(node_id) for node_id in (ct_id, points_id))
+    # Both nodes and the point may have been removed in the meantime.
+    if ct and points and points.GetNthControlPointIndexByID(mark.id) >= 0:
+        results.store(ct, points, mark, record)
+
+
+def _version(ct: Node) -> tuple[int, bytes]:
+    """Differs whenever the CT's voxels or its place do."""
+    return ct.GetImageData().GetMTime(), inputs.scan(ct).ijk_to_ras.tobytes()
+
+
+def _make_assessor(package: Path | str | None, device: str) -> NoduleAssessor:
+    from ..assessor import Assessor
+
+    return Assessor(package, device)
+
+
+def _devices() -> list[str]:
+    torch = sys.modules.get("torch")
+    return ["auto", "cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count() if torch else 0))]

@@ -1,0 +1,79 @@
+"""Everything that the panel's parts draw from, in one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputWarning
+from ..slicer_scene.inputs import Mark, Node
+from ..slicer_scene.records import Row
+from .worker import Task
+
+if TYPE_CHECKING:
+    from ..results.assessment import Assessment
+
+#: States of a point: without assessment, changed since its assessment, assessed, not on the image.
+NEW, OUTDATED, ASSESSED, OUTSIDE = "new", "outdated", "assessed", "outside"
+CHANGED = "The point or the CT was changed after this assessment: assess again."
+
+
+@dataclass(frozen=True)
+class ListedNodule:
+    """A placed point with its state (NEW, OUTDATED, ASSESSED or OUTSIDE) and its results, if it has any."""
+
+    mark: Mark
+    row: Row | None
+    state: str
+
+
+@dataclass
+class ViewState:
+    """What the panel shows.
+
+    Attributes
+    ----------
+    parameters : NoduleRiskParameterNode or None
+        The scene's settings; ``None`` while the scene is closed.
+    ct, points, table : nodes or None
+        ``ct`` is ``None`` also where the chosen one cannot be read: ``problem`` says why.
+    nodules : list of ListedNodule
+    chosen : ListedNodule or None
+    assessment : Assessment or None
+        The chosen nodule's, as the scene holds it.
+    problem, error : str
+        What is wrong with the chosen CT, and the last error; one sentence each or empty.
+    missing, missing_for_pictures : list of str
+        Modules that Slicer's Python lacks.
+    task, export : Task or None
+        The assessment and the export that are running.
+    finished, asked : int
+        How many of the running task's nodules are assessed, and how many there are.
+    """
+
+    parameters: Any = None
+    ct: Node = None
+    points: Node = None
+    table: Node = None
+    nodules: list[ListedNodule] = field(default_factory=list)
+    chosen: ListedNodule | None = None
+    assessment: Assessment | None = None
+    problem: str = ""
+    error: str = ""
+    missing: list[str] = field(default_factory=list)
+    missing_for_pictures: list[str] = field(default_factory=list)
+    task: Task | None = None
+    export: Task | None = None
+    finished: int = 0
+    asked: int = 0
+
+    @property
+    def ct_warnings(self) -> list[InputWarning]:
+        """What the assessments say about the whole CT, each once."""
+        rows = [nodule.row for nodule in self.nodules if nodule.row]
+        return list(dict.fromkeys(warning for row in rows for warning in row.warnings if warning.about == "ct"))
+
+    @property
+    def waiting(self) -> list[Mark]:
+        """The points that *Assess* would assess."""
+        return [nodule.mark for nodule in self.nodules if nodule.state in (NEW, OUTDATED)]

@@ -1,0 +1,131 @@
+"""A scene's CT and points as the library takes them, and new nodes for both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import slicer
+import slicer.util
+import vtk
+
+from ..errors import NoduleRiskError
+from ..imaging.points import Point
+from ..imaging.volume import Array, Volume, checked_ct
+
+#: A node of the MRML scene; Slicer has no type stubs.
+Node: TypeAlias = Any
+#: Attribute of a volume node: warnings about the volume, one sentence a line.
+WARNINGS = "NoduleRisk.warnings"
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """What a volume node held when it was read on the main thread; no voxel is copied.
+
+    Attributes
+    ----------
+    voxels : ndarray, shape (K, J, I)
+        The node's own memory, ``[k, j, i]``.
+    ijk_to_ras : ndarray, shape (4, 4)
+        Voxel centres (0-based) to world RAS mm, parent transforms included.
+    name : str
+    identity : dict
+    warnings : tuple of str
+        Warnings that came with the volume (``add_volume``).
+    """
+
+    voxels: Array
+    ijk_to_ras: Array
+    name: str
+    identity: dict[str, str]
+    warnings: tuple[str, ...] = ()
+
+    def read(self) -> Volume:
+        """The CT for the library; may take a second, and may be called on any thread.
+
+        Raises
+        ------
+        NoduleRiskError
+            If the image cannot be a chest CT.
+        """
+        return checked_ct(self._volume)
+
+    def contains(self, point: Point) -> bool:
+        """Whether a point (RAS mm) lies inside the image."""
+        return bool(self._volume.contains(np.array(point.ras)))
+
+    @cached_property
+    def _volume(self) -> Volume:
+        return Volume(self.voxels, self.ijk_to_ras, self.name, self.identity, self.warnings)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A placed point of a point list; ``id`` is its control point ID, which renaming and moving do not change."""
+
+    id: str
+    point: Point
+
+
+def scan(node: Node) -> Scan:
+    """What a volume node holds.
+
+    Raises
+    ------
+    NoduleRiskError
+        If the node has no scalar 3-D image, or lies under a transform that is not linear.
+    """
+    if node is None or node.IsA("vtkMRMLLabelMapVolumeNode") or not node.GetImageData():
+        raise NoduleRiskError("There is no image in the chosen volume: choose a chest CT.")
+    if node.GetImageData().GetNumberOfScalarComponents() != 1:
+        raise NoduleRiskError(f"{node.GetName()} is a colour image: choose a chest CT.")
+    to_world = vtk.vtkMatrix4x4()
+    parent = node.GetParentTransformNode()
+    if parent and not parent.IsTransformToWorldLinear():
+        raise NoduleRiskError(f"{node.GetName()} lies under a non-linear transform: harden that transform first.")
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(parent, None, to_world)
+    to_ras = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(to_ras)
+    ijk_to_ras = slicer.util.arrayFromVTKMatrix(to_world) @ slicer.util.arrayFromVTKMatrix(to_ras)
+    identity = {"node": node.GetName()}
+    if node.GetAttribute("DICOM.instanceUIDs"):
+        identity["dicom_instance_uid"] = node.GetAttribute("DICOM.instanceUIDs").split()[0]
+    warnings = tuple((node.GetAttribute(WARNINGS) or "").splitlines())
+    return Scan(slicer.util.arrayFromVolume(node), ijk_to_ras, node.GetName(), identity, warnings)
+
+
+def marks(points_node: Node) -> list[Mark]:
+    """The placed points of a list, world RAS mm, without one that the mouse still carries."""
+    found = []
+    for n in range(points_node.GetNumberOfControlPoints() if points_node else 0):
+        if points_node.GetNthControlPointPositionStatus(n) == slicer.vtkMRMLMarkupsNode.PositionDefined:
+            r, a, s = points_node.GetNthControlPointPositionWorld(n)
+            label = points_node.GetNthControlPointLabel(n)
+            found.append(Mark(points_node.GetNthControlPointID(n), Point(label, (r, a, s))))
+    return found
+
+
+def add_volume(volume: Volume, lung_window: bool = True) -> Node:
+    """A volume as a new scalar volume node, shown in the lung window."""
+    node = slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, volume.name)
+    if volume.warnings:
+        node.SetAttribute(WARNINGS, "\n".join(volume.warnings))
+    node.CreateDefaultDisplayNodes()
+    if lung_window:
+        node.GetDisplayNode().SetAutoWindowLevel(False)
+        node.GetDisplayNode().SetWindowLevel(1500, -600)
+    return node
+
+
+def add_points(name: str, points: list[Point]) -> Node:
+    """Points (world RAS mm) as a new point list node."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
+    node.CreateDefaultDisplayNodes()
+    # Results are named after their points, so "N-1" reads better than the list's name and a number.
+    node.SetControlPointLabelFormat("N-%d")
+    for point in points:
+        node.AddControlPointWorld(vtk.vtkVector3d(*point.ras), point.label)
+    return node

@@ -1,0 +1,183 @@
+"""What a radiologist would lose if an outline drawn elsewhere came in at another place, or under another name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.imaging.segmentation_files import MOST_SEGMENTS, Segment, as_segments, read
+from NoduleRiskLib.imaging.simpleitk_images import to_image
+from NoduleRiskLib.imaging.volume import LPS_TO_RAS, Array, Volume
+
+#: An oblique grid: nothing passes because an axis was the same.
+SPACING = np.diag([0.8, 0.9, 2.5])
+TURN = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+
+
+def grid(matrix: Array = TURN @ SPACING) -> Volume:
+    ijk_to_ras = np.eye(4)
+    ijk_to_ras[:3, :3], ijk_to_ras[:3, 3] = matrix, (-31.0, 12.5, -140.0)
+    return Volume(np.zeros((12, 40, 50), np.uint8), ijk_to_ras, "labels")
+
+
+#: Two nodules: k, j, i of a voxel of each.
+BALLS = {1: (5, 12, 14), 4: (7, 28, 33)}
+
+
+def balls(volume: Volume, radius_mm: float = 5.0) -> Array:
+    labels = np.zeros(volume.array.shape, np.uint8)
+    places = volume.to_ras(np.stack(np.indices(labels.shape)[::-1], -1))
+    for value, (k, j, i) in BALLS.items():
+        labels[np.linalg.norm(places - volume.to_ras(np.array([i, j, k])), axis=-1) < radius_mm] = value
+    return labels
+
+
+def centre(segment: Segment) -> Array:
+    k, j, i = np.nonzero(segment.mask.array)
+    return np.asarray(segment.mask.to_ras(np.stack([i, j, k], -1)).mean(0))
+
+
+def assert_balls(segments: list[Segment], volume: Volume, labels: Array) -> None:
+    assert len(segments) == len(BALLS)
+    for segment, (value, (k, j, i)) in zip(segments, BALLS.items(), strict=True):
+        assert np.linalg.norm(centre(segment) - volume.to_ras(np.array([i, j, k]))) < 1.5
+        assert segment.mask.array.sum() == (labels == value).sum()
+
+
+@pytest.mark.parametrize("name", ["labels.nrrd", "labels.nii.gz", "labels.mha"])
+def test_every_label_of_a_label_map_is_a_segment_at_its_place(tmp_path: Path, name: str) -> None:
+    volume = grid()
+    labels = balls(volume)
+    image = to_image(Volume(labels, volume.ijk_to_ras))
+    sitk.WriteImage(image, str(tmp_path / name))
+    segments = read(tmp_path / name)
+    assert [one.label for one in segments] == ["segment 1", "segment 4"]
+    assert_balls(segments, volume, labels)
+    assert_balls(as_segments(image), volume, labels)
+    assert_balls(as_segments(Volume(labels.astype(np.float32), volume.ijk_to_ras)), volume, labels)
+
+
+def test_slicers_segments_keep_their_names_and_overlap(tmp_path: Path) -> None:
+    volume = grid()
+    labels = balls(volume)
+    # Slicer puts overlapping segments into layers, the fastest axis of the file.
+    layers = np.stack([(labels == 1).astype(np.uint8) * 2, (labels > 0).astype(np.uint8)], -1)
+    image = sitk.GetImageFromArray(layers, isVector=True)
+    image.CopyInformation(to_image(Volume(labels, volume.ijk_to_ras)))
+    for key, value in {
+        "Segment0_Name": "upper lobe",
+        "Segment0_LabelValue": "2",
+        "Segment0_Layer": "0",
+        "Segment1_Name": "both; größer",
+        "Segment1_LabelValue": "1",
+        "Segment1_Layer": "1",
+    }.items():
+        image.SetMetaData(key, value)
+    sitk.WriteImage(image, str(tmp_path / "Segmentation.seg.nrrd"))
+    first, second = read(tmp_path / "Segmentation.seg.nrrd")
+    assert (first.label, second.label) == ("upper lobe", "both; größer")
+    assert first.mask.array.sum() == (labels == 1).sum() and second.mask.array.sum() == (labels > 0).sum()
+    k, j, i = BALLS[1]
+    assert np.linalg.norm(centre(first) - volume.to_ras(np.array([i, j, k]))) < 1.5
+
+
+def test_a_dicom_segmentation_is_read_at_its_place_and_under_its_names(tmp_path: Path) -> None:
+    highdicom = pytest.importorskip("highdicom", reason="pip install highdicom to read DICOM SEG")
+    from pydicom.sr.codedict import codes
+
+    volume = grid(np.diag([-0.8, -0.9, 2.5]))
+    labels = balls(volume)
+    description = [
+        highdicom.seg.SegmentDescription(
+            number,
+            label,
+            codes.SCT.MorphologicallyAbnormalStructure,
+            codes.SCT.Nodule,
+            highdicom.seg.SegmentAlgorithmTypeValues.MANUAL,
+        )
+        for number, label in ((1, "upper lobe"), (2, "lingula"))
+    ]
+    segmentation = highdicom.seg.Segmentation(
+        source_images(volume),
+        np.stack([labels == value for value in BALLS], -1).astype(np.uint8),
+        highdicom.seg.SegmentationTypeValues.BINARY,
+        description,
+        generate_uid(),
+        1,
+        generate_uid(),
+        1,
+        "test",
+        "test",
+        "1",
+        "1",
+    )
+    segmentation.save_as(tmp_path / "seg.dcm")
+    segments = read(tmp_path / "seg.dcm")
+    assert [one.label for one in segments] == ["upper lobe", "lingula"]
+    assert_balls(segments, volume, labels)
+
+
+def source_images(volume: Volume) -> list[pydicom.Dataset]:
+    """The CT slices that a DICOM SEG refers to."""
+    lps = LPS_TO_RAS @ volume.ijk_to_ras
+    study, series, frame = generate_uid(), generate_uid(), generate_uid()
+    images = []
+    for k in range(len(volume.array)):
+        image = pydicom.Dataset()
+        image.file_meta = pydicom.dataset.FileMetaDataset()
+        image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        image.SOPClassUID, image.SOPInstanceUID = CTImageStorage, generate_uid()
+        image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = study, series, frame
+        image.PatientID, image.PatientName, image.PatientBirthDate, image.PatientSex = "P", "P", "", ""
+        image.StudyID, image.StudyDate, image.StudyTime, image.AccessionNumber = "1", "", "", ""
+        image.ReferringPhysicianName, image.Modality, image.InstanceNumber, image.SeriesNumber = "", "CT", k + 1, 1
+        image.Rows, image.Columns = volume.array.shape[1:]
+        image.PixelSpacing = [float(volume.spacing_mm[1]), float(volume.spacing_mm[0])]
+        image.SliceThickness = float(volume.spacing_mm[2])
+        axes = lps[:3, :2] / volume.spacing_mm[:2]
+        image.ImageOrientationPatient = axes.T.ravel().tolist()
+        image.ImagePositionPatient = (lps @ (0, 0, k, 1))[:3].tolist()
+        images.append(image)
+    return images
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.zeros((6, 6, 6), np.uint8), "holds no segment"),
+        (np.linspace(0, 1, 216, dtype=np.float32).reshape(6, 6, 6), "whole numbers"),
+        (np.arange(-50, 166, dtype=np.int16).reshape(6, 6, 6), "the CT itself"),
+        (np.arange(1331, dtype=np.int16).reshape(11, 11, 11), f"{1331:,} values"),
+    ],
+    ids=["empty", "probabilities", "HU", "too many"],
+)
+def test_what_is_no_segmentation_is_told_in_one_sentence(tmp_path: Path, values: Array, words: str) -> None:
+    assert len(np.unique(values)) <= 1331 > MOST_SEGMENTS
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / "labels.nrrd"))
+    with pytest.raises(NoduleRiskError, match=words):
+        read(tmp_path / "labels.nrrd")
+
+
+def test_other_files_are_refused_by_what_they_are(tmp_path: Path) -> None:
+    image = source_images(grid())[0]
+    image.file_meta.MediaStorageSOPClassUID, image.file_meta.MediaStorageSOPInstanceUID = CTImageStorage, "1.2"
+    image.save_as(tmp_path / "ct.dcm", enforce_file_format=True)
+    (tmp_path / "text.txt").write_text("no segmentation")
+    (tmp_path / "broken.nrrd").write_bytes(b"NRRD0004\ntype: short\n")
+    for name, words in (
+        ("ct.dcm", "modality CT, not SEG"),
+        ("text.txt", "is not a segmentation"),
+        ("broken.nrrd", "cannot be read"),
+        ("nowhere.nrrd", "does not exist"),
+    ):
+        with pytest.raises(NoduleRiskError, match=words):
+            read(tmp_path / name)
+    for value in (5, [1, 2], None):
+        with pytest.raises(NoduleRiskError, match="is not a segmentation"):
+            as_segments(value)

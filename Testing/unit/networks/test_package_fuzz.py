@@ -1,0 +1,36 @@
+"""What nobody thought of: packages changed at random, a few here, thousands by ``python -m Testing.fuzz packages``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from Testing.fuzz import __main__ as fuzz
+from Testing.fuzz import packages
+
+
+def test_a_changed_package_is_read_or_refused_with_a_sentence() -> None:
+    seen = packages.run(40, derandomize=True)
+    assert set(seen) == {"read", "refused"} and seen.total() >= 40
+
+
+def test_whole_packages_are_read(tmp_path: Path) -> None:
+    assert [packages.outcome(files, tmp_path) for files in packages.originals()] == ["read", "read"]
+
+
+def test_a_traceback_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(path: Path) -> Any:
+        raise KeyError(path)
+
+    monkeypatch.setattr(packages, "load", load)
+    with pytest.raises(KeyError):
+        packages.run(5)
+
+
+def test_the_command_counts_what_it_tried(capsys: pytest.CaptureFixture[str]) -> None:
+    fuzz.main(["packages", "5"])
+    assert "packages: 5 tried, " in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="Usage"):
+        fuzz.main(["packages"])
