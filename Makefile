@@ -22,7 +22,7 @@ endif
 
 ## make test                              lint, types, unit, package, scene, panel
 test: $(VENV)/test.ready $(VENV)/scene.ready lint types
-	$(RUN) -m pytest Testing/unit Testing/package
+	$(RUN) -m pytest Testing/unit Testing/package Testing/fuzz
 	@if $(RUN) -c 'import slicer, PySide6.QtWidgets'; then \
 		QT_QPA_PLATFORM=offscreen $(RUN) -m pytest Testing/scene Testing/panel; \
 	else \
