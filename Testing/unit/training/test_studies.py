@@ -15,7 +15,7 @@ from NoduleRiskLib.grades import GRADE_NAMES
 from training.__main__ import app
 from training.data import lidc
 from training.evaluation import reader_agreement
-from training.evaluation.questions import question
+from training.evaluation.classes import two_classes
 from training.studies import label_study, two_stages
 
 
@@ -121,7 +121,7 @@ def test_the_centred_similarity_sees_what_the_raw_one_hides() -> None:
 def test_malignancy_is_never_told_from_itself_and_noise_takes_the_rest_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.evaluation.metrics.BOOTSTRAPS", 20)
     table = made_up()
-    asked = table[question("malignancy", table.malignancy).notna()]
+    asked = table[two_classes("malignancy", table.malignancy).notna()]
     assert two_stages.features(asked).shape[1] == 8 and two_stages.features(asked, diameter=False).shape[1] == 7
     assert two_stages.from_grades(asked).AUC["logistic regression, eight grades"] > 0.99
     assert two_stages.from_grades(asked.assign(lobulation=1.0)).AUC["logistic regression, eight grades"] < 0.65
@@ -164,11 +164,11 @@ def test_the_uncertain_middle_is_counted_by_what_each_reader_said() -> None:
     }  # fmt: skip
 
 
-def test_calcification_becomes_a_question() -> None:
+def test_calcification_becomes_a_classification() -> None:
     readings = said(calcification=[[6, 6, 6], [6, 6, 3], [3, 3, 3], [1, 6, 6], [1, 1, 1]])
     readings["calcified"] = (readings.calcification < 6).astype(float)
     table = readings.groupby("nodule").mean().assign(n_readers=3)
-    assert question("calcification", table.calcification).tolist() == [0, 1, 1, 1, 1]
+    assert two_classes("calcification", table.calcification).tolist() == [0, 1, 1, 1, 1]
     counts = label_study.calcification(table, readings).nodules.tolist()
     assert counts == [1, 3, 4, 2, 4, 2, 2]
 
