@@ -46,9 +46,9 @@ class _Kept:
 
     def assessment(self, volume: Volume) -> Assessment:
         """The assessment, with a warning if it is outdated."""
-        from ..results.serialization import from_dict
+        from ..results.assessment import Assessment
 
-        held = from_dict(self.values, self.maps, volume)
+        held = Assessment.from_dict(self.values, self.maps, volume)
         late = (InputWarning(CHANGED, "nodule"),) if self.changed else ()
         return replace(held, warnings=held.warnings + late)
 

@@ -55,9 +55,9 @@ class Record:
     Attributes
     ----------
     text : str
-        JSON: ``serialization.to_dict``, and ``ct_digest``, the ``Volume.digest`` of the CT that was assessed.
+        JSON: ``Assessment.to_dict``, and ``ct_digest``, the ``Volume.digest`` of the CT that was assessed.
     maps : dict of str to Volume
-        ``serialization.maps``.
+        ``Assessment.maps``.
     """
 
     text: str
@@ -66,12 +66,10 @@ class Record:
 
 def record_of(assessment: Assessment, digest: str) -> Record:
     """The record of an assessment of the CT with this ``Volume.digest``."""
-    from ..results.serialization import maps, to_dict
-
-    text = json.dumps({"ct_digest": digest, **to_dict(assessment)})
+    text = json.dumps({"ct_digest": digest, **assessment.to_dict()})
     # Read once here, so that the main thread finds it in the cache.
     readable_row(text)
-    return Record(text, maps(assessment))
+    return Record(text, assessment.maps())
 
 
 def renamed(text: str, label: str) -> str:
@@ -83,11 +81,11 @@ def renamed(text: str, label: str) -> str:
 def readable_row(text: str) -> Row | None:
     """A record's row; ``None``, and a line in the log, if it is damaged or a newer NoduleRisk wrote it."""
     from ..results import tables
-    from ..results.serialization import from_dict
+    from ..results.assessment import Assessment
 
     try:
         values = json.loads(text)
-        warnings = from_dict(values).warnings
+        warnings = Assessment.from_dict(values).warnings
         return Row(tables.row(values), warnings, values["ct_digest"])
     except (NoduleRiskError, ValueError, KeyError) as error:
         logging.warning("NoduleRisk: %s", error)

@@ -1,6 +1,6 @@
 """What a scene keeps of assessments: a table with a row for each point, and a sequence with each nodule's maps.
 
-The table node has every assessment as JSON (``serialization.to_dict``) in an attribute that is named after its control
+The table node has every assessment as JSON (``Assessment.to_dict``) in an attribute that is named after its control
 point ID. Its columns are for people and are not read back.
 """
 
@@ -63,7 +63,7 @@ def rows(table: Node) -> dict[str, Row]:
 
 
 def kept(table: Node, point_id: str) -> tuple[dict[str, Any], dict[str, Volume]] | None:
-    """The arguments of ``serialization.from_dict``, for use on any thread; ``None`` if there is no assessment."""
+    """The arguments of ``Assessment.from_dict``, for use on any thread; ``None`` if there is no assessment."""
     text = table.GetAttribute(ASSESSMENT + point_id) if table else None
     if not text or not readable_row(text):
         return None
@@ -77,10 +77,10 @@ def assessment(table: Node, point_id: str, volume: Volume | None = None) -> Asse
 
     With the CT's ``volume``, the graded slices have their pixels again.
     """
-    from ..results.serialization import from_dict
+    from ..results.assessment import Assessment
 
     found = kept(table, point_id)
-    return from_dict(*found, volume) if found else None
+    return Assessment.from_dict(*found, volume) if found else None
 
 
 def store(ct: Node, points: Node, mark: Mark, record: Record) -> None:
@@ -227,7 +227,7 @@ def _upgrade(table: Node) -> None:
 
     It had them in an attribute of the maps' node, and where nothing was outlined, in the columns alone.
     """
-    from ..results.serialization import from_dict
+    from ..results.assessment import Assessment
 
     for row in range(table.GetNumberOfRows()):
         point_id = _cell(table, row, "control_point_id")
@@ -235,7 +235,7 @@ def _upgrade(table: Node) -> None:
         text = maps.GetAttribute("NoduleRisk.record") if maps is not None else None
         try:
             values = json.loads(text) if text else _values_of_columns(table, row)
-            record = record_of(from_dict(values), _cell(table, row, "ct_digest"))
+            record = record_of(Assessment.from_dict(values), _cell(table, row, "ct_digest"))
         except (NoduleRiskError, ValueError) as error:
             logging.warning("NoduleRisk: %s", error)
             continue

@@ -5,13 +5,13 @@ import json
 
 import pytest
 import standins
-import test_panel
+from panel_case import PanelCase, read
 
 
 @pytest.fixture
 def case():
     """The panel with three assessed nodules."""
-    case = test_panel.PanelTest()
+    case = PanelCase()
     case.setUp()
     case.assess()
     yield case
@@ -53,4 +53,4 @@ def test_a_folder_without_a_model_is_refused_in_one_sentence(case, tmp_path):
     standins.answers["folder"] = str(tmp_path)
     press(case, "localModelButton")
     assert case.state.parameters.package == ""
-    assert "lacks model.json" in test_panel.read(case.ui.statusLabel, "text")
+    assert "lacks model.json" in read(case.ui.statusLabel, "text")

@@ -14,7 +14,7 @@ import NoduleRisk
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.imaging.points import Point
-from NoduleRiskLib.results import serialization
+from NoduleRiskLib.results.assessment import Assessment
 from NoduleRiskLib.slicer_scene import display, inputs, results
 from NoduleRiskLib.slicer_scene.records import record_of
 
@@ -133,7 +133,7 @@ def test_layouts_with_three_planes_are_kept_whole(ct):
     assert set(record.maps) == {
         f"{name}{plane}" for name in ("outline", "malignancy") for plane in ("", " coronal", " sagittal")
     }
-    kept = serialization.from_dict(json.loads(record.text), record.maps, volume).nodule
+    kept = Assessment.from_dict(json.loads(record.text), record.maps, volume).nodule
     np.testing.assert_allclose(kept.heatmaps["malignancy"].in_slice, heatmaps["malignancy"].in_slice, atol=1e-5)
     np.testing.assert_allclose(kept.stack.pixels[kept.stack.valid], stack.pixels[stack.valid], atol=0.05)
 

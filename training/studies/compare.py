@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from sklearn.base import ClassifierMixin
+from sklearn.base import BaseEstimator
 
 from NoduleRiskLib.grades import GRADE_NAMES, MALIGNANT_ABOVE
 from NoduleRiskLib.imaging.volume import Array
@@ -228,7 +228,7 @@ def second_stage(table: pd.DataFrame, experiments: Mapping[str, GraderSettings])
 
 
 def _second_stage_score(
-    classed: pd.DataFrame, estimated: pd.DataFrame, needed: list[str], classifier: ClassifierMixin
+    classed: pd.DataFrame, estimated: pd.DataFrame, needed: list[str], classifier: BaseEstimator
 ) -> pd.DataFrame:
     """Column ``score`` of a classifier that is trained on readers' grades and applied to estimated ones."""
 
