@@ -92,6 +92,7 @@ def read_series(folder: Path, series_uid: str | None = None) -> Volume:
         raise NoduleRiskError(
             f"The series in {folder} has too few slices ({len(slices)}, not {MIN_SLICES} or more): choose all."
         )
+    _refuse_lost_rescale(slices)
     acquisitions = [one.acquisition for one in slices]
     try:
         step, uneven = _step(folder, slices)
@@ -279,6 +280,17 @@ def _voxels(folder: Path, slices: list[_Slice]) -> Array:
     with ThreadPoolExecutor() as pool:
         list(pool.map(fill, range(len(slices))))
     return array
+
+
+def _refuse_lost_rescale(slices: list[_Slice]) -> None:
+    """Refuse slices without rescale slope or intercept among others that have it: their values would be no HU."""
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        lost = [one for one in slices if not one.header.text(keyword)]
+        if 0 < len(lost) < len(slices):
+            raise NoduleRiskError(
+                f"{lost[0].header.file} has no {keyword}, and other slices of its series have one: export the series "
+                "again."
+            )
 
 
 def _projected(header: DicomHeader) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ Array = NDArray[Any]
 #: If acquisition numbers alternate, means over more pixels are compared, in which noise counts less: 1.5 to 1.8 times
 #: in one scan, 1.0 to 1.3 times where the second is displaced by one slice.
 TWO_SCANS, TWO_NUMBERED_SCANS = 0.85, 1.3
+#: The same for a single slice: less than this, and it is of another scan, scale or body.
+FOREIGN = 0.6
 #: An acquisition's next slice is looked for among so many.
 REACH = 6
 #: The ratio must stay low over so many slices.
@@ -33,8 +35,12 @@ SAME_HU = 1.0
 NAMED = 5
 
 
-def refuse_mixed_scans(name: str, array: Array, acquisitions: Sequence[tuple[str, ...]] = ()) -> None:
-    """Refuse slices of two scans, one between the other's: each then resembles the next but one, not the next.
+def refuse_mixed_scans(
+    name: str, array: Array, slice_names: Sequence[str], acquisitions: Sequence[tuple[str, ...]] = ()
+) -> None:
+    """Refuse slices of two scans, one between the other's, and a single slice that is of another scan or scale.
+
+    In one scan a slice differs from the next but one more than from the next.
 
     Parameters
     ----------
@@ -42,6 +48,8 @@ def refuse_mixed_scans(name: str, array: Array, acquisitions: Sequence[tuple[str
         What the sentence calls the CT.
     array : ndarray, shape (K, J, I)
         int16 HU, slices in their order along the body.
+    slice_names : sequence of str
+        K names.
     acquisitions : sequence of tuple of str, optional
         What tells the acquisitions of the K slices apart, best first: AcquisitionNumber, AcquisitionTime. Alone it
         proves nothing: some scanners number every rotation.
@@ -53,8 +61,9 @@ def refuse_mixed_scans(name: str, array: Array, acquisitions: Sequence[tuple[str
     small = _small(array)
     coarse = _means(small, 4, 4)
     ratios = np.array([_ratio(small, k, k + 2) for k in range(len(small) - 2)])
-    runs = [np.median(ratios[k : k + RUN]) for k in range(len(ratios) - RUN + 1)]
-    mixed = small[0].size >= FEW_PIXELS and min(runs, default=np.inf) < TWO_SCANS
+    if small[0].size < FEW_PIXELS:
+        ratios[:] = np.inf
+    mixed = min((np.median(ratios[k : k + RUN]) for k in range(len(ratios) - RUN + 1)), default=np.inf) < TWO_SCANS
     for names in zip(*acquisitions, strict=True):
         pairs = _pairs(names)
         mixed |= len(pairs) >= 3 and np.median([_ratio(coarse, *pair) for pair in pairs]) < TWO_NUMBERED_SCANS
@@ -62,6 +71,13 @@ def refuse_mixed_scans(name: str, array: Array, acquisitions: Sequence[tuple[str
         raise NoduleRiskError(
             f"{name} holds two scans, mixed slice by slice (a slice resembles the next but one more than the next): "
             "export each acquisition as a series of its own and choose one."
+        )
+    odd = (np.flatnonzero(ratios < FOREIGN) + 1).tolist()
+    if odd:
+        raise NoduleRiskError(
+            f"{name} has slices that do not fit between their neighbours, which resemble each other "
+            f"({_named(slice_names, odd)}): they are of another scan, lost their rescale intercept or are damaged; "
+            "export the series again."
         )
 
 

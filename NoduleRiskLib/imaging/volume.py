@@ -139,8 +139,9 @@ def checked_ct(
         )
     array = hounsfield(array)
     told = volume.warnings + check_hounsfield(name, array)
-    told += check_slices(name, array, slice_names or [f"slice {k} of {len(array)}" for k in range(1, len(array) + 1)])
-    refuse_mixed_scans(name, array, acquisitions)
+    slice_names = slice_names or [f"slice {k} of {len(array)}" for k in range(1, len(array) + 1)]
+    told += check_slices(name, array, slice_names)
+    refuse_mixed_scans(name, array, slice_names, acquisitions)
     thick_mm = max(*distances_mm, thickness_mm)
     if thick_mm > THICK_MM + 0.01:
         told += (

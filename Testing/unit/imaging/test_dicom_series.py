@@ -186,6 +186,26 @@ def test_one_scan_may_have_many_acquisition_numbers(tmp_path: Path, numbers: lis
     assert np.array_equal(read(folder).array, hu)
 
 
+def test_a_slice_of_another_scan_is_named(tmp_path: Path) -> None:
+    hu = chest(20)
+    hu[9] = chest(1, shift=19)[0, ::-1]
+    assert "(011.dcm)" in refusal(write_series(tmp_path / "chest", hu))
+
+
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_a_slice_that_lost_its_rescale_is_named(tmp_path: Path, keyword: str) -> None:
+    folder = write_series(tmp_path / "chest", chest(20))
+    change_slice(folder / "011.dcm", **{keyword: None})
+    sentence = refusal(folder)
+    assert "011.dcm" in sentence and keyword in sentence
+
+
+def test_a_slice_on_another_scale_is_named(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "chest", chest(20))
+    change_slice(folder / "011.dcm", RescaleIntercept="0")
+    assert "(011.dcm)" in refusal(folder)
+
+
 # Slices that hold nothing
 
 
@@ -206,6 +226,9 @@ def test_slices_of_one_value_at_the_end_are_told(tmp_path: Path) -> None:
 
 def test_a_slice_of_which_a_part_is_missing_is_told(tmp_path: Path) -> None:
     hu = chest()
-    hu[7, 20:] = -1024
-    (warning,) = read(write_series(tmp_path / "chest", hu)).warnings
+    hu[7, 24:] = -1024
+    assert "013.dcm" in refusal(write_series(tmp_path / "half", hu))
+    hu = chest()
+    hu[7, :10] = -1024
+    (warning,) = read(write_series(tmp_path / "little", hu)).warnings
     assert "013.dcm" in warning and "part" in warning
