@@ -112,7 +112,7 @@ def test_the_installed_library_works_before_torch_is_there(installed, tmp_path: 
 def test_the_installed_library_is_whole_once_torch_is_there(installed, tmp_path: Path) -> None:
     seen = look(installed.modules, tmp_path, COMMAND_LINE)
     lacking = {name: lacks for name, lacks in seen["missing"].items() if lacks and lacks not in SLICER}
-    assert lacking.keys() <= {"NoduleRiskLib.cli.commands", "NoduleRiskLib.cli.terminal"}, lacking
+    assert lacking.keys() <= {f"NoduleRiskLib.cli.{name}" for name in ("arguments", "commands", "terminal")}, lacking
     assert set(lacking.values()) <= set(COMMAND_LINE)
     assert "torch" in seen["loaded"]
 
