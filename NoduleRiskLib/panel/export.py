@@ -49,7 +49,8 @@ class _Kept:
         from ..results.serialization import from_dict
 
         held = from_dict(self.values, self.maps, volume)
-        late = (InputWarning(CHANGED, "nodule"),) if self.changed else ()
+        changed = self.changed or self.values["ct_digest"] != volume.digest
+        late = (InputWarning(CHANGED, "nodule"),) if changed else ()
         return replace(held, warnings=held.warnings + late)
 
 
@@ -86,7 +87,7 @@ class Export:
         """
         from ..results.result_folder import file_stem, write_whole
 
-        volume = self.scan.read()
+        volume = self.scan.copied().read()
         assessments = [nodule.assessment(volume) for nodule in self.nodules]
         if self.kind in TEXTS:
             write_whole(self.path, TEXTS[self.kind](volume, assessments))

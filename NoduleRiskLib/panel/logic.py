@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
+from ..errors import NoduleRiskError
 from ..imaging.points import Point
 from ..imaging.volume import Volume
 from ..networks import model_package
 from ..slicer_scene import inputs, results
-from ..slicer_scene.inputs import Mark, Node
+from ..slicer_scene.inputs import Mark, Node, Scan
 from ..slicer_scene.records import Record, record_of
 from .export import collect
 from .job import Job
@@ -27,6 +29,15 @@ if TYPE_CHECKING:
     from ..results.assessment import Assessment
 
 Ended = Callable[[BaseException | None], None]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What reading a CT gave: the node's state, ``Volume.digest`` (empty: unreadable), and why it cannot be read."""
+
+    version: tuple[int, bytes]
+    digest: str
+    problem: str = ""
 
 
 class NoduleAssessor(Protocol):
@@ -61,7 +72,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         self.device_name, self.devices = "", ["auto", "cpu"]
         self._make_assessor = make_assessor or _make_assessor
         self._assessor: tuple[tuple[str, str], NoduleAssessor] | None = None
-        self._digests: dict[str, tuple[Any, str]] = {}
+        self._looks: dict[str, _Look] = {}
         self._scene_number = 0
 
     def getParameterNode(self) -> Any:  # noqa: N802 - Slicer's name
@@ -131,8 +142,8 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
                 tell(self._in_the_same_scene, scene_number, function, *arguments)
 
             assessor = self._ready(job.package, job.device, tell)
-            volume = scan.read()
-            call(self._remember_digest, ct_id, version, volume.digest)
+            # A copy: what the user does to the voxels meanwhile is neither graded nor in the digest.
+            volume = self._read(scan.copied(), ct_id, version, call)
             assessments = assessor.assess(volume, [mark.point for mark in job.marks], job.heatmaps)
             for mark, assessment in zip(job.marks, assessments, strict=True):
                 call(deliver, mark, assessment, record_of(assessment, volume.digest) if job.store_nodes else None)
@@ -154,18 +165,32 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         return self.worker.do(lambda tell: tell(described, model_package.load(package or model_package.SHIPPED)), ended)
 
     def look(self, ct: Node, ended: Ended) -> Task | None:
-        """Compute a CT's digest on the worker's thread; returns ``None`` if it is known."""
-        if self._digest(ct) is not None:
+        """Read a CT on the worker's thread, once for each change; returns ``None`` if it was read as it is now."""
+        if self._look_at(ct):
             return None
-        scan, version, ct_id = inputs.scan(ct), _version(ct), ct.GetID()
-        return self.worker.do(lambda tell: tell(self._remember_digest, ct_id, version, scan.read().digest), ended)
+        scan, version, ct_id, scene_number = inputs.scan(ct), _version(ct), ct.GetID(), self._scene_number
+
+        def work(tell: Tell) -> None:
+            try:
+                self._read(scan, ct_id, version, lambda *call: tell(self._in_the_same_scene, scene_number, *call))
+            except NoduleRiskError:
+                # ``problem`` tells it for as long as it is so.
+                return
+
+        return self.worker.do(work, ended)
+
+    def problem(self, ct: Node) -> str:
+        """Why a CT cannot be read, if it was tried: one sentence, or nothing."""
+        look = self._look_at(ct) if ct else None
+        return look.problem if look else ""
 
     def nodules(self, ct: Node, points: Node) -> list[ListedNodule]:
         """The placed points of a list, each with what the scene holds of it."""
         if not points:
             return []
         rows = results.rows(results.table_of(ct, points)) if ct else {}
-        scan, digest = (inputs.scan(ct), self._digest(ct)) if ct else (None, None)
+        scan, look = (inputs.scan(ct), self._look_at(ct)) if ct else (None, None)
+        digest = look.digest if look else None
         found = []
         for mark in inputs.marks(points):
             row = rows.get(mark.id)
@@ -184,7 +209,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
     def forget_scene(self) -> None:
         """The scene is closed: drop the calls that are still to come, for new nodes may get the old ones' IDs."""
         self._scene_number += 1
-        self._digests.clear()
+        self._looks.clear()
 
     def _in_the_same_scene(self, scene_number: int, function: Callable[..., Any], *arguments: Any) -> None:
         if scene_number == self._scene_number:
@@ -204,12 +229,23 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
     def _remember_device(self, name: str, devices: list[str]) -> None:
         self.device_name, self.devices = name, devices
 
-    def _remember_digest(self, ct_id: str, version: Any, digest: str) -> None:
-        self._digests[ct_id] = version, digest
+    def _read(self, scan: Scan, ct_id: str, version: tuple[int, bytes], tell: Tell) -> Volume:
+        """The CT, remembering its digest, or that it cannot be read; called on the worker's thread only."""
+        try:
+            volume = scan.read()
+        except Exception as error:
+            problem = str(error) if isinstance(error, NoduleRiskError) else ""
+            tell(self._remember, ct_id, _Look(version, "", problem))
+            raise
+        tell(self._remember, ct_id, _Look(version, volume.digest))
+        return volume
 
-    def _digest(self, ct: Node) -> str | None:
-        version, digest = self._digests.get(ct.GetID(), (None, None))
-        return digest if version == _version(ct) else None
+    def _remember(self, ct_id: str, look: _Look) -> None:
+        self._looks[ct_id] = look
+
+    def _look_at(self, ct: Node) -> _Look | None:
+        look = self._looks.get(ct.GetID())
+        return look if look and look.version == _version(ct) else None
 
 
 def _store(ct_id: str, points_id: str, mark: Mark, record: Record) -> None:

@@ -227,6 +227,7 @@ class Panel:
         state.ct, state.points, state.problem = settings.ct, settings.points, ""
         try:
             state.nodules = self.logic.nodules(state.ct, state.points)
+            state.problem = self.logic.problem(state.ct)
         except NoduleRiskError as error:
             state.problem, state.ct = str(error), None
             state.nodules = self.logic.nodules(None, state.points)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -53,6 +53,10 @@ class Scan:
             If the image cannot be a chest CT.
         """
         return checked_ct(self._volume)
+
+    def copied(self) -> Scan:
+        """The same with voxels of its own, which nothing that happens to the node changes."""
+        return replace(self, voxels=self.voxels.copy())
 
     def contains(self, point: Point) -> bool:
         """Whether a point (RAS mm) lies inside the image."""

@@ -308,6 +308,50 @@ class PanelTest(unittest.TestCase):
         self.settle()
         self.assertTrue(all("outdated" in note for note in self.notes()), self.notes())
 
+    def change_voxels(self, change):
+        """Change the CT's voxels (K, J, I) in place."""
+        change(slicer.util.arrayFromVolume(self.ct))
+        slicer.util.arrayFromVolumeModified(self.ct)
+
+    def test_a_ct_that_becomes_none_is_read_once_and_its_grades_are_outdated_until_it_is_one_again(self):
+        self.assess()
+        before, reads, read_ct = slicer.util.arrayFromVolume(self.ct).copy(), [], inputs.Scan.read
+
+        def counted(scan):
+            reads.append(scan)
+            return read_ct(scan)
+
+        inputs.Scan.read = counted
+        self.addCleanup(setattr, inputs.Scan, "read", read_ct)
+        self.change_voxels(lambda voxels: voxels.fill(7))
+        end = time.monotonic() + 1
+        self.settle(lambda: time.monotonic() > end)
+        self.settle()
+        self.assertEqual(len(reads), 1)
+        self.assertTrue(all("outdated" in note for note in self.notes()), self.notes())
+        self.assertEqual(read(self.ui.statusLabel, "text").count("not the HU of a chest"), 1)
+        self.change_voxels(lambda voxels: np.copyto(voxels, before))
+        self.settle()
+        self.settle()
+        self.assertEqual(len(reads), 2)
+        self.assertEqual(self.notes(), ["⚠ 2"] * 3)
+        self.assertTrue(self.ui.statusLabel.isHidden())
+
+    def test_voxels_that_are_changed_and_changed_back_meanwhile_are_not_graded(self):
+        self.assess()
+        expected = self.rows()
+        before = slicer.util.arrayFromVolume(self.ct).copy()
+        self.assessor.gate.clear()
+        self.panel.work.assess([self.state.nodules[1].mark])
+        self.settle(lambda: self.assessor.asked[3:] == ["N-2"])
+        self.change_voxels(lambda voxels: voxels.fill(-850))
+        self.assessor.gate.set()
+        self.settle(lambda: self.state.task is None)
+        self.change_voxels(lambda voxels: np.copyto(voxels, before))
+        self.settle()
+        self.settle()
+        self.assertEqual(self.rows(), expected)
+
     def test_a_moved_ct_makes_every_nodule_outdated(self):
         self.assess()
         transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
