@@ -11,6 +11,7 @@ from ..errors import InputWarning
 from ..imaging.volume import Volume
 from ..slicer_scene import results
 from ..slicer_scene.inputs import Node, Scan
+from ..slicer_scene.records import restored
 from .view_state import ASSESSED, CHANGED, ListedNodule
 from .worker import Tell
 
@@ -38,20 +39,19 @@ PICTURES = "pictures"
 
 @dataclass(frozen=True, eq=False)
 class _Kept:
-    """What the scene holds of one nodule, and whether the point or the CT was changed since."""
+    """What the scene holds of one nodule, whether the point or the CT was changed since, and what more is said."""
 
     values: dict[str, Any]
     maps: dict[str, Volume]
     changed: bool
+    more: tuple[InputWarning, ...]
 
     def assessment(self, volume: Volume) -> Assessment:
         """The assessment, with a warning if it is outdated."""
-        from ..results.serialization import from_dict
-
-        held = from_dict(self.values, self.maps, volume)
+        held = restored(self.values, self.maps, volume)
         changed = self.changed or self.values["ct_digest"] != volume.digest
         late = (InputWarning(CHANGED, "nodule"),) if changed else ()
-        return replace(held, warnings=held.warnings + late)
+        return replace(held, warnings=held.warnings + late + self.more)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,5 +106,5 @@ def collect(kind: str, path: Path, scan: Scan, table: Node, nodules: Sequence[Li
     for nodule in nodules:
         kept = results.kept(table, nodule.mark.id)
         if kept:
-            found.append(_Kept(*kept, changed=nodule.state != ASSESSED))
+            found.append(_Kept(*kept, nodule.state != ASSESSED, nodule.scene_warnings))
     return Export(kind, path, scan, found, grade)

@@ -188,7 +188,8 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         """The placed points of a list, each with what the scene holds of it."""
         if not points:
             return []
-        rows = results.rows(results.table_of(ct, points)) if ct else {}
+        table = results.table_of(ct, points) if ct else None
+        rows, without_maps = results.stored(table), results.without_maps(table)
         scan, look = (inputs.scan(ct), self._look_at(ct)) if ct else (None, None)
         digest = look.digest if look else None
         found = []
@@ -197,7 +198,9 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
             state = NEW if row is None else ASSESSED if row.fits(mark.point.ras, digest) else OUTDATED
             if state != ASSESSED and scan and not scan.contains(mark.point):
                 state = OUTSIDE
-            found.append(ListedNodule(mark, row, state))
+            damaged = row is None and mark.id in rows
+            lacks_maps = row is not None and row.found and mark.id in without_maps
+            found.append(ListedNodule(mark, row, state, damaged, lacks_maps))
         return found
 
     def export(self, kind: str, path: Path | str, ct: Node, points: Node, grade: str, ended: Ended) -> Task:

@@ -10,7 +10,7 @@ import slicer.util
 import vtk
 
 from .inputs import Node
-from .results import CT_ROLE, maps_of
+from .results import CT_ROLE, OUTLINE, map_of, maps_of
 
 #: Node reference roles and attributes of our nodes.
 HEATMAP_ROLE, OUTLINE_ROLE, SEGMENTS_ROLE = (f"noduleRiskHeatmap{part}" for part in ("", "Outline", "Nodules"))
@@ -33,8 +33,7 @@ def show_heatmap(ct: Node, table: Node, point_id: str, grade: str, opacity: floa
 
     There is one such node per CT. The views' own foreground is kept with it, for ``hide_heatmap``.
     """
-    maps = maps_of(table, point_id)
-    source = maps.GetDataNodeAtValue(grade) if maps is not None else None
+    maps, source = maps_of(table, point_id), map_of(table, point_id, grade)
     if source is None:
         hide_heatmap(ct)
         return None
@@ -196,8 +195,7 @@ def _outline(table: Node, point_id: str) -> Any:
     """A nodule's outline as vtkOrientedImageData of 0 and 1, or ``None``."""
     from ..imaging.outline import INSIDE
 
-    maps = maps_of(table, point_id)
-    source = maps.GetDataNodeAtValue("outline") if maps is not None else None
+    source = map_of(table, point_id, OUTLINE)
     if source is None:
         return None
     inside = slicer.vtkMRMLScalarVolumeNode()

@@ -16,6 +16,12 @@ from ..imaging.volume import Volume
 if TYPE_CHECKING:
     from ..results.assessment import Assessment
 
+#: Sentences about what the scene keeps of a point.
+DAMAGED = "What the scene keeps of this point's assessment is damaged, or a newer NoduleRisk wrote it: assess again."
+MAPS_LOST = "The outline and the heatmaps of this nodule are not in the scene any more: assess again to have them."
+#: More slices in a layout, or pixels along a slice, than any model's: the record is damaged.
+LARGEST_LAYOUT = 1024
+
 #: A point that moved less than this still marks the same place.
 MOVED_MM = 0.01
 
@@ -83,12 +89,47 @@ def renamed(text: str, label: str) -> str:
 def readable_row(text: str) -> Row | None:
     """A record's row; ``None``, and a line in the log, if it is damaged or a newer NoduleRisk wrote it."""
     from ..results import tables
-    from ..results.serialization import from_dict
 
     try:
         values = json.loads(text)
-        warnings = from_dict(values).warnings
-        return Row(tables.row(values), warnings, values["ct_digest"])
-    except (NoduleRiskError, ValueError, KeyError) as error:
+        assessment = decoded(values)
+        columns = tables.row(assessment)
+        for column in tables.COLUMNS:
+            value = columns[column.name]
+            lacking = value is None and assessment.nodule is None
+            if not lacking and not (isinstance(value, str) if column.text else math.isfinite(value)):  # type: ignore[arg-type]
+                raise NoduleRiskError(f"A stored assessment has no {column.name}: assess that point again.")
+        return Row(columns, assessment.warnings, str(values["ct_digest"]))
+    # Scenes are files that people edit: nothing that stands in one may stop the panel.
+    except Exception as error:
         logging.warning("NoduleRisk: %s", error)
         return None
+
+
+def restored(values: Mapping[str, Any], maps: Mapping[str, Volume], volume: Volume | None = None) -> Assessment:
+    """``serialization.from_dict`` of a readable record; without its maps, if these are damaged."""
+    from ..results.serialization import from_dict
+
+    try:
+        return from_dict(values, maps, volume)
+    except NoduleRiskError:
+        return from_dict(values, {}, volume)
+
+
+def decoded(values: Mapping[str, Any]) -> Assessment:
+    """``serialization.from_dict`` of a record of unknown origin, without its maps.
+
+    Raises
+    ------
+    NoduleRiskError
+        If it is damaged, or a newer NoduleRisk wrote it. What is damaged in another way than is known raises otherwise.
+    """
+    from ..results.serialization import from_dict
+
+    # In a record of 0.1.0 the stack stands at the top.
+    layout = (values.get("nodule") or values).get("stack", {}).get("layout", {})
+    sizes = [int(layout.get(key, 0)) for key in ("slices", "pixels")]
+    if max(*sizes, len(layout.get("planes", ()))) > LARGEST_LAYOUT:
+        # Refused before it takes all memory.
+        raise NoduleRiskError("A stored assessment is damaged: assess that point again.")
+    return from_dict(values)

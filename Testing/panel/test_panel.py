@@ -288,6 +288,38 @@ class PanelTest(unittest.TestCase):
             read(self.ui.warningsLabel, "text"), "• The nodule under Nr. 3 is made up.\n• So are its grades."
         )
 
+    def test_a_nodule_without_its_maps_says_so_and_can_be_assessed_again(self):
+        self.assess()
+        grades = [self.cell(row, 2) for row in range(9)]
+        slicer.mrmlScene.RemoveNode(results.maps_of(self.state.table, self.state.nodules[0].mark.id))
+        self.settle()
+        self.assertEqual([self.cell(row, 2) for row in range(9)], grades)
+        self.assertNotIn("No nodule", read(self.ui.cardTitleLabel, "text"))
+        self.assertIn("not in the scene any more", read(self.ui.warningsLabel, "text"))
+        self.assertEqual(self.notes(), ["⚠ 3", "⚠ 2", "⚠ 2"])
+        self.assess()
+        self.assertEqual(self.assessor.asked[3:], ["N-1"])
+        self.assertEqual(self.notes(), ["⚠ 2"] * 3)
+
+    def test_a_damaged_assessment_is_one_row_with_a_sentence(self):
+        self.assess()
+        point_id = self.state.nodules[0].mark.id
+        self.state.table.SetAttribute(results.ASSESSMENT + point_id, "{")
+        self.points.Modified()
+        self.settle()
+        self.assertEqual(self.notes(), ["new ⚠ 1", "⚠ 2", "⚠ 2"])
+        self.assertIn("damaged", read(self.ui.warningsLabel, "text"))
+        self.assertTrue(self.ui.statusLabel.isHidden())
+        self.assess()
+        self.assertEqual(self.rows()[0][1], "2.8")
+
+    def test_a_removed_results_table_leaves_nothing_behind(self):
+        self.assess()
+        slicer.mrmlScene.RemoveNode(self.state.table)
+        self.settle()
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceNode"), 0)
+        self.assertEqual(set(self.notes()), {"new"})
+
     # --- what changes afterwards
 
     def test_a_moved_point_is_outdated_until_it_is_assessed_again(self):
