@@ -5,6 +5,7 @@ Runs under pytest on the stand-ins, under the Slicer kit, and in Slicer by Reloa
 
 import ctypes
 import gc
+import html
 import json
 import tempfile
 import time
@@ -290,6 +291,21 @@ class PanelTest(unittest.TestCase):
         self.assertFalse(self.ui.ctWarningsLabel.isHidden())
         self.assertEqual(read(self.ui.ctWarningsLabel, "text"), f"• {fakes.CT_WARNING}")
         self.assertNotIn(str(fakes.CT_WARNING), read(self.ui.warningsLabel, "text"))
+
+    def test_html_in_a_name_is_shown_as_text(self):
+        name = "<b>N</b><img src='x.png'> & co."
+        self.points.SetNthControlPointLabel(0, name)
+        self.settle()
+        self.assess()
+        for label in (self.ui.statusLabel, self.ui.ctWarningsLabel, self.ui.warningsLabel, self.ui.stripTextLabel):
+            self.assertEqual(read(label, "textFormat"), qt.Qt.PlainText)
+        self.assertIn(f"The nodule under {name} is made up.", read(self.ui.warningsLabel, "text"))
+        shown = html.escape(name)
+        self.assertIn(f"<b>{shown}</b>", read(self.ui.cardTitleLabel, "text"))
+        for column in range(6):
+            self.assertNotIn("<img", self.ui.noduleTable.item(0, column).toolTip())
+            self.assertIn(shown, self.ui.noduleTable.item(0, column).toolTip())
+        self.assertEqual(self.rows()[0][0], name)
 
     def test_a_rows_count_is_that_of_the_warnings_about_its_nodule(self):
         for n in range(3):
