@@ -22,6 +22,7 @@ from ..slicer_scene.records import Record, record_of
 from .export import collect
 from .job import Job
 from .parameters import NoduleRiskParameterNode
+from .same_nodule import Outlines, stored_outlines, with_twins
 from .view_state import ASSESSED, NEW, OUTDATED, OUTSIDE, ListedNodule
 from .worker import Task, Tell, Worker
 
@@ -131,6 +132,8 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         """Assess points on the worker's thread; the job's callables are called when ``worker`` is polled."""
         scan, version, scene_number = inputs.scan(job.ct), _version(job.ct), self._scene_number
         ct_id, points_id = job.ct.GetID(), job.points.GetID()
+        table = results.table_of(job.ct, job.points) if job.store_nodes else None
+        stored = stored_outlines(table, job.points, [mark.id for mark in job.marks])
 
         def deliver(mark: Mark, assessment: Assessment, record: Record | None) -> None:
             if record:
@@ -144,9 +147,16 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
             assessor = self._ready(job.package, job.device, tell)
             # A copy: what the user does to the voxels meanwhile is neither graded nor in the digest.
             volume = self._read(scan.copied(), ct_id, version, call)
+            outlines = Outlines(stored, volume.digest) if job.store_nodes else None
             assessments = assessor.assess(volume, [mark.point for mark in job.marks], job.heatmaps)
             for mark, assessment in zip(job.marks, assessments, strict=True):
-                call(deliver, mark, assessment, record_of(assessment, volume.digest) if job.store_nodes else None)
+                record = None
+                if outlines:
+                    kept, twins = outlines.compare(mark.id, assessment)
+                    record = record_of(kept, volume.digest, twins)
+                call(deliver, mark, assessment, record)
+                # Another one, if the GPU failed meanwhile.
+                call(self._remember_device, assessor.device_name, _devices())
 
         return self.worker.do(work, job.ended)
 
@@ -201,7 +211,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
             damaged = row is None and mark.id in rows
             lacks_maps = row is not None and row.found and mark.id in without_maps
             found.append(ListedNodule(mark, row, state, damaged, lacks_maps))
-        return found
+        return with_twins(found)
 
     def export(self, kind: str, path: Path | str, ct: Node, points: Node, grade: str, ended: Ended) -> Task:
         """Write what the scene holds; parameters as in ``export.Export``."""

@@ -31,6 +31,8 @@ class ListedNodule:
         NEW, OUTDATED, ASSESSED or OUTSIDE.
     damaged, lacks_maps : bool
         Whether there are results that cannot be read, and results without outline and heatmaps.
+    repeated : str
+        Says which other point lies on the same nodule; or nothing.
     """
 
     mark: Mark
@@ -38,12 +40,13 @@ class ListedNodule:
     state: str
     damaged: bool = False
     lacks_maps: bool = False
+    repeated: str = ""
 
     @property
     def scene_warnings(self) -> tuple[InputWarning, ...]:
         """What the results themselves do not say."""
-        texts = [text for text, said in ((DAMAGED, self.damaged), (MAPS_LOST, self.lacks_maps)) if said]
-        return tuple(InputWarning(text, "nodule") for text in texts)
+        texts = (DAMAGED if self.damaged else "", MAPS_LOST if self.lacks_maps else "", self.repeated)
+        return tuple(InputWarning(text, "nodule") for text in texts if text)
 
     @property
     def warnings(self) -> tuple[InputWarning, ...]:

@@ -37,11 +37,14 @@ class Row:
     warnings : tuple of InputWarning
     digest : str
         ``Volume.digest`` of the CT that was assessed.
+    twins : tuple of (str, (r, a, s))
+        Control points on the same nodule, by their IDs, and where they were then (RAS mm).
     """
 
     columns: Mapping[str, Any]
     warnings: tuple[InputWarning, ...]
     digest: str
+    twins: tuple[tuple[str, tuple[float, float, float]], ...] = ()
 
     @property
     def found(self) -> bool:
@@ -61,7 +64,8 @@ class Record:
     Attributes
     ----------
     text : str
-        JSON: ``serialization.to_dict``, and ``ct_digest``, the ``Volume.digest`` of the CT that was assessed.
+        JSON: ``serialization.to_dict``; ``ct_digest``, the ``Volume.digest`` of the CT that was assessed; and
+        ``same_nodule_as``, [R, A, S] (mm) by the control point ID of each point on the same nodule.
     maps : dict of str to Volume
         ``serialization.maps``.
     """
@@ -70,11 +74,13 @@ class Record:
     maps: Mapping[str, Volume]
 
 
-def record_of(assessment: Assessment, digest: str) -> Record:
-    """The record of an assessment of the CT with this ``Volume.digest``."""
+def record_of(
+    assessment: Assessment, digest: str, twins: Mapping[str, tuple[float, float, float]] | None = None
+) -> Record:
+    """The record of an assessment of the CT with this ``Volume.digest``; ``twins``: points on the same nodule."""
     from ..results.serialization import maps, to_dict
 
-    text = json.dumps({"ct_digest": digest, **to_dict(assessment)})
+    text = json.dumps({"ct_digest": digest, "same_nodule_as": dict(twins or {}), **to_dict(assessment)})
     # Read once here, so that the main thread finds it in the cache.
     readable_row(text)
     return Record(text, maps(assessment))
@@ -99,7 +105,9 @@ def readable_row(text: str) -> Row | None:
             lacking = value is None and assessment.nodule is None
             if not lacking and not (isinstance(value, str) if column.text else math.isfinite(value)):  # type: ignore[arg-type]
                 raise NoduleRiskError(f"A stored assessment has no {column.name}: assess that point again.")
-        return Row(columns, assessment.warnings, str(values["ct_digest"]))
+        twins = values.get("same_nodule_as", {}).items()
+        places = tuple((point_id, (float(r), float(a), float(s))) for point_id, (r, a, s) in twins)
+        return Row(columns, assessment.warnings, str(values["ct_digest"]), places)
     # Scenes are files that people edit: nothing that stands in one may stop the panel.
     except Exception as error:
         logging.warning("NoduleRisk: %s", error)

@@ -292,6 +292,48 @@ class PanelTest(unittest.TestCase):
         self.assertEqual(read(self.ui.ctWarningsLabel, "text"), f"• {fakes.CT_WARNING}")
         self.assertNotIn(str(fakes.CT_WARNING), read(self.ui.warningsLabel, "text"))
 
+    def test_a_gpu_that_fails_is_told_once_above_the_list(self):
+        self.assessor.gpu_fails_at = 2
+        self.assess()
+        said = read(self.ui.ctWarningsLabel, "text")
+        self.assertEqual(sorted(said.splitlines()), sorted(f"• {one}" for one in (fakes.CT_WARNING, fakes.GPU_WARNING)))
+        self.assertFalse(self.ui.ctWarningsLabel.isHidden())
+        self.assertEqual(self.notes(), ["⚠ 2"] * 3)
+        self.points.AddControlPointWorld(vtk.vtkVector3d(20, -20, 15), "air")
+        self.settle()
+        self.assertEqual(read(self.ui.assessButton, "text"), "Assess 1 nodule on CPU")
+
+    def test_two_points_on_one_nodule_say_so_in_both_rows_whenever_they_were_assessed(self):
+        self.assess()
+        self.points.AddControlPointWorld(vtk.vtkVector3d(*np.add(fakes.PLACES[0], 1.0)), "again")
+        self.settle()
+        self.assess()
+        self.assertEqual(self.assessor.asked[3:], ["again"])
+        self.assertEqual(self.notes(), ["⚠ 3", "⚠ 2", "⚠ 2", "⚠ 3"])
+        for row in (0, 3):
+            self.ui.noduleTable.selectRow(row)
+            self.settle()
+            said = read(self.ui.warningsLabel, "text")
+            self.assertEqual(said.count("N-1 and again lie on the same nodule"), 1)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "nodules.csv"
+            self.panel.work.export("csv", path)
+            self.settle(lambda: self.state.export is None)
+            self.assertEqual(path.read_text(encoding="utf-8").count("N-1 and again lie on the same nodule"), 2)
+        self.points.RemoveNthControlPoint(0)
+        self.settle()
+        self.assertEqual(self.notes(), ["⚠ 2"] * 3)
+
+    def test_a_point_that_was_moved_off_a_nodule_does_not_count_it_twice(self):
+        self.points.AddControlPointWorld(vtk.vtkVector3d(*fakes.PLACES[0]), "again")
+        self.settle()
+        self.assess()
+        self.assertEqual(self.notes(), ["⚠ 3", "⚠ 2", "⚠ 2", "⚠ 3"])
+        self.points.SetNthControlPointPositionWorld(0, 20, -20, 15)
+        self.settle()
+        self.assess()
+        self.assertEqual(self.notes(), ["no nodule", "⚠ 2", "⚠ 2", "⚠ 2"])
+
     def test_html_in_a_name_is_shown_as_text(self):
         name = "<b>N</b><img src='x.png'> & co."
         self.points.SetNthControlPointLabel(0, name)
