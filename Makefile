@@ -9,7 +9,7 @@ CHECKED := NoduleRiskLib NoduleRisk training Testing
 test: export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test bench offscreen lint format types clean
+.PHONY: demo test fuzz bench offscreen lint format types clean
 
 ## make demo                              a synthetic chest CT, assessed
 ## make demo CT=path POINT="r a s"        your own scan: DICOM folder, NRRD, NIfTI or MHA; RAS millimetres
@@ -22,13 +22,19 @@ endif
 
 ## make test                              lint, types, unit, package, scene, panel
 test: $(VENV)/test.ready $(VENV)/scene.ready lint types
-	$(RUN) -m pytest Testing/unit Testing/package
+	$(RUN) -m pytest Testing/unit Testing/package Testing/fuzz
 	@if $(RUN) -c 'import slicer, PySide6.QtWidgets'; then \
 		QT_QPA_PLATFORM=offscreen $(RUN) -m pytest Testing/scene Testing/panel; \
 	else \
 		echo "LEFT OUT: the scene and panel tests. They need Testing/scene/requirements.txt and, on Linux, the system's"; \
 		echo "libraries for drawing without a screen: apt-get install $(OFFSCREEN)"; \
 	fi
+
+## make fuzz                              tens of thousands of broken inputs: only results and sentences may come of them
+fuzz: $(VENV)/test.ready
+	$(RUN) -m Testing.fuzz points 20000
+	$(RUN) -m Testing.fuzz headers 6000
+	$(RUN) -m Testing.fuzz packages 3000
 
 ## make bench                             what each step costs beside its rivals, as Markdown; about ten minutes
 bench: $(VENV)/bench.ready

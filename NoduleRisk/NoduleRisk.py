@@ -133,20 +133,19 @@ class NoduleRiskTest(ScriptedLoadableModuleTest):
 
     def runTest(self) -> None:
         """Run them; raises AssertionError if one fails."""
-        cases = Path(__file__).resolve().parents[1] / "Testing" / "panel" / "test_panel.py"
-        if not cases.is_file():
+        folder = Path(__file__).resolve().parents[1] / "Testing" / "panel"
+        if not folder.is_dir():
             slicer.mrmlScene.Clear()
             self.test_console()
             return
-        sys.path.append(str(cases.parent))
-        spec = importlib.util.spec_from_file_location("test_panel", cases)
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        sys.path.remove(str(cases.parent))
-        result = unittest.TextTestRunner(verbosity=2).run(unittest.defaultTestLoader.loadTestsFromModule(module))
-        # It is made of the library that the next Reload replaces.
-        sys.modules.pop("fakes", None)
+        sys.path.append(str(folder))
+        loader = unittest.TestLoader()
+        names = [path.stem for path in sorted(folder.glob("test_panel*.py"))]
+        result = unittest.TextTestRunner(verbosity=2).run(loader.loadTestsFromNames(names))
+        sys.path.remove(str(folder))
+        # They are made of the library that the next Reload replaces.
+        for name in (*names, "panel_case", "fakes"):
+            sys.modules.pop(name, None)
         if not result.wasSuccessful():
             raise AssertionError(f"{len(result.failures) + len(result.errors)} of {result.testsRun} tests failed")
 

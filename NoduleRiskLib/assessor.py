@@ -192,8 +192,10 @@ class Assessor:
         prepared, given = self.prepare(ct), as_points(points)
         outside = [one.label for one in given if not prepared.volume.contains(np.array(one.ras))]
         if outside:
+            # What is odd about the CT, an unknown position for example, may be why.
+            why = "".join(f" {text}" for text in prepared.volume.warnings)
             raise NoduleRiskError(
-                f"{_listed(outside)} outside the CT: move or remove what is not on the image, then assess again."
+                f"{_listed(outside)} outside the CT: move or remove what is not on the image, then assess again.{why}"
             )
         segments = [] if outlines is None else as_segments(outlines)
         if not given and outlines is None:
@@ -250,6 +252,11 @@ class Assessor:
 
     def _nodule(self, outline: Outline, stack: SliceStack, prediction: Prediction) -> Nodule:
         values = [float(value) for value in prediction.grades]
+        if not all(map(math.isfinite, (*values, float(prediction.calcified), *prediction.pattern.tolist()))):
+            raise NoduleRiskError(
+                f"The model package {self.package.model_id} gives grades that are not numbers, so its weights are bad: "
+                "take another package."
+            )
         pattern = int(prediction.pattern.argmax())
         intercept, slope = self._calibration.suspicion
         diameter_mm = values[GRADE_NAMES.index("diameter")]
@@ -259,7 +266,7 @@ class Assessor:
             calcification=Calcification(
                 float(prediction.calcified), CALCIFICATION_PATTERNS[pattern], float(prediction.pattern[pattern])
             ),
-            suspicion_probability=1 / (1 + math.exp(-intercept - slope * values[GRADE_NAMES.index("malignancy")])),
+            suspicion_probability=_logistic(intercept + slope * values[GRADE_NAMES.index("malignancy")]),
             stack=stack,
         )
 
@@ -360,6 +367,11 @@ def _gpu_failed(error: Exception, device: torch.device) -> bool:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _logistic(x: float) -> float:
+    # Beyond that a double is 0 or 1 anyway, and exp would overflow.
+    return 1 / (1 + math.exp(-min(max(x, -700.0), 700.0)))
 
 
 def _listed(labels: Sequence[str]) -> str:

@@ -17,17 +17,20 @@ DARK_HU, BETWEEN_HU, SOFT_HU = (-1150, -500), (-650, -250), (-200, 300)
 POSSIBLE_HU = (-1300, 3300)
 #: Most tissue is darker than bone; half of what is air or lung is brighter than this.
 BONE_HU, DARKEST_HU = 500, -1050
+#: Where there is hardly any soft tissue, half of what is dark is lung, and lung is brighter than this.
+AIR_ONLY_HU = -955
 #: Darker than this is no air, however much noise lies over it.
 NO_AIR_HU = -1600
 #: Soft tissue that looks brighter than this: the values are doubtful.
 BRIGHT_TISSUE_HU = 200
 #: A CT keeps 12 bits, up to 3071 HU; one that ends below this was cut off at the end of a display window.
 WINDOW_END_HU = 2000
-#: A single value is padding, or where values were cut off, if so many times more voxels have it than its neighbours.
-PEAK = 10
+#: A single value is padding if this share of the voxels has it, and more than the twenty values around it together.
 PADDING_SHARE = 0.005
-#: Too few voxels or different values (a painted scan) to judge by.
-FEW_VOXELS, FEW_VALUES = 1000, 100
+#: Values were cut off where so many voxels have the last one, and so many times more than each of the ten beside it.
+CUT_VOXELS, CUT_PEAK = 20, 10
+#: Too few voxels to judge by; three values that nearly all of them have (a painted scan).
+FEW_VOXELS, PAINTED = 1000, 0.9
 #: A histogram needs no more voxels than this.
 ENOUGH_VOXELS = 2_000_000
 _ZERO = 32768
@@ -57,7 +60,7 @@ def check_hounsfield(name: str, array: Array) -> tuple[str, ...]:
         If air, lung and soft tissue do not lie where HU put them.
     """
     counts = _without_padding(_counts(array))
-    if counts.sum() < FEW_VOXELS or np.count_nonzero(counts) < FEW_VALUES:
+    if counts.sum() < FEW_VOXELS or np.sort(counts)[-3:].sum() > PAINTED * counts.sum():
         return ()
     why = _why_not_hu(counts)
     if why:
@@ -79,9 +82,8 @@ def _without_padding(counts: Array) -> Array:
     """The histogram without values of -1000 and darker that stand out: what scanners and programs fill up with."""
     counts = counts.copy()
     for value in np.flatnonzero(counts[: _ZERO - 999] > max(PADDING_SHARE * counts.sum(), 50)):
-        beside = counts[max(value - 10, 0) : value + 11].sum() - counts[value]
-        # Twenty neighbours.
-        if counts[value] > PEAK * beside / 10:
+        # Ten neighbours on either side.
+        if counts[value] > counts[max(value - 10, 0) : value + 11].sum() - counts[value]:
             counts[value] = 0
     return counts
 
@@ -99,7 +101,9 @@ def _why_not_hu(counts: Array) -> str:
     half_dark = int(np.searchsorted(total, total[-1] / 2)) + NO_AIR_HU
     if dark < 0.005:
         return "none is that of air or lung, -1000 to -500; stored values without their rescale intercept look so"
-    if half_dark < DARKEST_HU or (soft < 0.02 and _share(counts, -_ZERO, NO_AIR_HU) > 0.01):
+    if half_dark < (AIR_ONLY_HU if soft < 0.02 else DARKEST_HU):
+        return "nearly all are as dark as air or darker; an intercept that was applied twice looks so"
+    if soft < 0.02 and _share(counts, -_ZERO, NO_AIR_HU) > 0.01:
         return "air and lung are darker than -1000; an intercept that was applied twice looks so"
     if impossible > max(0.15, dark + soft):
         return "most are darker than air or brighter than bone"
@@ -132,19 +136,15 @@ def _cut_off(array: Array, counts: Array) -> tuple[str, ...]:
     found = []
     # Padding is darker than what may be cut off.
     low, high = int(np.flatnonzero(counts)[0]) - _ZERO, int(array.max())
-    inner = counts[low + _ZERO + 1 : high + _ZERO]
-    # One value that many voxels have is a painted scan's.
-    if not inner.size or inner.max() > 0.15 * inner.sum():
-        return ()
     if high < WINDOW_END_HU:
-        at_end, beside = np.sum(array == high), np.sum((array >= high - 50) & (array < high)) / 50
-        if at_end >= 20 and at_end > PEAK * beside:
+        at_end, beside = np.sum(array == high), np.sum((array >= high - 10) & (array < high)) / 10
+        if at_end >= CUT_VOXELS and at_end > CUT_PEAK * beside:
             found.append(
                 f"All values above {high} HU are cut off: calcium and other dense parts cannot be seen, and grades of "
                 "calcification and malignancy may be wrong."
             )
     if low > -900:
-        at_end, beside = np.sum(array == low), np.sum((array <= low + 50) & (array > low)) / 50
-        if at_end >= 20 and at_end > PEAK * beside:
+        at_end, beside = np.sum(array == low), np.sum((array <= low + 10) & (array > low)) / 10
+        if at_end >= CUT_VOXELS and at_end > CUT_PEAK * beside:
             found.append(f"All values below {low} HU are cut off: lung and ground glass look denser than they are.")
     return tuple(found)

@@ -172,7 +172,13 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         self, package: Path | str | None, described: Callable[[model_package.ModelPackage], None], ended: Ended
     ) -> Task:
         """Read and verify a model package on the worker's thread."""
-        return self.worker.do(lambda tell: tell(described, model_package.load(package or model_package.SHIPPED)), ended)
+
+        def work(tell: Tell) -> None:
+            tell(described, model_package.load(package or model_package.SHIPPED))
+            # An unknown ID has the package that ships read, once: here, so that drawing a heatmap need not.
+            model_package.manifest_of("")
+
+        return self.worker.do(work, ended)
 
     def look(self, ct: Node, ended: Ended) -> Task | None:
         """Read a CT on the worker's thread, once for each change; returns ``None`` if it was read as it is now."""

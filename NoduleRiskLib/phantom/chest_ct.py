@@ -119,7 +119,7 @@ def chest_ct(seed: int = 0) -> tuple[Volume, tuple[PhantomNodule, ...]]:
 
 
 def source() -> dict[str, Any]:
-    """What was copied from LIDC-IDRI: ``attribution`` and ``nodules``, as ``training/phantom_outlines.py`` wrote it."""
+    """What was copied from LIDC-IDRI, ``attribution`` and ``nodules``, by ``training/data/phantom_outlines.py``."""
     nodules: dict[str, Any] = json.loads(NODULES.read_text(encoding="utf-8"))
     return nodules
 

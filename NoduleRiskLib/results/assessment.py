@@ -1,146 +1,20 @@
-"""What is said about one point: a nodule with its outline, grades and heatmaps, or warnings alone. Needs no torch."""
+"""What is said about one point: a nodule or nothing, and warnings. Needs no torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ..errors import InputWarning
-from ..explain.heatmap import Heatmap
-from ..grades import Grade
-from ..imaging.outline import INSIDE, Outline
 from ..imaging.points import Point
-from ..imaging.resampling import on_grid, paste
-from ..imaging.simpleitk_images import like_input, to_volume
-from ..imaging.slice_stack import SliceStack
 from ..imaging.volume import Volume
+from .nodule import Calcification, Estimate, Nodule
+from .notebook import html
+from .phrases import one_line
+from .serialization import FORMAT, damage_told, in_todays_form, nodule_from_dict, nodule_maps, nodule_to_dict
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-Image = TypeVar("Image")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A grade's predicted value with its interval, all in grade units.
-
-    Attributes
-    ----------
-    grade : Grade
-    value : float
-    low, high : float
-        Ends of the interval that holds the readers' mean for 80 % of LIDC nodules (measured out of fold).
-    percentile : float
-        Percentage (0 to 100) of LIDC's reference nodules whose readers gave less.
-    """
-
-    grade: Grade
-    value: float
-    low: float
-    high: float
-    percentile: float
-
-    @property
-    def word(self) -> str:
-        """LIDC's word for the value."""
-        return self.grade.word(self.value)
-
-
-@dataclass(frozen=True)
-class Calcification:
-    """Calcification as a presence and a pattern: LIDC's codes for it are names, so they have no mean.
-
-    Attributes
-    ----------
-    presence : float
-        Share of readers (0 to 1) expected to see any.
-    pattern : str
-        The most likely pattern if there is any.
-    pattern_probability : float
-        How likely that pattern is among the five, 0 to 1.
-    """
-
-    presence: float
-    pattern: str
-    pattern_probability: float
-
-    @property
-    def word(self) -> str:
-        """The pattern, or "absent" unless at least half of the readers would see calcification."""
-        return self.pattern if self.presence >= 0.5 else "absent"
-
-
-@dataclass(frozen=True, eq=False)
-class Nodule:
-    """What lies at a point: its outline, grades and heatmaps.
-
-    Attributes
-    ----------
-    outline : Outline
-        Which voxels are the nodule's, and what was measured on them.
-    estimates : tuple of Estimate
-        In the order of ``GRADES``.
-    calcification : Calcification
-    suspicion_probability : float
-        Chance (0 to 1) that at least half of LIDC's readers give malignancy 4 or 5; not the chance of cancer.
-    stack : SliceStack
-        The slices that were graded, with the outline.
-    heatmaps : dict of str to Heatmap
-        By grade name; empty if none were asked for.
-    """
-
-    outline: Outline
-    estimates: tuple[Estimate, ...]
-    calcification: Calcification
-    suspicion_probability: float
-    stack: SliceStack
-    heatmaps: dict[str, Heatmap] = field(default_factory=dict)
-
-    def estimate(self, name: str) -> Estimate:
-        """The estimate of the grade of that name; raises ``KeyError`` if there is none."""
-        for estimate in self.estimates:
-            if estimate.grade.name == name:
-                return estimate
-        raise KeyError(f"no grade is called {name!r}: {', '.join(one.grade.name for one in self.estimates)}")
-
-    def heatmap(self, name: str, like: Any = None) -> Any:
-        """A grade's in-slice heatmap, 0 to 1, float32.
-
-        Parameters
-        ----------
-        name : str
-            The grade.
-        like : Volume or SimpleITK image, optional
-            Whose grid to put it on, usually the CT's: 0 outside the graded slices. Without it the heatmap comes on
-            the graded slices themselves, where a layout of several planes gives its first plane.
-
-        Returns
-        -------
-        Volume, or SimpleITK.Image if ``like`` is one
-
-        Raises
-        ------
-        KeyError
-            If there is no heatmap of that name, or none were asked for.
-        """
-        if name not in self.heatmaps:
-            raise KeyError(f"no heatmap of {name!r}: {', '.join(self.heatmaps) or 'none were computed'}")
-        volumes = self.heatmap_volumes(name)
-        if like is None:
-            return next(iter(volumes.values()))
-        return like_input(on_grid(list(volumes.values()), to_volume(like, voxels=False)), like)
-
-    def heatmap_volumes(self, name: str) -> Mapping[str, Volume]:
-        """A grade's heatmap (0 to 1) in RAS: one small float32 volume per plane of the layout, by the plane's name."""
-        return paste(self.stack, self.heatmaps[name].in_slice)
-
-    def mask(self, like: Any = None) -> Any:
-        """The outline as uint8 voxels, 1 inside; ``like`` and what is returned are as for ``heatmap``."""
-        grid = self.outline.probability if like is None else to_volume(like, voxels=False)
-        probability = on_grid([self.outline.probability], grid)
-        mask = Volume((probability.array > INSIDE).astype("uint8"), probability.ijk_to_ras, "nodule")
-        return mask if like is None else like_input(mask, like)
+__all__ = ["Assessment", "Calcification", "Estimate", "Nodule"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -165,24 +39,64 @@ class Assessment:
     nodule: Nodule | None = None
 
     def __repr__(self) -> str:
-        from .phrases import one_line
-
-        return f"<Assessment of {one_line(self)}>"
+        return f"<Assessment of {one_line(self.point, self.nodule)}>"
 
     def _repr_html_(self) -> str:
-        from .notebook import html
-
-        return html(self)
+        return html(self.point, self.nodule, self.warnings, self.model_id)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but arrays over pixels, as JSON takes it; see ``serialization.to_dict``."""
-        from .serialization import to_dict
+        """Everything but arrays over pixels, as JSON takes it.
 
-        return to_dict(self)
+        Returns
+        -------
+        dict
+            ``format``; ``label``; ``point_ras_mm`` [R, A, S]; ``warnings``, each with ``text`` and ``about`` ("ct" or
+            "nodule"); ``model_id``; ``nodule``: null, or what ``serialization.nodule_to_dict`` gives.
+        """
+        return {
+            "format": FORMAT,
+            "label": self.point.label,
+            "point_ras_mm": list(self.point.ras),
+            "warnings": [asdict(warning) for warning in self.warnings],
+            "model_id": self.model_id,
+            "nodule": None if self.nodule is None else nodule_to_dict(self.nodule),
+        }
+
+    def maps(self) -> dict[str, Volume]:
+        """The arrays over pixels as small volumes: ``serialization.nodule_maps``; empty without a nodule."""
+        return {} if self.nodule is None else nodule_maps(self.nodule)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Assessment:
-        """The way back from ``to_dict``; see ``serialization.from_dict``."""
-        from .serialization import from_dict
+    def from_dict(
+        cls, values: Mapping[str, Any], maps: Mapping[str, Volume] | None = None, volume: Volume | None = None
+    ) -> Assessment:
+        """The assessment that ``to_dict`` and ``maps`` describe.
 
-        return from_dict(values)
+        Parameters
+        ----------
+        values : mapping
+            As ``to_dict`` gives it, or as a scene saved by version 0.1.0 holds it.
+        maps : mapping of str to Volume, optional
+            As ``maps`` gives them; a missing one stands for a map of zeros.
+        volume : Volume, optional
+            The CT: with it the slices have their pixels (HU) again, without it they are 0.
+
+        Returns
+        -------
+        Assessment
+            Equal to the one written, except that the outline is known on the graded slices alone.
+
+        Raises
+        ------
+        NoduleRiskError
+            If a newer NoduleRisk wrote it, or something is missing or of another kind.
+        """
+        with damage_told():
+            values = in_todays_form(values)
+            r, a, s = map(float, values["point_ras_mm"])
+            return cls(
+                Point(str(values["label"]), (r, a, s)),
+                tuple(InputWarning(str(one["text"]), one["about"]) for one in values["warnings"]),
+                str(values["model_id"]),
+                None if values["nodule"] is None else nodule_from_dict(values["nodule"], maps or {}, volume),
+            )

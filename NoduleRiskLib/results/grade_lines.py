@@ -9,7 +9,7 @@ from ..grades import GRADES, Grade
 from .phrases import along, pattern, percent
 
 if TYPE_CHECKING:
-    from .assessment import Estimate, Nodule
+    from .nodule import Estimate, Nodule
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,18 @@ from .grade_lines import GradeLine, grade_lines
 from .phrases import NOTHING_OUTLINED, SUSPICION_MEANS, percent, place, size
 
 if TYPE_CHECKING:
-    from .assessment import Assessment
+    from collections.abc import Sequence
+
+    from ..errors import InputWarning
+    from ..imaging.points import Point
+    from .nodule import Nodule
 
 BAR_PIXELS = 140
 
 
-def html(assessment: Assessment) -> str:
-    """The grade card: heading, nine grades with their scales, warnings, disclaimer. Colours suit light and dark."""
-    nodule = assessment.nodule
-    heading = f"<b>{escape(assessment.point.label)}</b> &nbsp; {place(assessment.point.ras)} mm"
+def html(point: Point, nodule: Nodule | None, warnings: Sequence[InputWarning], model_id: str) -> str:
+    """The grade card of an assessment: heading, nine grades with their scales, warnings, disclaimer."""
+    heading = f"<b>{escape(point.label)}</b> &nbsp; {place(point.ras)} mm"
     if nodule is None:
         body = f"<p>{NOTHING_OUTLINED}</p>"
     else:
@@ -29,10 +32,8 @@ def html(assessment: Assessment) -> str:
             "<table><tr><th style='text-align:left'>Grade</th><th>Value</th><th>80 % interval</th><th>Scale</th>"
             f"<th style='text-align:left'>LIDC's word</th><th>LIDC nodules below</th></tr>{rows}</table>"
         )
-    warnings = "".join(f"<li>{escape(warning.text)}</li>" for warning in assessment.warnings)
-    return (
-        f"<div>{heading}{body}<ul>{warnings}</ul><small>{DISCLAIMER} Model {escape(assessment.model_id)}.</small></div>"
-    )
+    notes = "".join(f"<li>{escape(warning.text)}</li>" for warning in warnings)
+    return f"<div>{heading}{body}<ul>{notes}</ul><small>{DISCLAIMER} Model {escape(model_id)}.</small></div>"
 
 
 def _row(line: GradeLine) -> str:

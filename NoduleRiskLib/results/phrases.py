@@ -9,23 +9,22 @@ from ..grades import Grade
 
 if TYPE_CHECKING:
     from ..imaging.outline import Outline
-    from .assessment import Assessment, Calcification
+    from ..imaging.points import Point
+    from .nodule import Calcification, Nodule
 
 SUSPICION_MEANS = "chance that at least half of LIDC's readers give malignancy 4 or 5"
 CALCIFICATION_MEANS = "share of readers expected to see any"
 NOTHING_OUTLINED = "No nodule was outlined at this point, so it has no grades."
 
 
-def one_line(assessment: Assessment) -> str:
+def one_line(point: Point, nodule: Nodule | None) -> str:
     """A result in one line: name, place, size, malignancy and suspicion.
 
     >>> from NoduleRiskLib import Point
-    >>> from NoduleRiskLib.results.assessment import Assessment
-    >>> one_line(Assessment(Point("upper lobe", (-56.2, -86.2, -115.0))))
+    >>> one_line(Point("upper lobe", (-56.2, -86.2, -115.0)), None)
     "'upper lobe' at R -56.2 A -86.2 S -115.0: no nodule outlined"
     """
-    start = f"{assessment.point.label[:40]!r} at {place(assessment.point.ras, 1)}: "
-    nodule = assessment.nodule
+    start = f"{point.label[:40]!r} at {place(point.ras, 1)}: "
     if nodule is None:
         return start + "no nodule outlined"
     malignancy = nodule.estimate("malignancy")

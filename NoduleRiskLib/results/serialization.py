@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputWarning, NoduleRiskError
+from ..errors import NoduleRiskError
 from ..explain.heatmap import Heatmap
 from ..grades import GRADES
 from ..imaging.outline import Outline
-from ..imaging.points import Point
 from ..imaging.resampling import paste, sample
 from ..imaging.slice_stack import Layout, SliceStack
 from ..imaging.volume import Array, Volume
-from .assessment import Assessment, Calcification, Estimate, Nodule
+from .nodule import Calcification, Estimate, Nodule
 
 #: Raised whenever an older NoduleRisk would misread what is written. 1 was written by version 0.1.0.
 FORMAT = 2
@@ -24,40 +24,15 @@ FORMAT = 2
 OUTLINE = "outline"
 
 
-def to_dict(assessment: Assessment) -> dict[str, Any]:
-    """Everything of an assessment but its arrays over pixels, as JSON takes it.
-
-    Returns
-    -------
-    dict
-        ``format``; ``label``; ``point_ras_mm`` [R, A, S]; ``warnings``, each with ``text`` and ``about`` ("ct" or
-        "nodule"); ``model_id``; ``nodule``, null if nothing was outlined, else ``suspicion_probability`` (0 to 1),
-        ``estimates`` (by grade, grade units), ``calcification``, ``outline`` (RAS mm, mm, mm3) and ``stack``: the
-        layout and each graded slice with its offset (mm) from the nodule's centre, its ``ijk_to_ras`` and, with
-        heatmaps, its slice weights by grade.
-    """
-    return {
-        "format": FORMAT,
-        "label": assessment.point.label,
-        "point_ras_mm": list(assessment.point.ras),
-        "warnings": [asdict(warning) for warning in assessment.warnings],
-        "model_id": assessment.model_id,
-        "nodule": None if assessment.nodule is None else _from_nodule(assessment.nodule),
-    }
-
-
-def maps(assessment: Assessment) -> dict[str, Volume]:
-    """The arrays over pixels of an assessment as small float32 volumes in RAS, 0 to 1.
+def nodule_maps(nodule: Nodule) -> dict[str, Volume]:
+    """The arrays over pixels of a nodule as small float32 volumes in RAS, 0 to 1.
 
     Returns
     -------
     dict
         "outline" and, with heatmaps, every grade's in-slice map by its name. Names of maps of a layout's second and
-        third planes end in the plane's name. Empty if nothing was outlined.
+        third planes end in the plane's name.
     """
-    nodule = assessment.nodule
-    if nodule is None:
-        return {}
     layout = nodule.stack.layout
     arrays = {OUTLINE: nodule.stack.outline} | {name: map_.in_slice for name, map_ in nodule.heatmaps.items()}
     return {
@@ -67,51 +42,43 @@ def maps(assessment: Assessment) -> dict[str, Volume]:
     }
 
 
-def from_dict(
-    values: Mapping[str, Any], maps: Mapping[str, Volume] | None = None, volume: Volume | None = None
-) -> Assessment:
-    """The assessment that ``to_dict`` and ``maps`` describe.
-
-    Parameters
-    ----------
-    values : mapping
-        As ``to_dict`` gives it, or as a scene saved by version 0.1.0 holds it.
-    maps : mapping of str to Volume, optional
-        As ``maps`` gives them; a missing one stands for a map of zeros.
-    volume : Volume, optional
-        The CT: with it the slices have their pixels (HU) again, without it they are 0.
-
-    Returns
-    -------
-    Assessment
-        Equal to the one written, except that the outline is known on the graded slices alone.
+def in_todays_form(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What ``Assessment.to_dict`` of this or an older version gave, as today's gives it.
 
     Raises
     ------
     NoduleRiskError
-        If a newer NoduleRisk wrote it, or something is missing or of another kind.
+        If a newer version wrote it.
     """
-    try:
-        written = int(values.get("format", 1))
-        if written > FORMAT:
-            raise NoduleRiskError(
-                f"This assessment has format {written}, and this NoduleRisk reads up to {FORMAT}: update NoduleRisk."
-            )
-        values = values if written > 1 else _from_format_1(values)
-        r, a, s = map(float, values["point_ras_mm"])
-        return Assessment(
-            Point(str(values["label"]), (r, a, s)),
-            tuple(InputWarning(str(one["text"]), one["about"]) for one in values["warnings"]),
-            str(values["model_id"]),
-            None if values["nodule"] is None else _to_nodule(values["nodule"], maps or {}, volume),
+    written = int(values.get("format", 1))
+    if written > FORMAT:
+        raise NoduleRiskError(
+            f"This assessment has format {written}, and this NoduleRisk reads up to {FORMAT}: update NoduleRisk."
         )
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        if isinstance(error, NoduleRiskError):
-            raise
+    return values if written > 1 else _from_format_1(values)
+
+
+@contextmanager
+def damage_told() -> Iterator[None]:
+    """Make one sentence of whatever damaged values raise when they are read."""
+    try:
+        yield
+    except NoduleRiskError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise NoduleRiskError("A stored assessment is damaged: assess that point again.") from error
 
 
-def _from_nodule(nodule: Nodule) -> dict[str, Any]:
+def nodule_to_dict(nodule: Nodule) -> dict[str, Any]:
+    """Everything of a nodule but its arrays over pixels, as JSON takes it.
+
+    Returns
+    -------
+    dict
+        ``suspicion_probability`` (0 to 1), ``estimates`` (by grade, grade units), ``calcification``, ``outline``
+        (RAS mm, mm, mm3) and ``stack``: the layout and each graded slice with its offset (mm) from the nodule's centre,
+        its ``ijk_to_ras`` and, with heatmaps, its slice weights by grade.
+    """
     estimates = {
         one.grade.name: {
             "value": one.value,
@@ -159,7 +126,8 @@ def _from_nodule(nodule: Nodule) -> dict[str, Any]:
 MEASURED = tuple(one.name for one in fields(Outline) if one.name not in ("centre_ras", "bounds_ras", "probability"))
 
 
-def _to_nodule(values: Mapping[str, Any], maps: Mapping[str, Volume], volume: Volume | None) -> Nodule:
+def nodule_from_dict(values: Mapping[str, Any], maps: Mapping[str, Volume], volume: Volume | None = None) -> Nodule:
+    """The nodule that ``nodule_to_dict`` and ``nodule_maps`` describe; parameters as of ``Assessment.from_dict``."""
     stack = _to_stack(values["stack"], maps, volume)
     calcification = values["calcification"]
     # In the order of the grades, in which the mean code stands before the diameter.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..grades import DISCLAIMER, GRADES, Grade
 from .phrases import CALCIFICATION_MEANS, SUSPICION_MEANS
-from .serialization import FORMAT, to_dict
+from .serialization import FORMAT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ class Column:
     meaning : str
         Unit, scale and frame, for people.
     path : tuple of str or int
-        Where the value stands in ``serialization.to_dict``.
+        Where the value stands in ``Assessment.to_dict``.
     text : bool
         Whether it is text; the others are numbers.
     """
@@ -91,7 +91,7 @@ COLUMNS = (
 
 def row(assessment: Assessment | Mapping[str, Any]) -> dict[str, str | float | None]:
     """One assessment (or what ``to_dict`` made of it) by column; ``None`` for what a point without a nodule lacks."""
-    values = assessment if isinstance(assessment, Mapping) else to_dict(assessment)
+    values = assessment if isinstance(assessment, Mapping) else assessment.to_dict()
     values = {
         **values,
         "nodule_found": "no" if values["nodule"] is None else "yes",
@@ -171,7 +171,7 @@ def as_json(
             "ijk_to_ras": volume.ijk_to_ras.tolist(),
             "warnings": list(volume.warnings),
         },
-        "nodules": [to_dict(one) for one in assessments],
+        "nodules": [one.to_dict() for one in assessments],
         "files": list(files),
     }
 

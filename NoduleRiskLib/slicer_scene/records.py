@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 #: Sentences about what the scene keeps of a point.
 DAMAGED = "What the scene keeps of this point's assessment is damaged, or a newer NoduleRisk wrote it: assess again."
 MAPS_LOST = "The outline and the heatmaps of this nodule are not in the scene any more: assess again to have them."
-#: More slices in a layout, or pixels along a slice, than any model's: the record is damaged.
-LARGEST_LAYOUT = 1024
+#: More voxels than any model's slices have (a million): the record is damaged.
+LARGEST_STACK = 2**24
 
 #: A point that moved less than this still marks the same place.
 MOVED_MM = 0.01
@@ -64,10 +64,10 @@ class Record:
     Attributes
     ----------
     text : str
-        JSON: ``serialization.to_dict``; ``ct_digest``, the ``Volume.digest`` of the CT that was assessed; and
+        JSON: ``Assessment.to_dict``; ``ct_digest``, the ``Volume.digest`` of the CT that was assessed; and
         ``same_nodule_as``, [R, A, S] (mm) by the control point ID of each point on the same nodule.
     maps : dict of str to Volume
-        ``serialization.maps``.
+        ``Assessment.maps``.
     """
 
     text: str
@@ -78,12 +78,10 @@ def record_of(
     assessment: Assessment, digest: str, twins: Mapping[str, tuple[float, float, float]] | None = None
 ) -> Record:
     """The record of an assessment of the CT with this ``Volume.digest``; ``twins``: points on the same nodule."""
-    from ..results.serialization import maps, to_dict
-
-    text = json.dumps({"ct_digest": digest, "same_nodule_as": dict(twins or {}), **to_dict(assessment)})
+    text = json.dumps({"ct_digest": digest, "same_nodule_as": dict(twins or {}), **assessment.to_dict()})
     # Read once here, so that the main thread finds it in the cache.
     readable_row(text)
-    return Record(text, maps(assessment))
+    return Record(text, assessment.maps())
 
 
 def renamed(text: str, label: str) -> str:
@@ -115,29 +113,29 @@ def readable_row(text: str) -> Row | None:
 
 
 def restored(values: Mapping[str, Any], maps: Mapping[str, Volume], volume: Volume | None = None) -> Assessment:
-    """``serialization.from_dict`` of a readable record; without its maps, if these are damaged."""
-    from ..results.serialization import from_dict
+    """``Assessment.from_dict`` of a readable record; without its maps, if these are damaged."""
+    from ..results.assessment import Assessment
 
     try:
-        return from_dict(values, maps, volume)
+        return Assessment.from_dict(values, maps, volume)
     except NoduleRiskError:
-        return from_dict(values, {}, volume)
+        return Assessment.from_dict(values, {}, volume)
 
 
 def decoded(values: Mapping[str, Any]) -> Assessment:
-    """``serialization.from_dict`` of a record of unknown origin, without its maps.
+    """``Assessment.from_dict`` of a record of unknown origin, without its maps.
 
     Raises
     ------
     NoduleRiskError
         If it is damaged, or a newer NoduleRisk wrote it. What is damaged in another way than is known raises otherwise.
     """
-    from ..results.serialization import from_dict
+    from ..results.assessment import Assessment
 
     # In a record of 0.1.0 the stack stands at the top.
     layout = (values.get("nodule") or values).get("stack", {}).get("layout", {})
-    sizes = [int(layout.get(key, 0)) for key in ("slices", "pixels")]
-    if max(*sizes, len(layout.get("planes", ()))) > LARGEST_LAYOUT:
+    slices, pixels = (abs(int(layout.get(key, 1))) for key in ("slices", "pixels"))
+    if slices * len(layout.get("planes", ())) * max(pixels, 1) ** 2 > LARGEST_STACK:
         # Refused before it takes all memory.
         raise NoduleRiskError("A stored assessment is damaged: assess that point again.")
-    return from_dict(values)
+    return Assessment.from_dict(values)

@@ -1,6 +1,6 @@
 """What a scene keeps of assessments: a table with a row for each point, and a sequence with each nodule's maps.
 
-The table node has every assessment as JSON (``serialization.to_dict``) in an attribute that is named after its control
+The table node has every assessment as JSON (``Assessment.to_dict``) in an attribute that is named after its control
 point ID. Its columns are for people and are not read back.
 """
 
@@ -80,7 +80,7 @@ def rows(table: Node) -> dict[str, Row]:
 
 
 def kept(table: Node, point_id: str) -> tuple[dict[str, Any], dict[str, Volume]] | None:
-    """The arguments of ``serialization.from_dict``, for use on any thread; ``None`` if there is no assessment."""
+    """The arguments of ``Assessment.from_dict``, for use on any thread; ``None`` if there is no assessment."""
     text = table.GetAttribute(ASSESSMENT + point_id) if table else None
     if not text or not readable_row(text):
         return None

@@ -81,7 +81,7 @@ class Trial:
         # Forked processes share what threads of the parent hold locked; spawned ones begin anew.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(self.reader, theirs), daemon=True)  # type: ignore[assignment]
+        self._process = context.Process(target=_serve, args=(self.reader, theirs), daemon=True)
         assert self._process
         self._process.start()
         theirs.close()

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: A wing imports from lower floors and from itself, never from another wing of its own floor.
 FLOORS = {
     "NoduleRiskLib": (
-        ("errors", "grades", "worker"),
+        ("errors", "grades"),
         ("imaging",),
         ("networks", "phantom"),
         ("explain",),
@@ -25,26 +25,7 @@ FLOORS = {
     ),
     "training": (("checkpoints",), ("data",), ("models",), ("evaluation",), ("studies",), ("__main__",)),
 }
-#: The one arrow that may point back: a result's methods reach its other forms when a user asks for them.
-METHODS = {
-    "NoduleRiskLib.results.assessment": {
-        "NoduleRiskLib.results.notebook",
-        "NoduleRiskLib.results.phrases",
-        "NoduleRiskLib.results.serialization",
-    }
-}
 LONGEST = 400
-#: Files that are longer still, each with the reason.
-TOO_LONG: dict[str, str] = {
-    name: "not cut yet"
-    for name in (
-        "Testing/panel/standins.py",
-        "Testing/panel/test_panel.py",
-        "Testing/unit/explain/test_heatmaps.py",
-        "Testing/unit/imaging/test_reading.py",
-        "Testing/unit/results/test_results.py",
-    )
-}
 
 
 def own_files() -> Iterator[Path]:
@@ -128,9 +109,7 @@ def test_arrows_point_down(package: str, graph: dict[str, set[str]]) -> None:
 
 
 def test_there_is_no_import_circle(graph: dict[str, set[str]]) -> None:
-    for name in set(METHODS) & set(graph):
-        assert METHODS[name] <= graph[name], "no exception needed any more"
-    assert circle({name: targets - METHODS.get(name, set()) for name, targets in graph.items()}) == []
+    assert circle(graph) == []
 
 
 def test_the_library_knows_nothing_of_the_training() -> None:
@@ -173,5 +152,4 @@ def test_no_file_is_longer_than_anyone_reads() -> None:
     lines = {
         file.relative_to(ROOT).as_posix(): len(file.read_text(encoding="utf-8").splitlines()) for file in own_files()
     }
-    assert {name: count for name, count in lines.items() if count > LONGEST and name not in TOO_LONG} == {}
-    assert [name for name in TOO_LONG if lines.get(name, 0) <= LONGEST] == [], "no exception needed any more"
+    assert {name: count for name, count in lines.items() if count > LONGEST} == {}

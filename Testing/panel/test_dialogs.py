@@ -6,13 +6,13 @@ import json
 import pytest
 import slicer.util
 import standins
-import test_panel
+from panel_case import PanelCase, read
 
 
 @pytest.fixture
 def case():
     """The panel with three assessed nodules."""
-    case = test_panel.PanelTest()
+    case = PanelCase()
     case.setUp()
     case.assess()
     yield case
@@ -78,7 +78,7 @@ def test_a_page_that_cannot_be_drawn_leaves_no_half_file_and_loses_no_other(case
     standins.answers["folder"] = str(tmp_path)
     press(case, "picturesButton")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["01-N-1.png", "03-N-3.png"]
-    assert "The page of N-2 could not be drawn" in test_panel.read(case.ui.statusLabel, "text")
+    assert "The page of N-2 could not be drawn" in read(case.ui.statusLabel, "text")
 
 
 def test_a_full_disk_leaves_the_folder_as_it_was(case, tmp_path, monkeypatch):
@@ -94,7 +94,7 @@ def test_a_full_disk_leaves_the_folder_as_it_was(case, tmp_path, monkeypatch):
     standins.answers["folder"] = str(tmp_path)
     press(case, "picturesButton")
     assert list(tmp_path.iterdir()) == []
-    assert "No space left on device" in test_panel.read(case.ui.statusLabel, "text")
+    assert "No space left on device" in read(case.ui.statusLabel, "text")
 
 
 def test_closing_the_dialog_writes_nothing(case, tmp_path):
@@ -108,4 +108,4 @@ def test_a_folder_without_a_model_is_refused_in_one_sentence(case, tmp_path):
     standins.answers["folder"] = str(tmp_path)
     press(case, "localModelButton")
     assert case.state.parameters.package == ""
-    assert "lacks model.json" in test_panel.read(case.ui.statusLabel, "text")
+    assert "lacks model.json" in read(case.ui.statusLabel, "text")

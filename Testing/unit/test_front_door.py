@@ -232,6 +232,20 @@ def test_a_gpu_that_cannot_be_used_leaves_the_work_to_the_cpu(
     assert warning.about == "ct" and "GPU" in warning.text
 
 
+def test_weights_that_give_no_numbers_give_no_grades(
+    chest: tuple[Volume, list[Point]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assessor = Assessor(device="cpu")
+    predict = assessor._predict
+
+    def overflowing(stacks: Any) -> Any:
+        return [one._replace(grades=one.grades * torch.inf) for one in predict(stacks)]
+
+    monkeypatch.setattr(assessor, "_predict", overflowing)
+    with pytest.raises(NoduleRiskError, match="not numbers"):
+        list(assessor.assess(chest[0], chest[1][:1], heatmaps=False))
+
+
 def test_a_bug_is_not_taken_for_a_gpus_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     break_gpu(monkeypatch, RuntimeError("size mismatch"))
     with pytest.raises(RuntimeError, match="size mismatch"):

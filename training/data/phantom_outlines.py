@@ -1,6 +1,6 @@
 """How the phantom's nodules were copied from LIDC: run once, its result ``phantom_nodules.json`` is committed.
 
-``python -m training.phantom_outlines`` writes the same file again.
+``python -m training.data.phantom_outlines`` writes the same file again.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.imaging.volume import Array
 
+from .classes import STRATA
 from .out_of_fold import out_of_fold
-from .questions import STRATA
 
 LEVEL = 0.8
 #: Strata of the estimated diameter, mm: below, between and above these.

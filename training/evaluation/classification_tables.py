@@ -1,4 +1,4 @@
-"""Tables of every grade as a question with two or three answers: AUC, accuracy and what others report."""
+"""Tables of every grade as a classification with two or three classes: AUC, accuracy and what others report."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pandas as pd
 from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.imaging.volume import Array
 
+from .classes import JUDGED, STRATA, filled, suspected, three_classes, two_classes
 from .metrics import auc, auc_interval, best_threshold, even_threshold, kappa, rates, third_thresholds
 from .out_of_fold import ESTIMATES, PIPELINE, call, fold_rows
-from .questions import JUDGED, STRATA, filled, question, suspected, thirds
 
 #: Accuracy, sensitivity and specificity at 2.75 / 3.25 as others report them: on other nodules, in looser splits.
 REPORTED = {
@@ -23,12 +23,12 @@ PAPER_ACCURACY = {"malignancy": 0.873}
 
 def operating_points(table: pd.DataFrame, column: str = f"{PIPELINE}malignancy") -> pd.DataFrame:
     """Accuracy, sensitivity and specificity of malignancy by how the threshold is set, and what others report."""
-    asked, positive = suspected(table)
-    score = filled(asked, column)
+    classed, positive = suspected(table)
+    score = filled(classed, column)
     rows = {
         "3.0": rates(score > 3, positive),
-        "best accuracy on the other folds": rates(call(asked, score, positive, best_threshold), positive),
-        "sensitivity = specificity on the other folds": rates(call(asked, score, positive, even_threshold), positive),
+        "best accuracy on the other folds": rates(call(classed, score, positive, best_threshold), positive),
+        "sensitivity = specificity on the other folds": rates(call(classed, score, positive, even_threshold), positive),
     }
     for name, values in REPORTED.items():
         rows[name] = dict(zip(("accuracy", "sensitivity", "specificity"), values, strict=True))
@@ -36,44 +36,49 @@ def operating_points(table: pd.DataFrame, column: str = f"{PIPELINE}malignancy")
 
 
 def by_size(table: pd.DataFrame, scores: dict[str, str]) -> pd.DataFrame:
-    """AUC of every score in each stratum of the readers' diameter, and how many nodules are asked about."""
+    """AUC of every score in each stratum of the readers' diameter, and how many nodules have a class."""
     rows = {}
     for name, (low, high) in STRATA.items():
         part = table[(table.diameter >= low) & (table.diameter < high)]
-        asked, positive = suspected(part)
-        both = 0 < positive.sum() < len(asked)
-        rows[name] = {"asked": len(asked), "suspicious": int(positive.sum())} | {
-            score: auc(positive, filled(asked, column)) if both else np.nan for score, column in scores.items()
+        classed, positive = suspected(part)
+        both = 0 < positive.sum() < len(classed)
+        rows[name] = {"nodules": len(classed), "suspicious": int(positive.sum())} | {
+            score: auc(positive, filled(classed, column)) if both else np.nan for score, column in scores.items()
         }
     return pd.DataFrame.from_dict(rows, "index").rename_axis("diameter")
 
 
-def questions(table: pd.DataFrame, agreement: pd.DataFrame) -> pd.DataFrame:
-    """One row per question: AUC of all ``ESTIMATES`` that the table has, of diameter alone and of one reader.
+def every_grade(table: pd.DataFrame, agreement: pd.DataFrame) -> pd.DataFrame:
+    """One row per grade: AUC of all ``ESTIMATES`` that the table has, of diameter alone and of one reader.
 
     The interval (95 %, patients resampled) is the first estimate's; ``agreement`` as ``reader_agreement`` gives it.
     """
     known = {name: prefix for name, prefix in ESTIMATES.items() if f"{prefix}malignancy" in table}
-    asks = {one.name: (question(one.name, table[one.name]), one.name) for one in JUDGED if one.name != "calcification"}
-    asks["calcification seen"] = ((table.calcified > 0.5).astype(float), "calcified")
+    classes = {
+        one.name: (two_classes(one.name, table[one.name]), one.name) for one in JUDGED if one.name != "calcification"
+    }
+    classes["calcification seen"] = ((table.calcified > 0.5).astype(float), "calcified")
     rows = {}
-    for name, (answer, column) in asks.items():
-        asked, positive = table[answer.notna()], (answer.dropna() == 1).to_numpy()
+    for name, (answer, column) in classes.items():
+        classed, positive = table[answer.notna()], (answer.dropna() == 1).to_numpy()
         if positive.all() or not positive.any():
             continue
         row: dict[str, float] = {"positive": int(positive.sum()), "negative": int((~positive).sum())}
         for label, prefix in known.items():
-            score = filled(asked, f"{prefix}{column}")
+            score = filled(classed, f"{prefix}{column}")
             row[label] = auc(positive, score)
             if len(row) == 3:
-                row["from"], row["to"] = auc_interval(asked.patient_id.to_numpy(), positive, score)
-        for label, size in (("readers' diameter", "diameter"), ("pipeline's diameter", "found_diameter")):
+                row["from"], row["to"] = auc_interval(classed.patient_id.to_numpy(), positive, score)
+        for label, size in (
+            ("readers' diameter", "diameter"),
+            ("diameter from the segmentation network", "found_diameter"),
+        ):
             if size in table:
-                area = auc(positive, filled(asked, size))
+                area = auc(positive, filled(classed, size))
                 row[label] = max(area, 1 - area)
         row["one reader"] = agreement.AUC.get(name, np.nan)
         rows[name] = row
-    return pd.DataFrame.from_dict(rows, "index").rename_axis("question")
+    return pd.DataFrame.from_dict(rows, "index").rename_axis("grade")
 
 
 def binary(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
@@ -82,7 +87,7 @@ def binary(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
     for one in GRADES:
         # As the paper reads it: calcification's code, too, is split at 3.
         truth = table[one.name]
-        answer = question("malignancy" if one.words else one.name, truth).dropna()
+        answer = two_classes("malignancy" if one.words else one.name, truth).dropna()
         known = answer[table.loc[answer.index, f"{predicted}{one.name}"].notna()]
         positive = (known == 1).to_numpy()
         called = (table.loc[known.index, f"{predicted}{one.name}"] > (3 if one.words else 7)).to_numpy()
@@ -91,7 +96,7 @@ def binary(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
         for name in ("accuracy", "sensitivity", "specificity"):
             row |= {name: each[name].mean(), f"{name} sd": each[name].std()}
         row["balanced"] = rates(called, positive)["balanced"]
-        row["commoner"] = max(positive.mean(), 1 - positive.mean()) if len(known) else np.nan
+        row["majority"] = max(positive.mean(), 1 - positive.mean()) if len(known) else np.nan
         row["the paper's accuracy"] = PAPER_ACCURACY.get(one.name, np.nan)
         rows[one.name] = row
     return pd.DataFrame.from_dict(rows, "index").rename_axis("grade")
@@ -102,7 +107,7 @@ def ternary(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
     rows = {}
     for one in GRADES:
         known = table[table[f"{predicted}{one.name}"].notna()]
-        score, kind = known[f"{predicted}{one.name}"].to_numpy(), thirds(one.name, known[one.name])
+        score, kind = known[f"{predicted}{one.name}"].to_numpy(), three_classes(one.name, known[one.name])
         above_low, above_high = (call(known, score, kind, threshold) for threshold in (_low, _high))
         called = above_low.astype(int) + above_high
         each = pd.Series([(called == kind)[f].mean() for f in fold_rows(known)])
@@ -112,7 +117,7 @@ def ternary(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
             "accuracy": each.mean(),
             "accuracy sd": each.std(),
             "balanced": np.mean([(called[kind == k] == k).mean() for k in range(3) if counts[k]]),
-            "commoner": counts.max() / counts.sum(),
+            "majority": counts.max() / counts.sum(),
             "kappa": kappa(kind, called),
         }
     return pd.DataFrame.from_dict(rows, "index").rename_axis("grade")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,16 +21,17 @@ from .heatmap_scores import AREAS, CASCADE, NINE, SLICES, similarity
 from .report_sections import markdown
 
 Measured = Mapping[str, Mapping[str, Array]]
+#: What is removed: slices, blocks of pixels with their outline, or blocks whose outline stays.
+Kind = Literal["slices", "blocks", "image"]
 #: "Better than the centred Gaussian" means: in both curves, at this level of p, paired by nodule.
 LEVEL = 0.01
 OPPONENT, ATTENTION, CHANCE = "centred Gaussian", "class attention", "random"
 
 
-def curve_table(measured: Measured, kind: str, method: str) -> pd.DataFrame:
+def curve_table(measured: Measured, kind: Kind, method: str) -> pd.DataFrame:
     """Deletion and insertion by grade: mean absolute change over the curve, against the controls.
 
-    ``kind`` is "slices", "blocks" (a filled block loses its outline) or "image" (it keeps its outline). The
-    p-values are two-sided Wilcoxon signed-rank tests over nodules, against the centred Gaussian.
+    The p-values are two-sided Wilcoxon signed-rank tests over nodules, against the centred Gaussian.
     """
     areas = {way: _stacked(measured, f"{kind}/{way}").mean(-1) for way in (method, OPPONENT, CHANCE, ATTENTION)}
     rows = []
@@ -46,7 +47,7 @@ def curve_table(measured: Measured, kind: str, method: str) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("grade")
 
 
-def methods_table(measured: Measured, kind: str, cost: Mapping[str, float]) -> pd.DataFrame:
+def methods_table(measured: Measured, kind: Kind, cost: Mapping[str, float]) -> pd.DataFrame:
     """All methods of one kind: in how many grades they beat the Gaussian, and the pointing game."""
     names = [name.removeprefix(f"{kind}/") for name in _first(measured) if name.startswith(f"{kind}/")]
     rows = []
@@ -168,7 +169,7 @@ def on_card(card: str, line: str) -> str:
     return "\n\n".join([*others[:at], line, *others[at:]]) + "\n"
 
 
-def plot_curves(path: Path, measured: Measured, kind: str, methods: list[str]) -> None:
+def plot_curves(path: Path, measured: Measured, kind: Kind, methods: list[str]) -> None:
     """Two rows of nine small plots: deletion and insertion."""
     shares = SLICES if kind == "slices" else AREAS
     figure = Figure(figsize=(18, 5), layout="constrained")

@@ -26,7 +26,7 @@ ESTIMATES = {
     "NoduleRisk": PIPELINE,
     "NoduleRisk, oracle": ORACLE,
     "radiomics": RADIOMICS["crop"],
-    "radiomics, synthetic lung": RADIOMICS["context"],
+    "radiomics with synthetic lung": RADIOMICS["context"],
 }
 #: (the nodules of a fold, those of the other folds) -> estimates of the first: their index, a column per estimate.
 Estimator = Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]

@@ -7,8 +7,8 @@ import pandas as pd
 from NoduleRiskLib.grades import CALCIFICATION_ABSENT, GRADES
 
 from ..data.lidc import reader_grades
+from .classes import two_classes
 from .metrics import auc, kappa
-from .questions import question
 
 
 def reader_agreement(readings: pd.DataFrame) -> pd.DataFrame:
@@ -19,7 +19,7 @@ def reader_agreement(readings: pd.DataFrame) -> pd.DataFrame:
         pair = pair.dropna()
         row: dict[str, float] = {"readings": len(pair)}
         if name != "diameter":
-            asks = (pair.rest > 0.5).astype(float) if name == "calcified" else question(name, pair.rest)
+            asks = (pair.rest > 0.5).astype(float) if name == "calcified" else two_classes(name, pair.rest)
             answered = pair[asks.notna()]
             score = -answered.own if name == "calcification" else answered.own
             row["AUC"] = auc((asks.dropna() == 1).to_numpy(), score.to_numpy())

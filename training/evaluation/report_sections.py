@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..checkpoints import write_table
+
 
 @dataclass(frozen=True, eq=False)
 class Section:
@@ -47,7 +49,7 @@ def write(sections: Iterable[Section], folder: Path, command: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
     for section in sections:
-        section.table.to_csv(folder / f"{section.name}.csv")
+        write_table(folder / f"{section.name}.csv", section.table, index=True)
         parts.append(section.markdown(command))
         if section.figure is not None:
             section.figure.savefig(folder / f"{section.name}.png", dpi=150, bbox_inches="tight")

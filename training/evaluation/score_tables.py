@@ -1,4 +1,4 @@
-"""Tables of scores: errors of the grades, malignancy as a question, differences between scores, outlines."""
+"""Tables of scores: errors of the grades, malignancy as a classification, differences between scores, outlines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from NoduleRiskLib.grades import GRADES
 
+from .classes import JUDGED, filled, suspected
 from .metrics import (
     Difference,
     auc,
@@ -21,7 +22,6 @@ from .metrics import (
     rates,
 )
 from .out_of_fold import call, fold_rows
-from .questions import JUDGED, filled, suspected
 
 #: Where a table has no value.
 NONE = "–"
@@ -57,7 +57,7 @@ def grade_table(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
 
 
 def malignancy_table(table: pd.DataFrame, scores: Mapping[str, str]) -> pd.DataFrame:
-    """Readers' suspicion as a question (mean below 2.75 against above 3.25): AUC and accuracy of each score.
+    """Readers' suspicion as a classification (mean below 2.75 against above 3.25): AUC and accuracy of each score.
 
     Parameters
     ----------
@@ -72,28 +72,28 @@ def malignancy_table(table: pd.DataFrame, scores: Mapping[str, str]) -> pd.DataF
         One row per score: AUC with its 95 % interval (patients resampled), accuracy, sensitivity and specificity
         at the threshold that is best on the other folds. AUC is NaN where all nodules are of one kind.
     """
-    asked, positive = suspected(table)
+    classed, positive = suspected(table)
     if positive.all() or not positive.any():
         return pd.DataFrame({"score": list(scores)}).set_index("score").assign(AUC=np.nan)
     rows = {}
     for name, column in scores.items():
-        score = filled(asked, column)
-        called = call(asked, score, positive, best_threshold)
-        low, high = auc_interval(asked.patient_id.to_numpy(), positive, score)
+        score = filled(classed, column)
+        called = call(classed, score, positive, best_threshold)
+        low, high = auc_interval(classed.patient_id.to_numpy(), positive, score)
         rows[name] = {"AUC": auc(positive, score), "from": low, "to": high, **rates(called, positive)}
     return pd.DataFrame.from_dict(rows, "index").rename_axis("score").drop(columns="balanced")
 
 
 def auc_differences(table: pd.DataFrame, scores: Mapping[str, str]) -> pd.DataFrame:
     """The first score's AUC minus each other's, with 95 % interval and two-sided p; ``scores`` as above."""
-    asked, positive = suspected(table)
+    classed, positive = suspected(table)
     if positive.all() or not positive.any():
         return pd.DataFrame({"score": list(scores)[1:]}).set_index("score").assign(difference=np.nan)
     (_, first), *others = scores.items()
-    patients = asked.patient_id.to_numpy()
+    patients = classed.patient_id.to_numpy()
     rows = {}
     for name, column in others:
-        value, low, high, p = auc_difference(patients, positive, filled(asked, first), filled(asked, column))
+        value, low, high, p = auc_difference(patients, positive, filled(classed, first), filled(classed, column))
         rows[name] = {"difference": value, "from": low, "to": high, "p": p}
     return pd.DataFrame.from_dict(rows, "index").rename_axis("score")
 
@@ -112,14 +112,14 @@ def differences_from_first(
         Scores that are no grades, so that they have no error.
     """
     (first, first_column), *others = scores.items()
-    asked, positive = suspected(table)
+    classed, positive = suspected(table)
     if positive.all() or not positive.any():
         return pd.DataFrame({"run": [name for name, _ in others]}).set_index("run").assign(AUC=np.nan)
-    score = {name: filled(asked, column) for name, column in scores.items()}
+    score = {name: filled(classed, column) for name, column in scores.items()}
     right = {
-        name: (call(asked, one, positive, best_threshold) == positive).astype(float) for name, one in score.items()
+        name: (call(classed, one, positive, best_threshold) == positive).astype(float) for name, one in score.items()
     }
-    patients, all_patients = asked.patient_id.to_numpy(), table.patient_id.to_numpy()
+    patients, all_patients = classed.patient_id.to_numpy(), table.patient_id.to_numpy()
     rows = {}
     for name, column in others:
         row = {
@@ -127,7 +127,7 @@ def differences_from_first(
             "accuracy": NONE,
             "MAE": NONE,
         }
-        if asked.fold.nunique() > 1:
+        if classed.fold.nunique() > 1:
             row["accuracy"] = _text(mean_difference(patients, right[name] - right[first]))
         if not {name, first} & {*without_error}:
             off = (table[column] - table.malignancy).abs() - (table[first_column] - table.malignancy).abs()

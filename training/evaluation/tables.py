@@ -9,9 +9,9 @@ import pandas as pd
 
 from ..data.crops import FOLDS, load
 from .calibration import calibration, chances, coverage_table, plot_reliability
-from .classification_tables import binary, by_size, operating_points, questions, ternary
+from .classes import suspected
+from .classification_tables import binary, by_size, every_grade, operating_points, ternary
 from .out_of_fold import ESTIMATES, ORACLE, PIPELINE, RADIOMICS, read, with_radiomics
-from .questions import suspected
 from .reader_agreement import reader_agreement, readings_of
 from .report_sections import Section, write
 from .score_tables import auc_differences, grade_table, malignancy_table, outline_table
@@ -19,12 +19,12 @@ from .score_tables import auc_differences, grade_table, malignancy_table, outlin
 COMMAND = "python -m training tables"
 #: Scores of malignancy: what to call each, and its column in the out-of-fold table.
 SCORES = {
-    "NoduleRisk, outline found by the pipeline": f"{PIPELINE}malignancy",
-    "NoduleRisk, readers' outline (oracle)": f"{ORACLE}malignancy",
-    "radiomics, crop only": f"{RADIOMICS['crop']}malignancy",
-    "radiomics, crop in synthetic lung": f"{RADIOMICS['context']}malignancy",
+    "NoduleRisk, outlines of the segmentation network": f"{PIPELINE}malignancy",
+    "NoduleRisk, readers' outlines (oracle)": f"{ORACLE}malignancy",
+    "radiomics, the crop as it is": f"{RADIOMICS['crop']}malignancy",
+    "radiomics, the crop with synthetic lung around it": f"{RADIOMICS['context']}malignancy",
     "diameter alone, readers' outlines": "diameter",
-    "diameter alone, the pipeline's outline": "found_diameter",
+    "diameter alone, outlines of the segmentation network": "found_diameter",
     "slices x spacing of the crop": "count_mm",
 }
 
@@ -50,8 +50,8 @@ def baselines(data: Path, out: Path) -> str:
             "Fifty features of HU, size, shape and edge, gradient boosting; out of fold, official folds in pairs.",
             compared(table, RADIOMICS["crop"], agreement),
         ),
-        Section("questions", "Every grade as a question: AUC", n, "", questions(table, agreement)),
-        Section("malignancy", "Malignancy as a question", n, "", malignancy_table(table, known)),
+        Section("classification", "Every grade as a classification: AUC", n, "", every_grade(table, agreement)),
+        Section("malignancy", "Malignancy as a classification", n, "", malignancy_table(table, known)),
     ]
     return write(parts, out / "baselines", "python -m training baselines")
 
@@ -66,7 +66,7 @@ def sections(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Section]:
     """
     n = len(crops)
     scores = {name: column for name, column in SCORES.items() if column in crops}
-    asked = len(suspected(crops)[1])
+    classed = len(suspected(crops)[1])
     agreement = reader_agreement(readings_of(crops))
 
     text = (
@@ -75,27 +75,27 @@ def sections(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Section]:
     )
     yield Section(
         "grades",
-        f"Grades of {n} nodules, out of fold, at the outline that the pipeline finds itself",
+        f"Grades of {n} nodules, out of fold, from the outlines of the segmentation network",
         n,
         text,
         compared(crops, PIPELINE, agreement),
     )
     yield Section(
-        "grades-oracle", "The same at the readers' own outlines (oracle)", n, "", compared(crops, ORACLE, agreement)
+        "grades-oracle", "The same from the readers' own outlines (oracle)", n, "", compared(crops, ORACLE, agreement)
     )
 
     text = "AUC with 95 % interval (patients resampled); accuracy at the threshold that is best on the other folds."
     yield Section(
         "malignancy",
-        "Malignancy as a question: readers' mean below 2.75 against above 3.25",
-        asked,
+        "Malignancy as a classification: readers' mean below 2.75 against above 3.25",
+        classed,
         text,
         malignancy_table(crops, scores),
     )
     yield Section(
         "differences",
-        "The first score's AUC minus each other's",
-        asked,
+        "Difference in AUC: the first score minus each other",
+        classed,
         "95 % interval and two-sided p, paired bootstrap over the same resampled patients.",
         auc_differences(crops, scores),
     )
@@ -103,27 +103,27 @@ def sections(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Section]:
         "*3.0*: the estimate itself against 3; otherwise the threshold is set on the other folds, by accuracy or so "
         "that sensitivity equals specificity. What others report is of other nodules."
     )
-    yield Section("thresholds", "Malignancy at one threshold", asked, text, operating_points(crops))
+    yield Section("thresholds", "Malignancy at one threshold", classed, text, operating_points(crops))
     middle = crops[crops.diameter.between(6, 10)]
     yield Section(
         "malignancy-6-10",
-        "Malignancy as a question, nodules of 6 to 10 mm",
+        "Malignancy as a classification, nodules of 6 to 10 mm",
         len(suspected(middle)[1]),
         "",
         malignancy_table(middle, scores),
     )
-    yield Section("strata", "AUC of malignancy by the readers' diameter", asked, "", by_size(crops, scores))
+    yield Section("strata", "AUC of malignancy by the readers' diameter", classed, "", by_size(crops, scores))
 
     text = (
-        "Each grade as a question: mean below 2.75 against above 3.25; calcification: most readers saw some. Diameter "
-        "from the readers' outlines, with the small or the large nodules as positives, whichever gives the larger AUC; "
-        "one reader against the mean of the others."
+        "Each grade as a classification: mean below 2.75 against above 3.25; calcification: most readers saw some. "
+        "Diameter from the readers' outlines, with the small or the large nodules as positives, whichever gives the "
+        "larger AUC; one reader against the mean of the others."
     )
-    yield Section("questions", "Every grade as a question: AUC", n, text, questions(crops, agreement))
+    yield Section("classification", "Every grade as a classification: AUC", n, text, every_grade(crops, agreement))
     text = (
         f"The paper's binary task for all nine grades: mean and standard deviation over {FOLDS} folds, estimates "
-        "against 3 (diameter: below 6 mm against above 8 mm, the estimate against 7 mm). *Commoner*: the accuracy of "
-        "always giving the commoner answer; *balanced*: mean of sensitivity and specificity, of all folds together."
+        "against 3 (diameter: below 6 mm against above 8 mm, the estimate against 7 mm). *Majority*: the accuracy of "
+        "always giving the more frequent class; *balanced*: mean of sensitivity and specificity, of all folds together."
     )
     yield Section("paper-binary", "As in the paper's tables: two classes", n, text, binary(crops, PIPELINE))
     text = (
@@ -141,7 +141,7 @@ def sections(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Section]:
     if len(known):
         yield Section(
             "suspicion",
-            "Calibration of the suspicion probability",
+            "Calibration: suspicion probability",
             len(known),
             text,
             calibration(known),
@@ -151,22 +151,22 @@ def sections(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Section]:
         "Share of readers' means inside the 80 % intervals, fitted on the other folds for each stratum of the "
         "*estimated* diameter; columns: strata of the readers' diameter."
     )
-    yield Section("coverage", "Coverage of the intervals", n, text, coverage_table(crops, PIPELINE))
+    yield Section("coverage", "Calibration: coverage of the intervals", n, text, coverage_table(crops, PIPELINE))
 
     yield Section(
         "outlines",
-        "Outlines against the readers' consensus, each by the segmentation network that never saw the patient",
+        "Outlines against the readers' consensus, each by a segmentation network not trained on the patient",
         n,
         "",
-        outline_table({"crops in synthetic lung": crops, "cubes": cubes}),
+        outline_table({"crops with synthetic lung around them": crops, "cubes": cubes}),
     )
     same = crops[crops.nodule_id.isin(cubes.nodule_id)]
     on_cubes = pd.DataFrame(
         {
-            "crop, readers' outline": grade_table(same, ORACLE).MAE,
-            "crop, pipeline": grade_table(same, PIPELINE).MAE,
-            "cube, readers' outline": grade_table(cubes, ORACLE).MAE,
-            "cube, pipeline": grade_table(cubes, PIPELINE).MAE,
+            "crop, readers' outlines": grade_table(same, ORACLE).MAE,
+            "crop, segmentation network": grade_table(same, PIPELINE).MAE,
+            "cube, readers' outlines": grade_table(cubes, ORACLE).MAE,
+            "cube, segmentation network": grade_table(cubes, PIPELINE).MAE,
             "constant": grade_table(same, PIPELINE).constant,
         }
     )
@@ -180,7 +180,7 @@ def sections(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Section]:
     scores = {name: column for name, column in SCORES.items() if column in cubes}
     yield Section(
         "cubes-malignancy",
-        "Malignancy as a question, cubes",
+        "Malignancy as a classification, cubes",
         len(suspected(cubes)[1]),
         "",
         malignancy_table(cubes, scores),

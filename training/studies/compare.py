@@ -9,9 +9,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from sklearn.base import ClassifierMixin, clone
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.base import BaseEstimator
 
 from NoduleRiskLib.grades import GRADE_NAMES, MALIGNANT_ABOVE
 from NoduleRiskLib.imaging.volume import Array
@@ -19,8 +17,8 @@ from NoduleRiskLib.imaging.volume import Array
 from ..checkpoints import read_keyed_table, write_keyed_table
 from ..data.crops import FOLDS, Stacks, load, slices_of
 from ..data.found_outlines import TRIES, FoundOutlines
+from ..evaluation.classes import suspected
 from ..evaluation.out_of_fold import out_of_fold
-from ..evaluation.questions import suspected
 from ..evaluation.report_sections import markdown
 from ..evaluation.score_tables import NONE, differences_from_first, grade_table, malignancy_table
 from ..models.devices import on
@@ -28,7 +26,7 @@ from ..models.grader_settings import GraderSettings
 from ..models.graders import cost, grade, grader_key, train_grader
 from ..models.targets_and_losses import TARGETS
 from .cross_validation import Study, joined, outlines, segmentation_nets
-from .two_stages import CLASSIFIERS, OTHERS, features
+from .two_stages import CLASSIFIERS, OTHERS, features, untrained
 
 Source = Literal["readers", "pipeline"]
 
@@ -182,7 +180,7 @@ def report(
         f"`{command}`\n",
         f"Out of fold, {len(table)} nodules of fold {folds}, at {SOURCE_WORDS[source]}. Each experiment changes one "
         f"thing of {first}.\n",
-        "### Malignancy as a question: readers' mean below 2.75 against above 3.25\n",
+        "### Malignancy as a classification: readers' mean below 2.75 against above 3.25\n",
         _markdown(malignancy),
     ]
     if first in scores and len(scores) > 1:
@@ -204,7 +202,7 @@ def report(
 
 
 def second_stage(table: pd.DataFrame, experiments: Mapping[str, GraderSettings]) -> pd.DataFrame:
-    """Malignancy's question answered from estimated grades, by each classifier; all eight grades are needed.
+    """Malignancy classified from estimated grades, by each classifier; all eight grades are needed.
 
     Where every grade has an experiment of its own, those together are a first stage, too: the two stages that the paper
     argues against.
@@ -217,20 +215,20 @@ def second_stage(table: pd.DataFrame, experiments: Mapping[str, GraderSettings])
     }
     if all(f"{one}-alone" in experiments for one in needed):
         stages["each grade alone"] = {one: f"{one}-alone {one}" for one in needed}
-    asked = suspected(table)[0].reset_index(drop=True)
+    classed = suspected(table)[0].reset_index(drop=True)
     scores = {}
     for stage, columns in stages.items():
-        estimated = asked.assign(**{one: asked[column] for one, column in columns.items()})
+        estimated = classed.assign(**{one: classed[column] for one, column in columns.items()})
         for name, classifier in CLASSIFIERS.items():
-            score = _second_stage_score(asked, estimated, needed, classifier)
+            score = _second_stage_score(classed, estimated, needed, classifier)
             if len(score):
                 label = f"{stage}, {name}"
-                scores[label], asked = label, asked.assign(**{label: score.score})
-    return malignancy_table(asked, scores).rename_axis("first stage, classifier") if scores else pd.DataFrame()
+                scores[label], classed = label, classed.assign(**{label: score.score})
+    return malignancy_table(classed, scores).rename_axis("first stage, classifier") if scores else pd.DataFrame()
 
 
 def _second_stage_score(
-    asked: pd.DataFrame, estimated: pd.DataFrame, needed: list[str], classifier: ClassifierMixin
+    classed: pd.DataFrame, estimated: pd.DataFrame, needed: list[str], classifier: BaseEstimator
 ) -> pd.DataFrame:
     """Column ``score`` of a classifier that is trained on readers' grades and applied to estimated ones."""
 
@@ -239,10 +237,10 @@ def _second_stage_score(
         known = estimated.loc[here.index].dropna(subset=needed)
         if suspicious.nunique() < 2 or known.empty:
             return pd.DataFrame()
-        trained = make_pipeline(StandardScaler(), clone(classifier)).fit(features(rest), suspicious)
+        trained = untrained(classifier).fit(features(rest), suspicious)
         return pd.DataFrame({"score": trained.decision_function(features(known))}, index=known.index)
 
-    return out_of_fold(asked, estimate)
+    return out_of_fold(classed, estimate)
 
 
 def settings_table(

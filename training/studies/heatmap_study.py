@@ -35,8 +35,8 @@ def heatmaps(
     # Measurements of other weights are never mixed in.
     kept = out / "faithfulness" / loaded.manifest.weights_sha256[:12]
     measured = faithfulness.collect(data, kept, loaded, nodules, folds, console)
-    for kind, methods in (("blocks", list(PIXEL_METHODS)), ("slices", list(SLICE_METHODS))):
-        heatmap_tables.plot_curves(out / f"faithfulness-{kind}.png", measured, kind, methods)
+    heatmap_tables.plot_curves(out / "faithfulness-blocks.png", measured, "blocks", list(PIXEL_METHODS))
+    heatmap_tables.plot_curves(out / "faithfulness-slices.png", measured, "slices", list(SLICE_METHODS))
     heatmap_tables.plot_heads(out / "faithfulness-heads.png", measured)
     if keep:
         command = f"python -m training faithfulness --nodules {nodules}"

@@ -18,9 +18,9 @@ from NoduleRiskLib.imaging.volume import Array
 
 from ..data.crops import FOLDS
 from ..data.lidc import LUNA16_DIFFERS, SIZES, nodules_of
+from ..evaluation.classes import CALCIFIED_BELOW, JUDGED, two_classes
 from ..evaluation.metrics import auc
 from ..evaluation.out_of_fold import out_of_fold
-from ..evaluation.questions import CALCIFIED_BELOW, JUDGED, question
 from ..evaluation.reader_agreement import others, reader_agreement, readings_of
 from ..evaluation.report_sections import Section, write
 from ..evaluation.score_tables import grade_table
@@ -60,7 +60,7 @@ def study(readings: pd.DataFrame, out: Path, images: pd.DataFrame | None = None)
 
 def sections(table: pd.DataFrame, everything: pd.DataFrame, images: pd.DataFrame | None = None) -> Iterator[Section]:
     """The study's tables, one after the other."""
-    n, asked = len(table), table[question("malignancy", table.malignancy).notna()]
+    n, asked = len(table), table[two_classes("malignancy", table.malignancy).notna()]
     readings = everything[everything.nodule.isin(table.index)]
 
     text = (
@@ -85,23 +85,24 @@ def sections(table: pd.DataFrame, everything: pd.DataFrame, images: pd.DataFrame
 
     scored = from_grades(asked)
     text = (
-        f"Malignancy as a question ({BENIGN_BELOW} / {MALIGNANT_ABOVE}) answered from the readers' own means of the "
+        f"Malignancy ({BENIGN_BELOW} / {MALIGNANT_ABOVE}) classified from the readers' own means of the "
         f"other grades, out of fold ({FOLDS} folds by patient), without any image; the paper has 0.93. AUC with 95 % "
         "interval (patients resampled); accuracy at the threshold that is best on the other folds."
     )
     yield Section("from_grades", "Grades to malignancy", len(asked), text, scored)
 
     noisy = noise(asked)
-    line = noisy["spread, logistic regression, taught clean"]
+    clean, used = (noisy[f"spread, logistic regression, {how}"] for how in ("taught clean", "taught noisy"))
     text = (
-        "The same classifiers when the grades of the unseen nodules are off. *spread*: every grade is moved at random, "
-        "with a standard deviation of that share of its scale (diameter: of itself); *replaced*: that share of the "
-        "grades is another nodule's. Taught on the readers' own grades, or on grades as noisy as those it meets. "
-        f"Accuracy, mean of {REPEATS} draws and {FOLDS} folds. The paper holds that 20 to 30 % undo the second stage: "
-        f"spread takes the logistic regression from {line[0.0]:.3f} to {line[0.2]:.3f} and {line[0.3]:.3f}, where the "
-        f"undisturbed diameter alone has {scored.accuracy['diameter alone']:.3f} and the commoner answer "
-        f"{noisy.attrs['constant']:.3f}. In the same unit one reader is off the mean of the others by "
-        f"{reader_noise(readings):.0%} (root mean square over the judged grades but malignancy)."
+        "The same classifiers when the grades of the unseen nodules are wrong. *spread*: every grade is moved at "
+        "random, with a standard deviation of that share of its scale (diameter: of itself); *replaced*: that share of "
+        "the grades is another nodule's. Taught on the readers' own grades, or on grades as noisy as those it meets. "
+        f"Accuracy, mean of {REPEATS} draws and {FOLDS} folds. The paper says that 20 to 30 % of noise makes the "
+        f"second stage useless. Here spread takes the logistic regression from {clean[0.0]:.3f} without noise to "
+        f"{clean[0.2]:.3f} at 20 % and {clean[0.3]:.3f} at 30 % ({used[0.2]:.3f} and {used[0.3]:.3f} when it is taught "
+        f"on grades as noisy); diameter alone, without noise, has {scored.accuracy['diameter alone']:.3f}, always "
+        f"giving the commoner answer {noisy.attrs['constant']:.3f}. In the same unit one reader differs from the mean "
+        f"of the others by {reader_noise(readings):.0%} (root mean square over the judged grades but malignancy)."
     )
     yield Section("noise", "Noise on the grades", len(asked), text, noisy, plot_noise(noisy))
 
@@ -121,12 +122,12 @@ def sections(table: pd.DataFrame, everything: pd.DataFrame, images: pd.DataFrame
 
     text = (
         "Calcification is a code (1 to 5 patterns, 6 absent). Read like the other grades it has next to no negatives; "
-        f"read as absent or present (mean under {CALCIFIED_BELOW}) it is a question."
+        f"read as absent or present (mean under {CALCIFIED_BELOW}) it is a classification."
     )
-    yield Section("calcification", "Calcification as a question", n, text, calcification(table, readings))
+    yield Section("calcification", "Calcification as a classification", n, text, calcification(table, readings))
 
     text = (
-        "Every reader against the mean of the nodule's other readers: AUC for the others' question (< 2.75 against "
+        "Every reader against the mean of the nodule's other readers: AUC for the others' classes (< 2.75 against "
         "> 3.25; calcification: mean under 5.5; *calcification seen*: by most of the others), quadratic weighted kappa "
         "with the others' mean rounded, mean absolute error. "
         "Calcification's kappa and error treat codes as a scale and say little."
@@ -136,7 +137,8 @@ def sections(table: pd.DataFrame, everything: pd.DataFrame, images: pd.DataFrame
     text = (
         "What a score has to beat. Constant: the median of the other folds (AUC 0.5). Diameter alone: mean absolute "
         "error of a median regression on log2 diameter, out of fold; AUC of the diameter itself at each grade's "
-        "question, small or large being the positive as fits better. Diameter is that of the readers' outlines."
+        "two classes, with the small or the large nodules as positives, whichever gives the larger AUC. Diameters are "
+        "those of the readers' outlines."
     )
     yield Section("baselines", "Constant guess and diameter alone", n, text, baselines(table))
 
@@ -222,7 +224,7 @@ def calcification(table: pd.DataFrame, readings: pd.DataFrame) -> pd.DataFrame:
 
 
 def baselines(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per grade: errors of the constant and of diameter, and diameter's AUC at the grade's question."""
+    """One row per grade: errors of the constant and of diameter, and diameter's AUC for the grade's two classes."""
 
     def from_diameter(here: pd.DataFrame, rest: pd.DataFrame) -> pd.DataFrame:
         size, own_size = (np.log2(part[["diameter"]].to_numpy()) for part in (rest, here))
@@ -240,8 +242,8 @@ def baselines(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def diameter_area(table: pd.DataFrame, grade: Grade) -> dict[str, float]:
-    """AUC of diameter at a grade's question, the small nodules as positives where that fits better."""
-    asks = question(grade.name, table[grade.name]).dropna()
+    """AUC of diameter for a grade's two classes, the small nodules as positives where that gives the larger AUC."""
+    asks = two_classes(grade.name, table[grade.name]).dropna()
     area = auc((asks == 1).to_numpy(), table.diameter[asks.index].to_numpy())
     return {"AUC": max(area, 1 - area), "positive": int((asks == 1).sum()), "negative": int((asks == 0).sum())}
 

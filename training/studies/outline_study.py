@@ -19,7 +19,7 @@ def study_outlines(study: Study) -> str:
     """Train the segmentation and the false-positive networks of all folds and score them (Markdown)."""
     segmentation, false_positive = segmentation_nets(study), false_positive_nets(study)
     tables, probability_parts = {}, []
-    for name, cubes in (("crops in synthetic lung", False), ("cubes", True)):
+    for name, cubes in (("crops with synthetic lung around them", False), ("cubes", True)):
         nodules = outlines(study, segmentation, cubes)
         tables[name] = joined(nodules)
         tables[f"{name}, without learning"] = joined(classical_outlines(study, cubes))

@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
@@ -21,6 +22,7 @@ from ..evaluation.score_tables import malignancy_table
 
 #: What malignancy is told from: never malignancy itself.
 OTHERS = tuple(grade for grade in GRADES if grade.name != "malignancy")
+#: Settings only: ``untrained`` copies them, and nothing is ever fitted in place.
 CLASSIFIERS = {"support vector machine": SVC(), "logistic regression": LogisticRegression()}
 NOISE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 REPEATS = 3
@@ -35,7 +37,7 @@ def from_grades(asked: pd.DataFrame) -> pd.DataFrame:
             label = f"{name}, {'eight grades' if diameter else 'seven, without diameter'}"
             scores[label] = label
             asked[label] = cross_val_predict(
-                make_pipeline(StandardScaler(), classifier),
+                untrained(classifier),
                 features(asked, diameter),
                 asked.malignancy > MALIGNANT_ABOVE,
                 cv=PredefinedSplit(asked.fold),
@@ -53,7 +55,7 @@ def noise(asked: pd.DataFrame) -> pd.DataFrame:
     suspect = (asked.malignancy > MALIGNANT_ABOVE).to_numpy()
     splits = list(PredefinedSplit(asked.fold).split())
     taught = {
-        name: [make_pipeline(StandardScaler(), model).fit(features(asked.iloc[a]), suspect[a]) for a, _ in splits]
+        name: [untrained(model).fit(features(asked.iloc[a]), suspect[a]) for a, _ in splits]
         for name, model in CLASSIFIERS.items()
     }
     rng = np.random.default_rng(0)
@@ -65,13 +67,18 @@ def noise(asked: pd.DataFrame) -> pd.DataFrame:
                 met = features(noisy(asked, share, kind, rng))
                 for name, model in CLASSIFIERS.items():
                     for (a, b), clean in zip(splits, taught[name], strict=True):
-                        used = make_pipeline(StandardScaler(), model).fit(met[a], suspect[a])
+                        used = untrained(model).fit(met[a], suspect[a])
                         for how, one in (("taught clean", clean), ("taught noisy", used)):
                             right = float((one.predict(met[b]) == suspect[b]).mean())
                             rows.append({"noise": share, "how": f"{kind}, {name}, {how}", "accuracy": right})
     result = pd.DataFrame(rows).pivot_table(index="noise", columns="how", values="accuracy")
     result.attrs["constant"] = max(suspect.mean(), 1 - suspect.mean())
     return result.rename_axis(columns=None)
+
+
+def untrained(classifier: BaseEstimator) -> Pipeline:
+    """A pipeline of its own around a copy of the classifier: ``make_pipeline`` alone would share the classifier."""
+    return make_pipeline(StandardScaler(), clone(classifier))
 
 
 def noisy(asked: pd.DataFrame, share: float, kind: str, rng: np.random.Generator) -> pd.DataFrame:

@@ -67,6 +67,26 @@ def test_a_point_that_is_not_three_numbers_is_shown_how(tmp_path: Path, text: st
 
 @pytest.mark.parametrize(
     "given",
+    [
+        ("-56,19", "-86,21", "-115,0"),
+        ("-56,19", "-86,21", "-115"),
+        ("-56,19 -86,21 -115,0",),
+        ("56,19", "86"),
+        ("-56,19;-86,21;-115,0",),
+    ],
+)
+def test_decimal_commas_are_told_and_make_no_other_point(tmp_path: Path, given: Sequence[str]) -> None:
+    answer = run("assess", "ct.nrrd", "--point", *given, "--out", tmp_path)
+    assert_refused(answer, "points and not commas in the numbers", " ".join(given))
+
+
+@pytest.mark.parametrize("text", ["nan 1 2", "1_0 2 3", "１ 2 3", "1e999 2 3"])
+def test_what_only_python_takes_for_a_number_is_no_coordinate(tmp_path: Path, text: str) -> None:
+    assert_refused(run("assess", "ct.nrrd", "--point", text, "--out", tmp_path), "three numbers")
+
+
+@pytest.mark.parametrize(
+    "given",
     [("--point", "-56.19", "-86.21", "-115.0"), ("--point", "-56.19 -86.21 -115.0"), ("--point", "-56.19,-86.21,-115")],
 )
 def test_negative_coordinates_are_no_options(given: Sequence[str], monkeypatch: Any, tmp_path: Path) -> None:

@@ -9,28 +9,23 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from conftest import CENTRE
 from torch import Tensor, nn
 
 from NoduleRiskLib.explain.heatmap import Heatmap
-from NoduleRiskLib.explain.heatmaps import crossed, explain
+from NoduleRiskLib.explain.heatmaps import explain
 from NoduleRiskLib.explain.pixel_attribution import (
-    PIXEL_METHODS,
-    as_lung,
-    blocks_occluded,
-    deeplift_rescale,
     gradient,
-    integrated,
     lung_hu,
 )
-from NoduleRiskLib.explain.slice_attribution import SLICE_METHODS, leave_one_out
+from NoduleRiskLib.explain.slice_attribution import leave_one_out
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
+from NoduleRiskLib.imaging.outline import measure
 from NoduleRiskLib.imaging.resampling import cut
-from NoduleRiskLib.imaging.slice_stack import Layout, SliceStack, part
-from NoduleRiskLib.imaging.volume import Array, Volume
+from NoduleRiskLib.imaging.slice_stack import SliceStack, part
+from NoduleRiskLib.imaging.volume import Array
 from NoduleRiskLib.networks.model_config import ModelConfig
 from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT, Prediction, collate
-from NoduleRiskLib.results.assessment import Assessment
+from NoduleRiskLib.results.assessment import Calcification, Nodule
 
 
 class OneReason(nn.Module):
@@ -134,8 +129,8 @@ def test_every_graders_reason_counts(stack: SliceStack) -> None:
 
 def test_a_heatmap_lies_on_what_moved_the_grade(stack: SliceStack, lit: SliceStack) -> None:
     place = reason(lit)
-    assessment = Assessment("A", (0, 0, 0), None, stack=lit, heatmaps=explain([OneReason(place, ROWS, COLUMNS)], lit))
-    volumes = assessment.heatmap_volumes("spiculation")
+    nodule = explained(lit, explain([OneReason(place, ROWS, COLUMNS)], lit))
+    volumes = nodule.heatmap_volumes("spiculation")
     assert set(volumes) == set(lit.layout.planes)
     volume = volumes["axial"]
     k, j, i = np.unravel_index(np.argmax(volume.array), volume.array.shape)
@@ -143,7 +138,7 @@ def test_a_heatmap_lies_on_what_moved_the_grade(stack: SliceStack, lit: SliceSta
     shown = volume.to_ras(np.array([i, j, k]))
     assert np.linalg.norm(reason_ras - shown, axis=-1).min() < 1e-6
     again = cut(volume, reason_centre(stack), stack.layout)
-    assert np.allclose(again.pixels[stack.valid], assessment.heatmaps["spiculation"].in_slice[stack.valid], atol=1e-4)
+    assert np.allclose(again.pixels[stack.valid], nodule.heatmaps["spiculation"].in_slice[stack.valid], atol=1e-4)
 
 
 def reason_centre(stack: SliceStack) -> Array:
@@ -151,9 +146,16 @@ def reason_centre(stack: SliceStack) -> Array:
     return stack.pixels_ras()[0].mean((0, 1)) - stack.offset_mm[0] * np.array([0, 0, 1])
 
 
-def test_a_point_without_nodule_has_no_heatmap_to_show() -> None:
-    with pytest.raises(KeyError, match="no nodule was found"):
-        Assessment("A", (0, 0, 0), None).heatmap_volumes("margin")
+def explained(stack: SliceStack, heatmaps: dict[str, Heatmap]) -> Nodule:
+    """A nodule of which only slices and heatmaps matter."""
+    outline = measure(stack, stack.outline)
+    assert outline is not None
+    return Nodule(outline, (), Calcification(0.0, "central", 0.2), 0.5, stack, heatmaps)
+
+
+def test_a_heatmap_that_was_not_asked_for_is_missed_by_name(stack: SliceStack) -> None:
+    with pytest.raises(KeyError, match="no heatmap of 'margin'"):
+        explained(stack, {}).heatmap("margin")
 
 
 # The real network
@@ -248,165 +250,6 @@ def test_explaining_changes_no_grade_and_leaves_no_gradient(
 
 def test_heatmap_volumes_are_small(stack: SliceStack) -> None:
     heatmaps = explain([OneReason(reason(stack), ROWS, COLUMNS)], stack)
-    volume: Volume = Assessment("A", (0, 0, 0), None, stack=stack, heatmaps=heatmaps).heatmap_volumes("margin")["axial"]
+    volume = explained(stack, heatmaps).heatmap_volumes("margin")["axial"]
     assert volume.array.shape == (stack.valid.sum(), *stack.pixels.shape[1:])
     assert volume.array.dtype == np.float32
-
-
-# Three planes as one map
-
-THREE = Layout("three", planes=("axial", "coronal", "sagittal"), slices=9, pixels=16, pixel_mm=1.4, step_mm=2.0)
-
-
-@pytest.fixture
-def three(paint: Callable[..., Volume], ball: Callable[..., Callable[[Array], Array]], frame: Array) -> SliceStack:
-    """Three planes around a ball, from a scan in every orientation."""
-    return cut(paint(ball((CENTRE, 6.0)), frame), CENTRE, THREE)
-
-
-def test_three_planes_cross_where_their_slices_do(three: SliceStack) -> None:
-    # One slice of each plane weighs: x = -4 mm, y = 2 mm, z = 6 mm from the centre.
-    reasons = {"axial": 6.0, "coronal": 2.0, "sagittal": -4.0}
-    weights = np.zeros(len(three.valid), np.float32)
-    for name, offset in reasons.items():
-        here = (three.plane == THREE.planes.index(name)) & np.isclose(three.offset_mm, offset)
-        assert here.sum() == 1 and three.valid[here].all()
-        # How strong a plane is as a whole must not matter.
-        weights[here] = 5.0 + offset
-    volume = crossed(three, Heatmap(weights, three.valid, three.pixels[three.valid]))
-    assert volume.array.dtype == np.float32
-    k, j, i = np.indices(volume.array.shape)
-    off = volume.to_ras(np.stack([i, j, k], -1)) - CENTRE - (-4.0, 2.0, 6.0)
-    shown = volume.array > 0
-    assert shown.any() and volume.array.max() <= 1
-    # No further than to the next slice in any direction, and strongest at the crossing.
-    assert np.abs(off[shown]).max() < 2.0
-    assert np.abs(off[np.unravel_index(np.argmax(volume.array), volume.array.shape)]).max() <= 0.71
-
-
-def test_a_triplanar_network_gives_one_map_in_space(
-    tiny: ModelConfig, trained: Callable[..., NoduleViT], three: SliceStack
-) -> None:
-    heatmaps = explain([trained(replace(tiny, layout=THREE), seed) for seed in (1, 2)], three)
-    volumes = {name: crossed(three, heatmap).array for name, heatmap in heatmaps.items()}
-    for array in volumes.values():
-        assert np.isfinite(array).all() and array.min() >= 0 and 0 < array.max() <= 1
-        # In three directions, not in one.
-        assert all(array.std(axis).max() > 1e-3 for axis in range(3))
-    assert not np.allclose(volumes["margin"], volumes["malignancy"], atol=1e-3)
-
-
-def test_one_plane_crosses_with_nothing(
-    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack
-) -> None:
-    heatmap = explain([trained(tiny)], stack)["margin"]
-    volume = crossed(stack, heatmap)
-    weights = heatmap.slice_weights[stack.valid]
-    assert np.allclose(volume.array, (weights / weights.max())[:, None, None], atol=1e-6)
-
-
-def test_without_slices_nothing_crosses(stack: SliceStack) -> None:
-    none = part(stack, np.zeros(len(stack.valid), bool))
-    with pytest.raises(ValueError, match="nothing to cross"):
-        crossed(none, Heatmap(np.zeros(len(none.valid), np.float32), none.valid, none.pixels[none.valid]))
-
-
-# All methods
-
-
-class Bends(OneReason):
-    """As ``OneReason``, through a ReLU that lies between lung and tissue: no slope on lung's side of it."""
-
-    def __init__(self, *args: object) -> None:
-        super().__init__(*args)
-        self.bend = nn.ReLU()
-
-    def embed(self, channels: Tensor) -> Tensor:
-        return self.bend(channels[:, :, self.rows, self.columns] + 0.4).mean((2, 3))
-
-
-def way_from_lung(grader: NoduleViT, batch: Batch) -> Tensor:
-    """How far each grade is from where it would be if all slices were lung, (9,)."""
-    with torch.no_grad():
-        lung = as_lung(grader, batch).expand_as(grader.channels(batch))
-        empty = grader.read(grader.raw(grader.place(grader.embed(lung), batch), batch)).grades[0]
-        return grader.read(grader.raw(grader.tokens(batch), batch)).grades[0] - empty
-
-
-def test_secants_account_for_all_of_the_way_where_the_gradient_does_not(stack: SliceStack) -> None:
-    batch = collate([stack])
-    place = int(np.argmax(stack.outline.sum((1, 2))))
-    grader = Bends(place, slice(4, 12), slice(4, 12))
-    way = way_from_lung(grader, batch)
-    assert way.min() > 1e-3
-    assert torch.allclose(deeplift_rescale(grader, batch).sum((1, 2, 3)), way, rtol=1e-3)
-    assert not torch.allclose(gradient(grader, batch).sum((1, 2, 3)), way, rtol=0.05)
-
-
-def test_integrated_gradients_account_for_all_of_the_way(
-    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack
-) -> None:
-    grader, batch = trained(tiny), collate([stack])
-    way = way_from_lung(grader, batch)
-    missed = integrated(grader, batch, steps=64).sum((1, 2, 3)) - way
-    assert missed.abs().max() < 0.05 * way.abs().max()
-
-
-def test_an_occluded_block_moves_the_grade_by_what_is_told(
-    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack
-) -> None:
-    grader, batch = trained(tiny), collate([stack])
-    told = blocks_occluded(grader, batch)[:, 1, 8:, :8].sum((1, 2))
-    channels = grader.channels(batch)
-    channels[1, :, 8:, :8] = as_lung(grader, batch)[0, :, 8:, :8]
-    with torch.no_grad():
-        without = grader.read(grader.raw(grader.place(grader.embed(channels), batch), batch)).grades[0]
-        assert torch.allclose(told, grader(batch).grades[0] - without, atol=1e-5)
-        assert told.abs().max() > 3e-4
-
-
-def test_the_outline_is_no_part_of_the_image(
-    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack
-) -> None:
-    grader, batch = trained(tiny), collate([stack])
-    lung = as_lung(grader, batch, outline=False)
-    assert torch.equal(lung[:, -1], batch.outline[batch.valid])
-    assert not torch.allclose(deeplift_rescale(grader, batch), deeplift_rescale(grader, batch, outline=False))
-
-
-@pytest.mark.parametrize("name", SLICE_METHODS)
-def test_every_slice_method_weighs_the_valid_slices(
-    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack, name: str
-) -> None:
-    grader, batch = trained(tiny), collate([stack])
-    before = grade_of(grader, stack)
-    weights = SLICE_METHODS[name](grader, batch)
-    assert weights.shape == (9, stack.valid.sum())
-    assert weights.isfinite().all()
-    assert weights.std(1).min() > 0
-    # Attention as such knows no grades.
-    assert torch.equal(weights[0], weights[1]) == (name in ("class attention", "rollout"))
-    assert np.array_equal(grade_of(grader, stack), before)
-
-
-@pytest.mark.parametrize("name", PIXEL_METHODS)
-def test_every_pixel_method_leaves_the_grader_as_it_was(
-    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack, name: str
-) -> None:
-    grader, batch = trained(tiny), collate([stack])
-    before = grade_of(grader, stack)
-    moves = PIXEL_METHODS[name](grader, batch)
-    assert moves.shape == (9, stack.valid.sum(), 16, 16)
-    assert moves.isfinite().all()
-    assert not moves.requires_grad
-    assert np.array_equal(grade_of(grader, stack), before)
-
-
-def test_what_attention_the_class_token_pays_is_told(
-    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack
-) -> None:
-    weights = SLICE_METHODS["class attention"](trained(tiny), collate([stack]))[0]
-    assert 0 < weights.sum() <= 1
-    rollout = SLICE_METHODS["rollout"](trained(tiny), collate([stack]))[0]
-    # Half of each block passes the class token itself on.
-    assert 0 < rollout.sum() < 1 - 0.5**tiny.depth  # type: ignore[operator]

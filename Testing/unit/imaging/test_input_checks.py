@@ -11,6 +11,7 @@ from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import Layout
 from NoduleRiskLib.imaging.volume import Array, Volume
+from Testing.unit.imaging.made_scans import chest
 
 SPACING = (2.0, 1.0, 1.0)
 
@@ -53,6 +54,31 @@ def test_enhanced_blood_is_told_from_plain_blood_and_from_bone() -> None:
     assert not input_checks.has_contrast(body(blood_hu=45))
     assert input_checks.has_contrast(body(blood_hu=280))
     assert any("contrast" in sentence for sentence in input_checks.check_volume(body(blood_hu=280)))
+
+
+@pytest.mark.parametrize(
+    ("noise_hu", "words"), [(0, ()), (30, ()), (70, ()), (100, ("half a step",)), (250, ("a whole step",))]
+)
+@pytest.mark.parametrize("spacing_mm", [0.5, 0.8])
+def test_noise_that_moves_grades_is_told_with_its_strength(
+    noise_hu: float, words: tuple[str, ...], spacing_mm: float
+) -> None:
+    hu = chest(20, round(80 / spacing_mm), noise_hu)
+    volume = Volume(hu, np.diag((-spacing_mm, -spacing_mm, 2.0, 1.0)))
+    measured = input_checks.lung_noise_hu(volume)
+    assert measured == pytest.approx(noise_hu, rel=0.15, abs=1)
+    found = input_checks.check_volume(volume)
+    assert len(found) == len(words)
+    assert all(word in sentence for word, sentence in zip(words, found, strict=True))
+
+
+def test_vessels_and_edges_of_the_lung_are_no_noise() -> None:
+    assert input_checks.check_volume(body()) == ()
+    assert input_checks.check_volume(Volume(chest(20, 96, 5), np.eye(4))) == ()
+
+
+def test_without_lung_there_is_no_noise_to_measure() -> None:
+    assert input_checks.lung_noise_hu(Volume(np.full((9, 30, 30), 40, np.int16), np.eye(4))) is None
 
 
 def outlined(centre: Array, radius_mm: float) -> tuple[str, ...]:

@@ -209,3 +209,121 @@ def test_a_fiducial_list_without_a_frame_is_never_guessed(tmp_path: Path, text: 
 
 def test_broken_json_is_told_with_its_line(tmp_path: Path) -> None:
     assert "line 2" in refusal(tmp_path, "F.mrk.json", '{"markups":\n [}')
+
+
+# What is unclear, and what breaks programs
+
+
+def test_a_table_of_european_excel_is_told_its_separator(tmp_path: Path) -> None:
+    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
+        sentence = refusal(tmp_path, "p.csv", f"label{sign}r{sign}a{sign}s\nRUL{sign}-56,19{sign}-86,21{sign}-115,0\n")
+        assert name in sentence and "1.5 and not 1,5" in sentence
+
+
+@pytest.mark.parametrize("row", ["RUL,-56,19,-86,21,-115,0", "RUL,1,2,3,4", "a, b,1,2,3"])
+def test_a_row_with_more_cells_than_columns_is_told(tmp_path: Path, row: str) -> None:
+    sentence = refusal(tmp_path, "p.csv", f"label,r,a,s\nok,1,2,3\n{row}\n")
+    assert "line 3" in sentence and "for 4 columns" in sentence
+
+
+def test_empty_cells_at_the_end_of_a_row_are_no_matter(tmp_path: Path) -> None:
+    assert opened(tmp_path, "p.csv", "r,a,s\n1,2,3,,\n") == [Point("1", (1, 2, 3))]
+
+
+def test_a_fiducial_with_more_cells_than_columns_is_told(tmp_path: Path) -> None:
+    row = "1,1,5,2,5,3,5,0,0,0,1,1,1,0,F-1,,,2,0"
+    assert "line 4" in refusal(tmp_path, "F.fcsv", fcsv(row))
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("label,r,a,s,r", "the column r twice"),
+        ("r,a,s,S", "the column s twice"),
+        ("label,Label,r,a,s", "the column label twice"),
+        ("r,a,s,l,p", "both of RAS and of LPS"),
+        ("l,p,s,r,a", "both of RAS and of LPS"),
+    ],
+)
+def test_columns_that_may_mean_two_places_are_told(tmp_path: Path, header: str, words: str) -> None:
+    assert words in refusal(tmp_path, "p.csv", f"{header}\n1,2,3,4,5\n")
+
+
+@pytest.mark.parametrize("value", ["1_000", "1٣", "１２", "½", "0x10", "True", "1e", "--1", "1 2", "1" * 400])
+def test_what_only_python_takes_for_a_number_is_told(tmp_path: Path, value: str) -> None:
+    assert "line 2" in refusal(tmp_path, "p.csv", f"r,a,s\n1,2,{value}\n")
+    assert "line 4" in refusal(tmp_path, "F.fcsv", fcsv(f"1,1,2,{value}"))
+    place = refusal(tmp_path, "F.mrk.json", markups([{"label": "b", "position": [1, 2, value]}]))
+    assert "control point 1" in place and len(place) < 500
+
+
+@pytest.mark.parametrize("value", [True, False, 10**400, -(10**400), [1], {}, "1_0"])
+def test_what_json_holds_beside_numbers_is_told(tmp_path: Path, value: Any) -> None:
+    assert "control point 1" in refusal(tmp_path, "F.mrk.json", markups([{"position": [1, 2, value]}]))
+
+
+@pytest.mark.parametrize("points", [5, "abc", {"position": [1, 2, 3]}, True])
+def test_control_points_that_are_no_list_are_told(tmp_path: Path, points: Any) -> None:
+    text = json.dumps({"markups": [{"type": "Fiducial", "controlPoints": points}]})
+    assert "no list" in refusal(tmp_path, "F.mrk.json", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 200_000, '{"a":' * 200_000, '{"markups": [' + "9" * 5000 + "]}", "9" * 5000],
+    ids=["brackets", "objects", "digits inside", "digits"],
+)
+def test_json_that_no_reader_can_hold_is_told(tmp_path: Path, text: str) -> None:
+    assert "JSON" in refusal(tmp_path, "F.mrk.json", text)
+
+
+def test_a_name_that_an_object_has_twice_is_told(tmp_path: Path) -> None:
+    point = '{"position": [1, 2, 3], "position": [4, 5, 6]}'
+    text = f'{{"markups": [{{"type": "Fiducial", "controlPoints": [{point}]}}]}}'
+    assert "'position' twice" in refusal(tmp_path, "F.mrk.json", text)
+
+
+@pytest.mark.parametrize("rows", [10, 9000])
+@pytest.mark.parametrize("at", [2, 5])
+def test_a_quotation_that_is_never_closed_is_told_with_its_line(tmp_path: Path, rows: int, at: int) -> None:
+    lines = ["label,r,a,s", *(f"n{k},1,2,3" for k in range(2, rows + 2))]
+    lines[at - 1] = '"' + lines[at - 1]
+    assert f"line {at}," in refusal(tmp_path, "p.csv", "\n".join(lines))
+    quoted = [fcsv().rstrip("\n"), *(["1,1,2,3,0,0,0,1,1,1,0,F"] * rows)]
+    quoted[at] = '1,1,2,3,0,0,0,1,1,1,0,"F' + "x" * 200_000
+    assert f"line {at + 3}," in refusal(tmp_path, "F.fcsv", "\n".join(quoted))
+
+
+@pytest.mark.parametrize("label", ["\ud800", "a\udfffb", "\udc80\ud800"])
+def test_half_a_sign_in_a_label_can_be_saved(tmp_path: Path, label: str) -> None:
+    (point,) = opened(tmp_path, "F.mrk.json", markups([{"label": label, "position": [1, 2, 3]}]))
+    assert point.label.encode("utf-8")
+    assert point.label != label
+
+
+def test_a_sign_in_two_halves_stays_whole(tmp_path: Path) -> None:
+    (point,) = opened(tmp_path, "F.mrk.json", markups([{"label": "\U0001fac1", "position": [1, 2, 3]}]))
+    assert point.label == "\U0001fac1"
+
+
+def test_a_head_that_says_two_frames_is_told(tmp_path: Path) -> None:
+    text = fcsv("1,1,2,3").replace("# CoordinateSystem = LPS\n", "# CoordinateSystem = LPS\n# CoordinateSystem = RAS\n")
+    assert "line 3" in refusal(tmp_path, "F.fcsv", text)
+
+
+@pytest.mark.parametrize("columns", ["id,x,y", "id,x,x,y,z", ""])
+def test_a_head_that_names_no_three_axes_is_told(tmp_path: Path, columns: str) -> None:
+    text = fcsv("1,1,2,3").replace(FCSV_COLUMNS, f"# columns = {columns}")
+    assert "names its columns" in refusal(tmp_path, "F.fcsv", text)
+
+
+def test_strange_signs_in_a_label_end_no_line(tmp_path: Path) -> None:
+    assert len(opened(tmp_path, "F.fcsv", fcsv("1,1,2,3,0,0,0,1,1,1,0,a\u2028b,,,2,0"))) == 1
+    assert len(opened(tmp_path, "p.csv", "label,r,a,s\na\x0bb,1,2,3\n")) == 1
+
+
+def test_a_file_of_gigabytes_is_not_taken_for_points(tmp_path: Path) -> None:
+    with (tmp_path / "p.csv").open("wb") as file:
+        file.truncate(3 * 10**9)
+    with pytest.raises(NoduleRiskError, match="too large"):
+        read(tmp_path / "p.csv")

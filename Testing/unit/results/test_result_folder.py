@@ -15,23 +15,13 @@ from typing import Any
 
 import pytest
 from matplotlib.image import imread
-from test_results import named, nodule, nothing, rows, scan
+from test_results import named, nothing, rows
 
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.imaging.volume import Volume
 from NoduleRiskLib.results import result_folder
 from NoduleRiskLib.results.assessment import Assessment
 from NoduleRiskLib.results.result_folder import CSV, JSON, PARTIAL, write_results, write_whole
-
-
-@pytest.fixture(scope="module")
-def volume() -> Volume:
-    return scan()
-
-
-@pytest.fixture(scope="module")
-def assessment(volume: Volume) -> Assessment:
-    return nodule(volume)
 
 
 def files(folder: Path) -> set[str]:

@@ -8,19 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_results import found, named, nodule, nothing, scan
+from test_results import found, named, nodule, nothing
 
 from NoduleRiskLib.errors import InputWarning, NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS
 from NoduleRiskLib.imaging.volume import Volume
 from NoduleRiskLib.results.assessment import Assessment
-from NoduleRiskLib.results.serialization import FORMAT, from_dict, maps, to_dict
-
-
-@pytest.fixture(scope="module")
-def volume() -> Volume:
-    return scan()
+from NoduleRiskLib.results.serialization import FORMAT
 
 
 def as_version_0_1_0_kept_it(assessment: Assessment) -> dict[str, Any]:
@@ -76,7 +71,7 @@ def assert_equal(after: Assessment, before: Assessment) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_an_assessment_comes_back_from_json_and_small_volumes_as_it_was(volume: Volume, layout: str) -> None:
     before = nodule(volume, LAYOUTS[layout])
-    after = from_dict(json.loads(json.dumps(to_dict(before))), maps(before), volume)
+    after = Assessment.from_dict(json.loads(json.dumps(before.to_dict())), before.maps(), volume)
     assert after.warnings == before.warnings
     assert_equal(after, before)
     shown = found(before).stack.valid
@@ -92,31 +87,31 @@ def test_a_point_without_a_nodule_comes_back_too() -> None:
         before.model_id,
         None,
     )
-    assert maps(before) == {}
+    assert before.maps() == {}
 
 
 def test_scenes_that_version_0_1_0_saved_are_read(volume: Volume) -> None:
     before = nodule(volume)
-    after = from_dict(json.loads(json.dumps(as_version_0_1_0_kept_it(before))), maps(before))
+    after = Assessment.from_dict(json.loads(json.dumps(as_version_0_1_0_kept_it(before))), before.maps())
     assert_equal(after, before)
     assert after.warnings == tuple(InputWarning(str(warning), "nodule") for warning in before.warnings)
 
 
 def test_a_label_with_a_full_stop_makes_no_warning_of_its_own(volume: Volume) -> None:
     before = named(nodule(volume), "Nr. 3")
-    assert len(from_dict(to_dict(before)).warnings) == len(before.warnings)
+    assert len(Assessment.from_dict(before.to_dict()).warnings) == len(before.warnings)
 
 
 def test_lost_maps_leave_the_grades(volume: Volume) -> None:
     before = nodule(volume)
-    after = from_dict(to_dict(before))
+    after = Assessment.from_dict(before.to_dict())
     assert found(after).estimates == found(before).estimates
     assert not found(after).heatmaps["malignancy"].in_slice.any()
 
 
 def test_what_a_newer_version_wrote_is_refused_instead_of_misread() -> None:
     with pytest.raises(NoduleRiskError, match="update NoduleRisk"):
-        from_dict(to_dict(nothing()) | {"format": FORMAT + 1})
+        Assessment.from_dict(nothing().to_dict() | {"format": FORMAT + 1})
 
 
 @pytest.mark.parametrize(
@@ -133,4 +128,4 @@ def test_what_a_newer_version_wrote_is_refused_instead_of_misread() -> None:
 )
 def test_a_damaged_record_is_one_sentence(damage: dict[str, Any]) -> None:
     with pytest.raises(NoduleRiskError, match="damaged"):
-        from_dict(to_dict(nothing()) | damage)
+        Assessment.from_dict(nothing().to_dict() | damage)

@@ -31,7 +31,7 @@ def test_a_comparison_scores_each_experiment_beside_the_first_and_is_not_trained
     text = compare.compare(study, experiments, "readers", "the command")
     assert text.startswith("`the command`")
     for heading in (
-        "Malignancy as a question",
+        "Malignancy as a classification",
         "minus multitask",
         "Pearson r",
         "Mean absolute",

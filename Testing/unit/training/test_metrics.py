@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from training.evaluation import metrics, questions, score_tables
+from training.evaluation import classes, metrics, score_tables
 from training.evaluation.out_of_fold import call
 from training.evaluation.report_sections import markdown
 
@@ -94,10 +94,10 @@ def test_kappa_rounds_halves_upwards_and_equals_scikit_learn() -> None:
 
 
 def test_diameter_is_asked_about_in_millimetres_and_the_others_in_steps() -> None:
-    assert questions.question("diameter", pd.Series([5.9, 7.0, 8.1])).tolist()[::2] == [0, 1]
-    assert questions.question("margin", pd.Series([2.7, 3.0, 3.3])).isna().tolist() == [False, True, False]
-    assert questions.thirds("diameter", pd.Series([5.9, 6, 8, 8.1])).tolist() == [0, 1, 1, 2]
-    assert questions.thirds("margin", pd.Series([2.9, 3, 3.1])).tolist() == [0, 1, 2]
+    assert classes.two_classes("diameter", pd.Series([5.9, 7.0, 8.1])).tolist()[::2] == [0, 1]
+    assert classes.two_classes("margin", pd.Series([2.7, 3.0, 3.3])).isna().tolist() == [False, True, False]
+    assert classes.three_classes("diameter", pd.Series([5.9, 6, 8, 8.1])).tolist() == [0, 1, 1, 2]
+    assert classes.three_classes("margin", pd.Series([2.9, 3, 3.1])).tolist() == [0, 1, 2]
 
 
 def test_a_table_shows_whole_numbers_whole_and_gaps_as_gaps() -> None:

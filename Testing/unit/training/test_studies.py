@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 from typer.testing import CliRunner
 
 from NoduleRiskLib.errors import NoduleRiskError
@@ -15,8 +17,9 @@ from NoduleRiskLib.grades import GRADE_NAMES
 from training.__main__ import app
 from training.data import lidc
 from training.evaluation import reader_agreement
-from training.evaluation.questions import question
-from training.studies import label_study, two_stages
+from training.evaluation.classes import two_classes
+from training.models.grader_settings import GraderSettings
+from training.studies import compare, label_study, two_stages
 
 
 def made_up(nodules: int = 200) -> pd.DataFrame:
@@ -80,6 +83,8 @@ def test_the_figures_are_those_that_were_seen_before(written: Path) -> None:
     grades = table("from_grades")
     machine = grades.loc["support vector machine, eight grades"]
     assert machine[["accuracy", "AUC"]].tolist() == pytest.approx([0.92, 0.97], abs=0.015)
+    noise = table("noise")["spread, logistic regression, taught clean"]
+    assert noise[[0.0, 0.2, 0.3]].tolist() == pytest.approx([0.927, 0.861, 0.811], abs=0.008)
     middle = table("thresholds").loc["malignancy"]
     assert (middle["= 3"], middle["all said 3"]) == (176, 52)
     if "NODULERISK_DATA" in os.environ:
@@ -121,12 +126,37 @@ def test_the_centred_similarity_sees_what_the_raw_one_hides() -> None:
 def test_malignancy_is_never_told_from_itself_and_noise_takes_the_rest_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.evaluation.metrics.BOOTSTRAPS", 20)
     table = made_up()
-    asked = table[question("malignancy", table.malignancy).notna()]
+    asked = table[two_classes("malignancy", table.malignancy).notna()]
     assert two_stages.features(asked).shape[1] == 8 and two_stages.features(asked, diameter=False).shape[1] == 7
     assert two_stages.from_grades(asked).AUC["logistic regression, eight grades"] > 0.99
     assert two_stages.from_grades(asked.assign(lobulation=1.0)).AUC["logistic regression, eight grades"] < 0.65
     noisy = two_stages.noise(asked)["replaced, logistic regression, taught clean"]
     assert noisy[0.0] > 0.95 and noisy[0.5] == pytest.approx((noisy[0.0] + 0.5) / 2, abs=0.1)
+
+
+def test_what_was_taught_on_clean_grades_never_learns_from_noisy_ones() -> None:
+    """Lobulation tells malignancy by a hair's breadth, margin nine times in ten: noise drowns the first alone."""
+    table, rng = made_up(1000), np.random.default_rng(0)
+    suspect = rng.random(len(table)) < 0.5
+    table["malignancy"] = np.where(suspect, 5.0, 1.0)
+    table["lobulation"] = np.where(suspect, 3.05, 2.95)
+    table["margin"] = np.where(suspect == (rng.random(len(table)) < 0.9), 5.0, 1.0)
+    accuracy = two_stages.noise(table).loc[0.3]
+    for name in two_stages.CLASSIFIERS:
+        assert accuracy[f"spread, {name}, taught clean"] < 0.6, name
+        assert accuracy[f"spread, {name}, taught noisy"] > 0.7, name
+
+
+def test_a_classifier_that_is_used_again_starts_untaught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.evaluation.metrics.BOOTSTRAPS", 20)
+    table = made_up()
+    two_stages.from_grades(table)
+    two_stages.noise(table)
+    estimates = table.assign(**{f"run {grade.name}": table[grade.name] for grade in two_stages.OTHERS})
+    assert len(compare.second_stage(estimates, {"run": GraderSettings()})) == len(two_stages.CLASSIFIERS)
+    for classifier in two_stages.CLASSIFIERS.values():
+        with pytest.raises(NotFittedError):
+            check_is_fitted(classifier)
 
 
 def test_noise_is_as_large_as_it_is_called() -> None:
@@ -164,11 +194,11 @@ def test_the_uncertain_middle_is_counted_by_what_each_reader_said() -> None:
     }  # fmt: skip
 
 
-def test_calcification_becomes_a_question() -> None:
+def test_calcification_becomes_a_classification() -> None:
     readings = said(calcification=[[6, 6, 6], [6, 6, 3], [3, 3, 3], [1, 6, 6], [1, 1, 1]])
     readings["calcified"] = (readings.calcification < 6).astype(float)
     table = readings.groupby("nodule").mean().assign(n_readers=3)
-    assert question("calcification", table.calcification).tolist() == [0, 1, 1, 1, 1]
+    assert two_classes("calcification", table.calcification).tolist() == [0, 1, 1, 1, 1]
     counts = label_study.calcification(table, readings).nodules.tolist()
     assert counts == [1, 3, 4, 2, 4, 2, 2]
 

@@ -13,7 +13,7 @@ from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADES
 from training.__main__ import app
 from training.data.lidc import reader_grades
-from training.evaluation import classification_tables, metrics, questions, tables
+from training.evaluation import classes, classification_tables, metrics, tables
 
 
 def out_of_fold(nodules: int = 120) -> pd.DataFrame:
@@ -85,8 +85,8 @@ def test_radiomics_stand_beside_where_they_were_made(out: Path) -> None:
     pd.DataFrame({"nodule_id": table.nodule_id[::-1], **worse}).to_csv(out / "radiomics.csv", index=False)
     tables.tables(out)
     gaps = pd.read_csv(out / "tables" / "differences.csv", index_col=0)
-    assert gaps["from"]["radiomics, crop only"] > 0
-    asked = pd.read_csv(out / "tables" / "questions.csv", index_col=0)
+    assert gaps["from"]["radiomics, the crop as it is"] > 0
+    asked = pd.read_csv(out / "tables" / "classification.csv", index_col=0)
     assert (asked["NoduleRisk"] > asked["radiomics"]).all() and asked["one reader"].notna().all()
 
 
@@ -102,7 +102,7 @@ def test_results_that_are_not_there_are_asked_for(tmp_path: Path, out: Path) -> 
 
 def test_accuracy_is_that_of_each_fold_and_its_spread_between_them() -> None:
     table = out_of_fold()
-    asked = table[questions.question("malignancy", table.malignancy).notna()]
+    asked = table[classes.two_classes("malignancy", table.malignancy).notna()]
     right = (asked.pipeline_malignancy > 3) == (asked.malignancy > 3)
     row = classification_tables.binary(table, "pipeline_").loc["malignancy"]
     assert row["accuracy"] == pytest.approx(right.groupby(asked.fold).mean().mean())

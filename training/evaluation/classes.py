@@ -1,4 +1,4 @@
-"""Every grade as a question with two or three answers: which nodules are above, below and in the middle."""
+"""Every grade as a classification with two or three classes: which nodules are above, below and in the middle."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ STRATA = {"< 6 mm": (0.0, 6.0), "6 to 10 mm": (6.0, 10.0), "10 to 15 mm": (10.0,
 JUDGED = tuple(one for one in GRADES if one.words)
 
 
-def question(name: str, mean: pd.Series) -> pd.Series:
-    """A grade's means as a question: 1 above, 0 below the middle, NaN within; for calcification 1 where present."""
+def two_classes(name: str, mean: pd.Series) -> pd.Series:
+    """A grade's means in two classes: 1 above, 0 below the middle, NaN within; for calcification 1 where present."""
     if name == "calcification":
         return (mean < CALCIFIED_BELOW).astype(float).where(mean.notna())
     low, high = (SMALL_MM, LARGE_MM) if name == "diameter" else (BENIGN_BELOW, MALIGNANT_ABOVE)
     return (mean > high).astype(float).where((mean > high) | (mean < low))
 
 
-def thirds(name: str, mean: pd.Series) -> Array:
+def three_classes(name: str, mean: pd.Series) -> Array:
     """The paper's ternary classes 0 (< 3), 1 (= 3), 2 (> 3), int; diameter: below, within, above Fleischner's steps."""
     low, high = (SMALL_MM, LARGE_MM) if name == "diameter" else (3.0, 3.0)
     return np.where(mean < low, 0, np.where(mean > high, 2, 1))
 
 
 def suspected(table: pd.DataFrame) -> tuple[pd.DataFrame, Array]:
-    """The nodules outside the middle that malignancy's question leaves out, and which of them are suspicious."""
-    answer = question("malignancy", table.malignancy)
+    """The nodules outside the middle, which malignancy's two classes leave out, and which of them are suspicious."""
+    answer = two_classes("malignancy", table.malignancy)
     return table[answer.notna()], (answer.dropna() == 1).to_numpy()
 
 
-def filled(asked: pd.DataFrame, column: str) -> Array:
+def filled(classed: pd.DataFrame, column: str) -> Array:
     """A score, the lowest of all where there is none (no nodule was found)."""
-    return asked[column].fillna(asked[column].min()).to_numpy()
+    return classed[column].fillna(classed[column].min()).to_numpy()
