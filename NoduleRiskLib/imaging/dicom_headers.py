@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import NoduleRiskError
+from .shown import shown
 
 #: The elements that are read, as pydicom numbers them; everything else is passed over.
 TAGS = {
@@ -109,8 +110,8 @@ class DicomHeader:
         found = self.numbers(keyword)
         if len(found) != 1:
             raise NoduleRiskError(
-                f"{self.file} is damaged: its {keyword} is {self.text(keyword)!r} and not a number; export or copy the "
-                "series again."
+                f"{self.file} is damaged: its {keyword} is {shown(self.text(keyword))!r} and not a number; export or copy "
+                "the series again."
             )
         return found[0]
 
@@ -229,7 +230,7 @@ def _raw(dataset: Any, tag: int) -> bytes:
 
 def _described(dataset: Any) -> str:
     try:
-        return str(dataset.get("SeriesDescription") or "")
+        return shown(dataset.get("SeriesDescription") or "")
     # Text in another character set than the file says: no reason to refuse its pixels.
     except Exception:
         return ""

@@ -16,6 +16,7 @@ from .dicom_pixels import read_hu, refuse_short
 from .image_file import FILE_TYPES
 from .memory_limit import refuse_beyond_limit
 from .series_order import acquisitions_alternate
+from .shown import shown
 from .volume import LPS_TO_RAS, MIN_SLICES, Array, Volume, checked_ct
 
 #: How far slices may lie off an even spacing: less than the first, in mm, comes from headers that round to a tenth;
@@ -80,11 +81,13 @@ def read_series(folder: Path, series_uid: str | None = None) -> Volume:
     first = headers[0]
     modality, colours = first.text("Modality") or "unknown", {one.text("PhotometricInterpretation") for one in headers}
     if modality != "CT":
-        raise NoduleRiskError(f"{folder} holds no CT but images of modality {modality}: choose a chest CT.")
+        raise NoduleRiskError(f"{folder} holds no CT but images of modality {shown(modality)}: choose a chest CT.")
     if all(one.number("NumberOfFrames", 1) > 1 for one in headers):
         raise NoduleRiskError(f"{folder} holds a multi-frame CT: convert it to one file per slice, or to NRRD.")
     if not colours & set(GREY):
-        raise NoduleRiskError(f"{folder} holds pictures ({min(colours)}) and no HU: choose the original CT series.")
+        raise NoduleRiskError(
+            f"{folder} holds pictures ({shown(min(colours))}) and no HU: choose the original CT series."
+        )
 
     slices, odd = _alike(folder, headers)
     slices, dropped = _without_duplicates(folder, slices)
@@ -131,7 +134,7 @@ def _chosen(folder: Path, series_uid: str | None) -> tuple[list[DicomHeader], tu
         )
     if series_uid is not None and series_uid not in series:
         raise NoduleRiskError(
-            f"{folder} holds no series {series_uid}: choose one of these by its UID: {_listed(series)}."
+            f"{folder} holds no series {shown(series_uid)}: choose one of these by its UID: {_listed(series)}."
         )
     # Segmentations and reports often lie beside the one CT; they leave no doubt about which is meant.
     cts = {uid: of for uid, of in series.items() if of[0].text("Modality") == "CT"}
@@ -162,8 +165,8 @@ def _chosen(folder: Path, series_uid: str | None) -> tuple[list[DicomHeader], tu
 
 def _listed(series: dict[str, list[DicomHeader]]) -> str:
     named = [
-        f"{uid or 'no UID'} ({of[0].description or 'no description'}, {of[0].text('Modality') or 'no modality'}, "
-        f"{len(of)} slices)"
+        f"{shown(uid or 'no UID')} ({of[0].description or 'no description'}, "
+        f"{shown(of[0].text('Modality') or 'no modality')}, {len(of)} slices)"
         for uid, of in series.items()
     ]
     return "; ".join(named[:NAMED]) + (f"; and {len(named) - NAMED} more" if len(named) > NAMED else "")

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .shown import shown
+
 Array = NDArray[Any]
 
 #: No header is longer.
@@ -110,7 +112,7 @@ def numbers(name: str, text: str, count: int | None = None) -> tuple[float, ...]
     parts = text.replace(",", " ").split()
     found = tuple(float(part) if _NUMBER.fullmatch(part) else np.inf for part in parts)
     if not np.isfinite(found).all() or len(found) != (len(found) if count is None else count):
-        raise HeaderError(f"its {name} is {text[:60]!r}")
+        raise HeaderError(f"its {name} is {shown(text)!r}")
     return found
 
 
@@ -118,7 +120,7 @@ def whole(name: str, text: str) -> int:
     """The whole number of a header's field."""
     (value,) = numbers(name, text, 1)
     if value != int(value) or abs(value) >= 2**53:
-        raise HeaderError(f"its {name} is {text[:60]!r}")
+        raise HeaderError(f"its {name} is {shown(text)!r}")
     return int(value)
 
 
@@ -132,14 +134,14 @@ def is_there(file: Path) -> bool:
 
 def not_there(file: Path) -> HeaderError:
     """What is wrong if the file that a header names is not there."""
-    return HeaderError(f"its voxels should lie in {file.name[:60]!r}, which is not there")
+    return HeaderError(f"its voxels should lie in {shown(file.name)!r}, which is not there")
 
 
 def numbered_names(word: str) -> list[str]:
     """File names by a pattern such as ``slice%03d.raw 1 20 1``."""
     found = _PATTERN.fullmatch(word)
     if found is None or int(found[6] or 1) < 1:
-        raise HeaderError(f"it names its files {word[:60]!r}")
+        raise HeaderError(f"it names its files {shown(word)!r}")
     return [
         f"{found[1]}{number:{found[2] or '0'}d}{found[3]}"
         for number in range(int(found[4]), int(found[5]) + 1, int(found[6] or 1))

@@ -22,6 +22,7 @@ from .image_header import (
     size_of,
     whole,
 )
+from .shown import shown
 
 Array = NDArray[Any]
 
@@ -66,12 +67,12 @@ def read_metaimage(path: Path) -> ImageHeader:
     size = size_of(numbers("DimSize", fields.get("DimSize", ""), dimensions), channels)
     kind = fields.get("ElementType", "")
     if kind not in TYPES:
-        raise HeaderError(f"its ElementType is {kind[:60]!r}")
+        raise HeaderError(f"its ElementType is {shown(kind)!r}")
     for name, plain in (("ElementToIntensityFunctionSlope", 1), ("ElementToIntensityFunctionOffset", 0)):
         if numbers(name, fields.get(name, str(plain)), 1) != (plain,):
             raise HeaderError(f"it rescales its values by {name}", "export the CT as NRRD, in HU")
     if fields.get("DistanceUnits", "mm") not in ("mm", "?", ""):
-        raise HeaderError(f"its lengths are in {fields['DistanceUnits'][:60]!r} and not in mm", NO_SIZE)
+        raise HeaderError(f"its lengths are in {shown(fields['DistanceUnits'])!r} and not in mm", NO_SIZE)
     if not _flag("BinaryData", fields, True):
         raise HeaderError("its voxels are written as text", "write it again in binary")
     big_endian = any(_flag(name, fields, False) for name in BIG_ENDIAN)
@@ -91,7 +92,7 @@ def _fields(start: bytes) -> tuple[dict[str, str], int]:
         if found is None or at >= len(start):
             raise HeaderError(f"line {len(fields) + 1} of its header is no field and value")
         if found[1] in fields:
-            raise HeaderError(f"its header says {found[1]} twice")
+            raise HeaderError(f"its header says {shown(found[1])} twice")
         fields[found[1]] = found[2]
         at = end + 1 if end >= 0 else len(start)
     return fields, at
@@ -100,7 +101,7 @@ def _fields(start: bytes) -> tuple[dict[str, str], int]:
 def _flag(name: str, fields: dict[str, str], default: bool) -> bool:
     text = fields.get(name, str(default)).lower()
     if text not in ("true", "false", "t", "f", "1", "0"):
-        raise HeaderError(f"its {name} is {text[:60]!r} and not True or False")
+        raise HeaderError(f"its {name} is {shown(text)!r} and not True or False")
     return text in ("true", "t", "1")
 
 

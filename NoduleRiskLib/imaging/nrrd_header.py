@@ -23,6 +23,7 @@ from .image_header import (
     size_of,
     whole,
 )
+from .shown import shown
 
 Array = NDArray[Any]
 
@@ -70,7 +71,7 @@ def read_nrrd(path: Path) -> ImageHeader:
     fields, end = _fields(start)
     lengths = numbers("sizes", fields.get("sizes", ""))
     if whole("dimension", fields.get("dimension", "")) != len(lengths):
-        raise HeaderError(f"it has {len(lengths)} sizes for {fields['dimension'][:60]!r} dimensions")
+        raise HeaderError(f"it has {len(lengths)} sizes for {shown(fields['dimension'])!r} dimensions")
     kinds = fields.get("kinds", "domain " * len(lengths)).lower().split()
     if len(kinds) != len(lengths):
         raise HeaderError(f"it has {len(kinds)} kinds of axes for {len(lengths)} dimensions")
@@ -79,10 +80,10 @@ def read_nrrd(path: Path) -> ImageHeader:
     size = size_of(tuple(n for n, is_axis in zip(lengths, along, strict=True) if is_axis), float(values))
     kind = TYPES.get(fields.get("type", "").lower())
     if kind is None or not all(along):
-        raise HeaderError(f"its type is {fields.get('type', '')[:60]!r}")
+        raise HeaderError(f"its type is {shown(fields.get('type', ''))!r}")
     encoding = ENCODINGS.get(fields.get("encoding", "").lower())
     if encoding is None:
-        raise HeaderError(f"its encoding is {fields.get('encoding', '')[:60]!r}", "write it again with gzip or raw")
+        raise HeaderError(f"its encoding is {shown(fields.get('encoding', ''))!r}", "write it again with gzip or raw")
     orders = {"little": "<", "big": ">"}
     if fields.get("endian", "little").lower() not in orders or (
         "endian" not in fields and kind[1] != "1" and encoding != "text"
@@ -110,7 +111,7 @@ def _fields(start: bytes) -> tuple[dict[str, str], int]:
         name, colon, value = line.partition(": ")
         name = ALIASES.get(name.strip().lower(), name.strip().lower())
         if not colon or name in fields:
-            raise HeaderError(f"the line {line[:60]!r} of its header is no field, or a second one of its name")
+            raise HeaderError(f"the line {shown(line)!r} of its header is no field, or a second one of its name")
         fields[name] = value.strip()
         if name == "data file" and value.strip().upper().startswith("LIST"):
             return fields, at
@@ -121,7 +122,7 @@ def _place(fields: dict[str, str]) -> tuple[Array, tuple[str, ...]]:
     """``ijk_to_ras`` and what is doubtful about it."""
     units = set(re.findall(r'"([^"]*)"', fields.get("space units", ""))) - {"mm", "", "???"}
     if units:
-        raise HeaderError(f"its lengths are in {min(units)[:60]!r} and not in mm", NO_SIZE)
+        raise HeaderError(f"its lengths are in {shown(min(units))!r} and not in mm", NO_SIZE)
     matrix = np.eye(4)
     if "space directions" not in fields:
         if "spacings" not in fields or "space" in fields:
@@ -130,12 +131,12 @@ def _place(fields: dict[str, str]) -> tuple[Array, tuple[str, ...]]:
         # An axis begins at the edge of its first voxel, as ITK takes it.
         mins = np.array(numbers("axis mins", fields["axis mins"], 3)) if "axis mins" in fields else -spacing / 2
         if spacing.min() <= 0:
-            raise HeaderError(f"its spacings are {fields['spacings'][:60]!r}")
+            raise HeaderError(f"its spacings are {shown(fields['spacings'])!r}")
         matrix[:3, :3], matrix[:3, 3] = np.diag(spacing), mins + spacing / 2
         return np.diag((-1, -1, 1, 1)) @ matrix, (place_unknown("space and no space directions"),)
     vectors = [numbers("space directions", found[1], 3) for found in _VECTOR.finditer(fields["space directions"])]
     if len(vectors) != 3:
-        raise HeaderError(f"its space directions are {fields['space directions'][:60]!r}")
+        raise HeaderError(f"its space directions are {shown(fields['space directions'])!r}")
     space, origin = fields.get("space", "").lower(), fields.get("space origin")
     lacking = [name for name, there in (("anatomical space", space in SPACES), ("space origin", origin)) if not there]
     matrix[:3, :3] = np.transpose(vectors)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import NoduleRiskError
+from .shown import shown
 
 #: What takes a file's coordinates to RAS. The numbers are those of Slicer before 4.11.
 COORDINATE_SYSTEMS = {"RAS": (1, 1, 1), "LPS": (-1, -1, 1), "0": (1, 1, 1), "1": (-1, -1, 1)}
@@ -109,7 +110,7 @@ def _ras(row: _Row) -> tuple[float, float, float]:
     r, a, s = (_number(value) * factor + 0.0 for value, factor in zip(position, row.to_ras_mm, strict=True))
     if not all(map(math.isfinite, (r, a, s))):
         raise NoduleRiskError(
-            f"{row.place} has the position {_shown(row.position)}, not three numbers in mm: correct or delete it."
+            f"{row.place} has the position {shown(row.position)}, not three numbers in mm: correct or delete it."
         )
     return r, a, s
 
@@ -122,16 +123,6 @@ def _number(value: Any) -> float:
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     except OverflowError:
         return math.nan
-
-
-def _shown(value: Any) -> str:
-    """Anything from a file as part of a sentence: on one line, printable, not too long."""
-    try:
-        text = str(value)
-    except (RecursionError, ValueError):
-        text = f"a {type(value).__name__}"
-    text = "".join(sign if sign.isprintable() else "?" for sign in text[:81])
-    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 class _TwiceError(ValueError):
@@ -158,14 +149,14 @@ def _from_markups(path: Path, text: str) -> Iterator[_Row]:
             f"{path}, line {error.lineno}, is no JSON ({error.msg}): save the points again."
         ) from error
     except _TwiceError as error:
-        raise NoduleRiskError(f"{path} says {_shown(error)!r} twice in one object: save the points again.") from error
+        raise NoduleRiskError(f"{path} says {shown(error)!r} twice in one object: save the points again.") from error
     except (KeyError, TypeError, RecursionError, ValueError) as error:
         # Too deep, or a number of thousands of digits.
         raise NoduleRiskError(f"{path} is JSON without Slicer's markups: {EXPECTED}.") from error
     for kind, markup in zip(kinds, markups, strict=True):
         if kind != "Fiducial":
             raise NoduleRiskError(
-                f"{path} holds a markup of type {_shown(kind)}: save the nodules' points as a point list."
+                f"{path} holds a markup of type {shown(kind)}: save the nodules' points as a point list."
             )
         system = str(markup.get("coordinateSystem", "LPS"))
         unit = markup.get("coordinateUnits", "mm")
@@ -173,13 +164,13 @@ def _from_markups(path: Path, text: str) -> Iterator[_Row]:
         unit = str(unit[0] if isinstance(unit, list) and unit else unit)
         if system not in COORDINATE_SYSTEMS or unit not in UNITS_MM:
             raise NoduleRiskError(
-                f"{path} has coordinateSystem {_shown(system)} in {_shown(unit)}, and only LPS or RAS in mm or um can "
+                f"{path} has coordinateSystem {shown(system)} in {shown(unit)}, and only LPS or RAS in mm or um can "
                 "be read: save it from Slicer again."
             )
         factors = tuple(sign * UNITS_MM[unit] for sign in COORDINATE_SYSTEMS[system])
         points = markup.get("controlPoints") or []
         if not isinstance(points, list):
-            raise NoduleRiskError(f"{path} has controlPoints {_shown(points)}, which is no list: save it again.")
+            raise NoduleRiskError(f"{path} has controlPoints {shown(points)}, which is no list: save it again.")
         for number, point in enumerate(points, 1):
             told = point if isinstance(point, dict) else {}
             if told.get("positionStatus", "defined") == "defined":
@@ -199,13 +190,13 @@ def _from_fcsv(path: Path, text: str) -> Iterator[_Row]:
     system = head.get("CoordinateSystem", "")
     if system not in COORDINATE_SYSTEMS:
         raise NoduleRiskError(
-            f"{path} does not say whether it is LPS or RAS (its head has '# CoordinateSystem = {_shown(system)}'): "
+            f"{path} does not say whether it is LPS or RAS (its head has '# CoordinateSystem = {shown(system)}'): "
             "save the points from Slicer again."
         )
     # Slicer 5 writes two more values than it names: positionStatus (2 is placed) and autoCreated.
     columns = [*head.get("columns", FCSV_COLUMNS).split(","), "positionStatus", "autoCreated"]
     if any(columns.count(axis) != 1 for axis in "xyz"):
-        raise NoduleRiskError(f"{path} names its columns {_shown(head['columns'])}: save the points from Slicer again.")
+        raise NoduleRiskError(f"{path} names its columns {shown(head['columns'])}: save the points from Slicer again.")
     # One line is one point, comments included, so that line numbers stay right.
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.startswith("#"):
@@ -228,7 +219,7 @@ def _from_csv(path: Path, text: str) -> Iterator[_Row]:
                 f"{path}, line 1, has {separator} between its columns: save it with commas between columns and points "
                 f"in numbers (1.5 and not 1,5); {EXPECTED}."
             )
-        raise NoduleRiskError(f"{path}, line 1, has the columns {_shown(', '.join(columns)) or '(none)'}: {EXPECTED}.")
+        raise NoduleRiskError(f"{path}, line 1, has the columns {shown(', '.join(columns)) or '(none)'}: {EXPECTED}.")
     twice = [name for name in READ_COLUMNS if columns.count(name) > 1]
     if twice or len(found) > 1:
         what = f"the column {min(twice)} twice" if twice else "columns both of RAS and of LPS"

@@ -8,6 +8,7 @@ from ..errors import NoduleRiskError
 from .dicom_headers import read_header
 from .dicom_series import read_series
 from .image_file import FILE_TYPES, read_file
+from .shown import shown
 from .volume import Volume
 
 
@@ -55,7 +56,9 @@ def _read(path: Path, series_uid: str | None) -> Volume:
     if header is not None:
         own_uid = header.text("SeriesInstanceUID")
         if series_uid not in (None, own_uid):
-            raise NoduleRiskError(f"{path} belongs to series {own_uid}, not {series_uid}: leave one of the two away.")
+            raise NoduleRiskError(
+                f"{path} belongs to series {shown(own_uid)}, not {shown(series_uid)}: leave one of the two away."
+            )
         return read_series(path.parent, own_uid)
     if not path.name.lower().endswith(FILE_TYPES):
         raise NoduleRiskError(

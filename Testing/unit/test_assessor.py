@@ -162,6 +162,9 @@ def test_a_point_off_the_scan_is_refused_by_name(assessor: Assessor, chest: Ches
     inside, outside = points(chest[1])[0], Point("F-9", (0.0, 0.0, 900.0))
     with pytest.raises(NoduleRiskError, match=r"The point F-9 lies outside the CT: .*"):
         assessor.assess(chest[0], [inside, outside])
+    doubtful = replace(chest[0], warnings=("The file does not say where its voxels lie.",))
+    with pytest.raises(NoduleRiskError, match=r"F-9 lies outside the CT: .* does not say where its voxels lie\."):
+        assessor.assess(doubtful, [outside])
 
 
 def test_air_and_soft_tissue_get_no_bare_number(assessor: Assessor, chest: Chest) -> None:
