@@ -110,8 +110,8 @@ class DicomHeader:
         found = self.numbers(keyword)
         if len(found) != 1:
             raise NoduleRiskError(
-                f"{self.file} is damaged: its {keyword} is {shown(self.text(keyword))!r} and not a number; export or copy "
-                "the series again."
+                f"{self.file} is damaged: its {keyword} is {shown(self.text(keyword))!r} and not a number; export or "
+                "copy the series again."
             )
         return found[0]
 
