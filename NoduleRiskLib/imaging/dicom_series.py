@@ -98,7 +98,7 @@ def read_series(folder: Path, series_uid: str | None = None) -> Volume:
     _refuse_lost_rescale(slices)
     acquisitions = [one.acquisition for one in slices]
     try:
-        step, uneven = _step(folder, slices)
+        step, uneven = even_step(folder, np.array([one.position for one in slices]), slices[0].normal)
     except NoduleRiskError:
         if acquisitions_alternate(acquisitions):
             raise NoduleRiskError(
@@ -238,10 +238,23 @@ def _without_duplicates(folder: Path, slices: list[_Slice]) -> tuple[list[_Slice
     return kept, (f"Slices that are in the series twice were read once ({dropped} of {len(kept)}).",) if dropped else ()
 
 
-def _step(folder: Path, slices: list[_Slice]) -> tuple[Array, tuple[str, ...]]:
-    """From one slice to the next, LPS mm, shape (3,): along the normal, unless the gantry was tilted."""
-    normal = slices[0].normal
-    positions = np.array([one.position for one in slices])
+def even_step(name: Path | str, positions: Array, normal: Array) -> tuple[Array, tuple[str, ...]]:
+    """From one slice to the next (mm, shape (3,)), and warnings: along the normal, unless the gantry was tilted.
+
+    Parameters
+    ----------
+    name : path or str
+        What sentences call the series.
+    positions : ndarray, shape (K, 3)
+        Where the slices lie, mm, in order along the normal; any frame.
+    normal : ndarray, shape (3,)
+        Unit vector across the slices, in the same frame.
+
+    Raises
+    ------
+    NoduleRiskError
+        If slices are missing or lie unevenly.
+    """
     along = positions @ normal
     gaps = np.diff(along)
     usual = float(np.median(gaps))
@@ -250,16 +263,16 @@ def _step(folder: Path, slices: list[_Slice]) -> tuple[Array, tuple[str, ...]]:
         at = int(np.argmax(wide))
         missing = int(np.sum(np.maximum(np.rint(gaps[wide] / usual) - 1, 1)))
         raise NoduleRiskError(
-            f"Slices are missing in {folder} (about {missing}): between {along[at]:.1f} and {along[at + 1]:.1f} mm "
+            f"Slices are missing in {name} (about {missing}): between {along[at]:.1f} and {along[at + 1]:.1f} mm "
             f"there is none, where one every {usual:.2f} mm is usual; export or copy the whole series again."
         )
-    step = (positions[-1] - positions[0]) / (len(slices) - 1)
+    step = (positions[-1] - positions[0]) / (len(positions) - 1)
     step_mm = float(np.linalg.norm(step))
-    even = positions[0] + np.arange(len(slices))[:, None] * step
+    even = positions[0] + np.arange(len(positions))[:, None] * step
     drift_mm = float(np.linalg.norm(positions - even, axis=1).max())
     if drift_mm > DRIFT_REFUSED * step_mm:
         raise NoduleRiskError(
-            f"The slices in {folder} do not lie evenly (from {gaps.min():.2f} to {gaps.max():.2f} mm apart, up to "
+            f"The slices in {name} do not lie evenly (from {gaps.min():.2f} to {gaps.max():.2f} mm apart, up to "
             f"{drift_mm:.1f} mm off their place): reconstruct the CT with one slice distance."
         )
     warnings = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import qt
@@ -33,11 +34,16 @@ def write_cell(
         if right:
             item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
     item.setText(text)
-    item.setToolTip(tip)
+    item.setToolTip(as_tip(tip))
     font = item.font()
     font.setItalic(italic)
     item.setFont(font)
     return item
+
+
+def as_tip(text: str) -> str:
+    """A tool tip that shows a text as it is: Qt takes for HTML what looks like it, and a point's name may."""
+    return f"<div style='white-space: pre-wrap'>{html.escape(text)}</div>" if text else ""
 
 
 def bar_label(line: GradeLine) -> Any:

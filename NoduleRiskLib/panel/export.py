@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputWarning
+from ..errors import InputWarning, NoduleRiskError
 from ..imaging.volume import Volume
 from ..slicer_scene import results
 from ..slicer_scene.inputs import Node, Scan
+from ..slicer_scene.records import restored
 from .view_state import ASSESSED, CHANGED, ListedNodule
 from .worker import Tell
 
@@ -38,19 +41,19 @@ PICTURES = "pictures"
 
 @dataclass(frozen=True, eq=False)
 class _Kept:
-    """What the scene holds of one nodule, and whether the point or the CT was changed since."""
+    """What the scene holds of one nodule, whether the point or the CT was changed since, and what more is said."""
 
     values: dict[str, Any]
     maps: dict[str, Volume]
     changed: bool
+    more: tuple[InputWarning, ...]
 
     def assessment(self, volume: Volume) -> Assessment:
         """The assessment, with a warning if it is outdated."""
-        from ..results.assessment import Assessment
-
-        held = Assessment.from_dict(self.values, self.maps, volume)
-        late = (InputWarning(CHANGED, "nodule"),) if self.changed else ()
-        return replace(held, warnings=held.warnings + late)
+        held = restored(self.values, self.maps, volume)
+        changed = self.changed or self.values["ct_digest"] != volume.digest
+        late = (InputWarning(CHANGED, "nodule"),) if changed else ()
+        return replace(held, warnings=held.warnings + late + self.more)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,26 +80,60 @@ class Export:
     grade: str
 
     def write(self, tell: Tell) -> None:
-        """Write the files; can be cancelled between two pages.
+        """Write the files, each whole or not at all; can be cancelled between two pages, and then writes none.
 
         Raises
         ------
         NoduleRiskError
-            If the path cannot be written to.
+            If the path cannot be written to, or a page cannot be drawn; the other pages are written then.
         """
-        from ..results.result_folder import file_stem, write_whole
+        from ..results.result_folder import write_whole
 
-        volume = self.scan.read()
+        volume = self.scan.copied().read()
         assessments = [nodule.assessment(volume) for nodule in self.nodules]
         if self.kind in TEXTS:
             write_whole(self.path, TEXTS[self.kind](volume, assessments))
             return
-        from ..results.nodule_page import write_page
+        self._write_pages(volume, assessments, tell)
 
-        for number, assessment in enumerate(assessments, 1):
-            tell(int)
-            stem = file_stem(number, assessment.point.label)
-            write_page(self.path / f"{stem}.png", volume, assessment, self.grade)
+    def _write_pages(self, volume: Volume, assessments: Sequence[Assessment], tell: Tell) -> None:
+        from ..results.nodule_page import write_page
+        from ..results.result_folder import partial_folder
+
+        failures = []
+        try:
+            with partial_folder(self.path) as folder:
+                for name, assessment in zip(
+                    page_names(one.point.label for one in assessments), assessments, strict=True
+                ):
+                    tell(int)
+                    try:
+                        write_page(folder / name, volume, assessment, self.grade)
+                    except OSError:
+                        raise
+                    except Exception as error:
+                        logging.error("NoduleRisk", exc_info=error)
+                        (folder / name).unlink(missing_ok=True)
+                        failures.append(assessment.point.label)
+                for page in folder.iterdir():
+                    os.replace(page, self.path / page.name)
+        except OSError as error:
+            raise NoduleRiskError(
+                f"The pages could not be written to {self.path} ({error.strerror}): free some space or choose another "
+                "folder."
+            ) from error
+        if failures:
+            raise NoduleRiskError(
+                f"The page of {', '.join(failures)} could not be drawn; the error log has the details. All others are "
+                f"in {self.path}."
+            )
+
+
+def page_names(labels: Iterable[str]) -> list[str]:
+    """File names of the pages of nodules with these names, in their order."""
+    from ..results.result_folder import file_stem
+
+    return [f"{file_stem(number, label)}.png" for number, label in enumerate(labels, 1)]
 
 
 def collect(kind: str, path: Path, scan: Scan, table: Node, nodules: Sequence[ListedNodule], grade: str) -> Export:
@@ -105,5 +142,5 @@ def collect(kind: str, path: Path, scan: Scan, table: Node, nodules: Sequence[Li
     for nodule in nodules:
         kept = results.kept(table, nodule.mark.id)
         if kept:
-            found.append(_Kept(*kept, changed=nodule.state != ASSESSED))
+            found.append(_Kept(*kept, nodule.state != ASSESSED, nodule.scene_warnings))
     return Export(kind, path, scan, found, grade)

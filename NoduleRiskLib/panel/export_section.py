@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import qt
 import slicer
+import slicer.util
 from slicer.i18n import tr as _
 
-from .export import PICTURES, TEXTS
+from .export import PICTURES, TEXTS, page_names
 from .view_state import ViewState
 
 
@@ -41,10 +43,27 @@ class ExportSection:
         """Ask where to write, then export."""
         if kind == PICTURES:
             path = qt.QFileDialog.getExistingDirectory(None, _("Folder for one page per nodule"))
+            if path and not self._may_replace(Path(path)):
+                return
         else:
+            # This dialog asks itself before a file is replaced.
             path = qt.QFileDialog.getSaveFileName(None, _("Save the grades"), f"nodules.{kind}", f"*.{kind}")
         if path:
             self._export(kind, path)
+
+    def _may_replace(self, folder: Path) -> bool:
+        """Whether no page is in the folder already, or the user agrees that those are replaced."""
+        names = page_names(nodule.mark.point.label for nodule in self._state.nodules if nodule.row)
+        there = [name for name in names if (folder / name).exists()]
+        if not there:
+            return True
+        # Without the folder's path: what looks like HTML in it would be shown as such.
+        text = _("{n} of {of} pages are in that folder already, {first} for example: replace them?")
+        return bool(
+            slicer.util.confirmOkCancelDisplay(
+                text.format(n=len(there), of=len(names), first=there[0]), _("Replace pages")
+            )
+        )
 
     def show_table(self) -> None:
         """Show the results table beside the slice views."""

@@ -59,8 +59,8 @@ class GradeCard:
 
     def _draw_warnings(self, state: ViewState) -> None:
         warnings = [_(CHANGED)] if state.chosen and state.chosen.state == OUTDATED else []
-        if state.assessment:
-            warnings += [warning.text for warning in state.assessment.warnings if warning.about == "nodule"]
+        if state.chosen:
+            warnings += [warning.text for warning in state.chosen.warnings]
         self._ui.warningsLabel.setText("\n".join(f"• {warning}" for warning in warnings))
         self._ui.warningsLabel.setVisible(bool(warnings))
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
+from ..errors import NoduleRiskError
 from ..imaging.points import Point
 from ..imaging.volume import Volume
 from ..networks import model_package
 from ..slicer_scene import inputs, results
-from ..slicer_scene.inputs import Mark, Node
+from ..slicer_scene.inputs import Mark, Node, Scan
 from ..slicer_scene.records import Record, record_of
 from .export import collect
 from .job import Job
 from .parameters import NoduleRiskParameterNode
+from .same_nodule import Outlines, stored_outlines, with_twins
 from .view_state import ASSESSED, NEW, OUTDATED, OUTSIDE, ListedNodule
 from .worker import Task, Tell, Worker
 
@@ -27,6 +30,15 @@ if TYPE_CHECKING:
     from ..results.assessment import Assessment
 
 Ended = Callable[[BaseException | None], None]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What reading a CT gave: the node's state, ``Volume.digest`` (empty: unreadable), and why it cannot be read."""
+
+    version: tuple[int, bytes]
+    digest: str
+    problem: str = ""
 
 
 class NoduleAssessor(Protocol):
@@ -61,7 +73,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         self.device_name, self.devices = "", ["auto", "cpu"]
         self._make_assessor = make_assessor or _make_assessor
         self._assessor: tuple[tuple[str, str], NoduleAssessor] | None = None
-        self._digests: dict[str, tuple[Any, str]] = {}
+        self._looks: dict[str, _Look] = {}
         self._scene_number = 0
 
     def getParameterNode(self) -> Any:  # noqa: N802 - Slicer's name
@@ -120,6 +132,8 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         """Assess points on the worker's thread; the job's callables are called when ``worker`` is polled."""
         scan, version, scene_number = inputs.scan(job.ct), _version(job.ct), self._scene_number
         ct_id, points_id = job.ct.GetID(), job.points.GetID()
+        table = results.table_of(job.ct, job.points) if job.store_nodes else None
+        stored = stored_outlines(table, job.points, [mark.id for mark in job.marks])
 
         def deliver(mark: Mark, assessment: Assessment, record: Record | None) -> None:
             if record:
@@ -131,11 +145,18 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
                 tell(self._in_the_same_scene, scene_number, function, *arguments)
 
             assessor = self._ready(job.package, job.device, tell)
-            volume = scan.read()
-            call(self._remember_digest, ct_id, version, volume.digest)
+            # A copy: what the user does to the voxels meanwhile is neither graded nor in the digest.
+            volume = self._read(scan.copied(), ct_id, version, call)
+            outlines = Outlines(stored, volume.digest) if job.store_nodes else None
             assessments = assessor.assess(volume, [mark.point for mark in job.marks], job.heatmaps)
             for mark, assessment in zip(job.marks, assessments, strict=True):
-                call(deliver, mark, assessment, record_of(assessment, volume.digest) if job.store_nodes else None)
+                record = None
+                if outlines:
+                    kept, twins = outlines.compare(mark.id, assessment)
+                    record = record_of(kept, volume.digest, twins)
+                call(deliver, mark, assessment, record)
+                # Another one, if the GPU failed meanwhile.
+                call(self._remember_device, assessor.device_name, _devices())
 
         return self.worker.do(work, job.ended)
 
@@ -160,26 +181,43 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         return self.worker.do(work, ended)
 
     def look(self, ct: Node, ended: Ended) -> Task | None:
-        """Compute a CT's digest on the worker's thread; returns ``None`` if it is known."""
-        if self._digest(ct) is not None:
+        """Read a CT on the worker's thread, once for each change; returns ``None`` if it was read as it is now."""
+        if self._look_at(ct):
             return None
-        scan, version, ct_id = inputs.scan(ct), _version(ct), ct.GetID()
-        return self.worker.do(lambda tell: tell(self._remember_digest, ct_id, version, scan.read().digest), ended)
+        scan, version, ct_id, scene_number = inputs.scan(ct), _version(ct), ct.GetID(), self._scene_number
+
+        def work(tell: Tell) -> None:
+            try:
+                self._read(scan, ct_id, version, lambda *call: tell(self._in_the_same_scene, scene_number, *call))
+            except NoduleRiskError:
+                # ``problem`` tells it for as long as it is so.
+                return
+
+        return self.worker.do(work, ended)
+
+    def problem(self, ct: Node) -> str:
+        """Why a CT cannot be read, if it was tried: one sentence, or nothing."""
+        look = self._look_at(ct) if ct else None
+        return look.problem if look else ""
 
     def nodules(self, ct: Node, points: Node) -> list[ListedNodule]:
         """The placed points of a list, each with what the scene holds of it."""
         if not points:
             return []
-        rows = results.rows(results.table_of(ct, points)) if ct else {}
-        scan, digest = (inputs.scan(ct), self._digest(ct)) if ct else (None, None)
+        table = results.table_of(ct, points) if ct else None
+        rows, without_maps = results.stored(table), results.without_maps(table)
+        scan, look = (inputs.scan(ct), self._look_at(ct)) if ct else (None, None)
+        digest = look.digest if look else None
         found = []
         for mark in inputs.marks(points):
             row = rows.get(mark.id)
             state = NEW if row is None else ASSESSED if row.fits(mark.point.ras, digest) else OUTDATED
             if state != ASSESSED and scan and not scan.contains(mark.point):
                 state = OUTSIDE
-            found.append(ListedNodule(mark, row, state))
-        return found
+            damaged = row is None and mark.id in rows
+            lacks_maps = row is not None and row.found and mark.id in without_maps
+            found.append(ListedNodule(mark, row, state, damaged, lacks_maps))
+        return with_twins(found)
 
     def export(self, kind: str, path: Path | str, ct: Node, points: Node, grade: str, ended: Ended) -> Task:
         """Write what the scene holds; parameters as in ``export.Export``."""
@@ -190,7 +228,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
     def forget_scene(self) -> None:
         """The scene is closed: drop the calls that are still to come, for new nodes may get the old ones' IDs."""
         self._scene_number += 1
-        self._digests.clear()
+        self._looks.clear()
 
     def _in_the_same_scene(self, scene_number: int, function: Callable[..., Any], *arguments: Any) -> None:
         if scene_number == self._scene_number:
@@ -210,12 +248,23 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
     def _remember_device(self, name: str, devices: list[str]) -> None:
         self.device_name, self.devices = name, devices
 
-    def _remember_digest(self, ct_id: str, version: Any, digest: str) -> None:
-        self._digests[ct_id] = version, digest
+    def _read(self, scan: Scan, ct_id: str, version: tuple[int, bytes], tell: Tell) -> Volume:
+        """The CT, remembering its digest, or that it cannot be read; called on the worker's thread only."""
+        try:
+            volume = scan.read()
+        except Exception as error:
+            problem = str(error) if isinstance(error, NoduleRiskError) else ""
+            tell(self._remember, ct_id, _Look(version, "", problem))
+            raise
+        tell(self._remember, ct_id, _Look(version, volume.digest))
+        return volume
 
-    def _digest(self, ct: Node) -> str | None:
-        version, digest = self._digests.get(ct.GetID(), (None, None))
-        return digest if version == _version(ct) else None
+    def _remember(self, ct_id: str, look: _Look) -> None:
+        self._looks[ct_id] = look
+
+    def _look_at(self, ct: Node) -> _Look | None:
+        look = self._looks.get(ct.GetID())
+        return look if look and look.version == _version(ct) else None
 
 
 def _store(ct_id: str, points_id: str, mark: Mark, record: Record) -> None:

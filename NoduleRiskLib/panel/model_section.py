@@ -9,6 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..networks.model_package import ModelPackage
+from .cells import as_tip
 from .logic import NoduleRiskLogic
 from .messages import sentence
 from .view_state import ViewState
@@ -69,7 +70,7 @@ class ModelSection:
             f"SHA-256 {facts['SHA-256'][:12]}",
         )
         self._ui.packageLabel.setText("\n".join(lines))
-        self._ui.packageLabel.setToolTip(facts["folder"])
+        self._ui.packageLabel.setToolTip(as_tip(facts["folder"]))
         self._ui.modelCardBrowser.setMarkdown(package.card)
 
     def _draw_error(self, error: BaseException | None) -> None:

@@ -56,7 +56,7 @@ class NoduleList:
         table.blockSignals(False)
 
     def _draw_row(self, row: int, nodule: ListedNodule) -> None:
-        tip = "\n".join(filter(None, (_(TIPS[nodule.state]), *_warnings(nodule))))
+        tip = "\n".join(filter(None, (_(TIPS[nodule.state]), *(one.text for one in nodule.warnings))))
         for column, text in enumerate((nodule.mark.point.label, *cells(nodule))):
             italic = nodule.state == OUTDATED
             write_cell(self._table, row, column, text, tip, right=0 < column < 5, italic=italic)
@@ -69,11 +69,11 @@ class NoduleList:
 def cells(nodule: ListedNodule) -> tuple[str, str, str, str, str]:
     """Malignancy, suspicion probability, diameter, volume and note; empty where not assessed."""
     row, note = nodule.row, NOTES[nodule.state]
+    count = len(nodule.warnings)
     if row is None:
-        return "", "", "", "", note
+        return "", "", "", "", " ".join(filter(None, (note, f"⚠ {count}" if count else "")))
     if not row.found:
         return "–", "–", "–", "–", note or "no nodule"
-    count = len(_warnings(nodule))
     return (
         f"{row.columns['malignancy']:.1f}",
         percent(row.columns["suspicion_probability"]),
@@ -81,9 +81,3 @@ def cells(nodule: ListedNodule) -> tuple[str, str, str, str, str]:
         f"{row.columns['outline_volume_mm3']:,.0f} mm³",
         " ".join(filter(None, (note, f"⚠ {count}" if count else ""))),
     )
-
-
-def _warnings(nodule: ListedNodule) -> list[str]:
-    """Those about this nodule; those about the CT stand above the list."""
-    warnings = nodule.row.warnings if nodule.row else ()
-    return [warning.text for warning in warnings if warning.about == "nodule"]

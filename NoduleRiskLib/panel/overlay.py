@@ -6,9 +6,11 @@ from typing import Any
 
 import slicer
 import slicer.util
+from slicer.i18n import tr as _
 
 from ..explain import heatmap_faithfulness
 from ..slicer_scene import display
+from ..slicer_scene.kept_segments import keep_outline
 from ..slicer_scene.results import maps_of
 from .view_state import ViewState
 
@@ -36,9 +38,14 @@ class Overlay:
 
     def keep_outline(self) -> None:
         """Add the chosen nodule's outline to the CT's "Nodules" segmentation."""
-        ct, table, mark = self._state.ct, self._state.table, self._state.chosen.mark if self._state.chosen else None
-        if ct and mark:
-            display.show_outline(ct, table, mark.id, mark.point.label, keep=True)
+        state = self._state
+        if not (state.ct and state.points and state.chosen):
+            return
+        mark = state.chosen.mark
+        kept = keep_outline(state.ct, state.table, state.points, mark.id, mark.point.label)
+        if kept and kept[1]:
+            text = _("The segment that was there was edited: the outline was added beside it as {name}.")
+            slicer.util.showStatusMessage(text.format(name=kept[0]), 10000)
 
     def _draw_heatmap(self, state: ViewState) -> None:
         chosen, settings = state.chosen, state.parameters

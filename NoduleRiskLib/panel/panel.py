@@ -47,7 +47,7 @@ class Panel:
         self.strip = SliceStrip(ui)
         self._ui, self._requirements, self._observations = ui, requirements, observations
         self._gui_tag: Any = None
-        self._entered = self._dirty = self._assess_new = False
+        self._entered = self._dirty = self._assess_new = self._removed = False
         self._read: object = None
         self._list = NoduleList(ui, self.choose)
         self._parts = (
@@ -121,7 +121,7 @@ class Panel:
             # The results of removed points are not saved; until then, undo brings them back.
             (kind.StartSaveEvent, lambda caller, event: results.forget_removed_points()),
             (kind.EndUndoEvent, self.changed),
-            (kind.NodeRemovedEvent, self.changed),
+            (kind.NodeRemovedEvent, self._node_removed),
         ):
             self._observations.addObserver(slicer.mrmlScene, event, heard)
 
@@ -141,6 +141,10 @@ class Panel:
         if self.state.parameters is not None:
             self._unbind()
             self._bind()
+
+    def _node_removed(self, caller: Any, event: Any) -> None:
+        self._removed = True
+        self.changed()
 
     def _placed(self, caller: Any, event: Any) -> None:
         self.changed()
@@ -214,6 +218,9 @@ class Panel:
             state.nodules, state.chosen = [], None
             self._list.draw(state)
             return
+        if self._removed and not slicer.mrmlScene.IsBatchProcessing():
+            self._removed = False
+            results.forget_maps_without_table()
         self._read_scene()
         for part in self._parts:
             part.draw(state)
@@ -227,6 +234,7 @@ class Panel:
         state.ct, state.points, state.problem = settings.ct, settings.points, ""
         try:
             state.nodules = self.logic.nodules(state.ct, state.points)
+            state.problem = self.logic.problem(state.ct)
         except NoduleRiskError as error:
             state.problem, state.ct = str(error), None
             state.nodules = self.logic.nodules(None, state.points)

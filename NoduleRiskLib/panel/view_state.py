@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputWarning
 from ..slicer_scene.inputs import Mark, Node
-from ..slicer_scene.records import Row
+from ..slicer_scene.records import DAMAGED, MAPS_LOST, Row
 from .worker import Task
 
 if TYPE_CHECKING:
@@ -20,11 +20,39 @@ CHANGED = "The point or the CT was changed after this assessment: assess again."
 
 @dataclass(frozen=True)
 class ListedNodule:
-    """A placed point with its state (NEW, OUTDATED, ASSESSED or OUTSIDE) and its results, if it has any."""
+    """A placed point and what the scene keeps of its assessment.
+
+    Attributes
+    ----------
+    mark : Mark
+    row : Row or None
+        Its results, if it has any.
+    state : str
+        NEW, OUTDATED, ASSESSED or OUTSIDE.
+    damaged, lacks_maps : bool
+        Whether there are results that cannot be read, and results without outline and heatmaps.
+    repeated : str
+        Says which other point lies on the same nodule; or nothing.
+    """
 
     mark: Mark
     row: Row | None
     state: str
+    damaged: bool = False
+    lacks_maps: bool = False
+    repeated: str = ""
+
+    @property
+    def scene_warnings(self) -> tuple[InputWarning, ...]:
+        """What the results themselves do not say."""
+        texts = (DAMAGED if self.damaged else "", MAPS_LOST if self.lacks_maps else "", self.repeated)
+        return tuple(InputWarning(text, "nodule") for text in texts if text)
+
+    @property
+    def warnings(self) -> tuple[InputWarning, ...]:
+        """All that is said about this nodule, and not about the CT."""
+        own = self.row.warnings if self.row else ()
+        return (*(one for one in own if one.about == "nodule"), *self.scene_warnings)
 
 
 @dataclass
@@ -76,4 +104,8 @@ class ViewState:
     @property
     def waiting(self) -> list[Mark]:
         """The points that *Assess* would assess."""
-        return [nodule.mark for nodule in self.nodules if nodule.state in (NEW, OUTDATED)]
+        return [
+            one.mark
+            for one in self.nodules
+            if one.state in (NEW, OUTDATED) or (one.lacks_maps and one.state == ASSESSED)
+        ]

@@ -10,10 +10,10 @@ import slicer.util
 import vtk
 
 from .inputs import Node
-from .results import CT_ROLE, maps_of
+from .results import CT_ROLE, OUTLINE, map_of, maps_of
 
 #: Node reference roles and attributes of our nodes.
-HEATMAP_ROLE, OUTLINE_ROLE, SEGMENTS_ROLE = (f"noduleRiskHeatmap{part}" for part in ("", "Outline", "Nodules"))
+HEATMAP_ROLE, OUTLINE_ROLE = "noduleRiskHeatmap", "noduleRiskHeatmapOutline"
 FOREGROUND_ROLE = "noduleRiskForeground"
 SHOWN = "NoduleRisk.shown"
 #: The heatmap's colours from 0 to 1: share, red, green, blue, opacity. Violet to yellow, brighter step by step, so that
@@ -33,8 +33,7 @@ def show_heatmap(ct: Node, table: Node, point_id: str, grade: str, opacity: floa
 
     There is one such node per CT. The views' own foreground is kept with it, for ``hide_heatmap``.
     """
-    maps = maps_of(table, point_id)
-    source = maps.GetDataNodeAtValue(grade) if maps is not None else None
+    maps, source = maps_of(table, point_id), map_of(table, point_id, grade)
     if source is None:
         hide_heatmap(ct)
         return None
@@ -82,8 +81,10 @@ def hide_heatmap(ct: Node) -> None:
         legend.SetVisibility(False)
 
 
-def show_outline(ct: Node, table: Node, point_id: str, name: str = "", keep: bool = False) -> Node:
-    """Show a nodule's outline as a segment; returns the segmentation node, or ``None`` without a nodule.
+def show_outline(ct: Node, table: Node, point_id: str, name: str = "") -> Node:
+    """Show a nodule's outline as the one segment of the CT's "chosen nodule" node, which the next outline replaces.
+
+    Returns the segmentation node, or ``None`` without an outline.
 
     Parameters
     ----------
@@ -91,33 +92,28 @@ def show_outline(ct: Node, table: Node, point_id: str, name: str = "", keep: boo
     point_id : str
     name : str
         The segment's name.
-    keep : bool
-        ``False``: the one segment of the CT's "chosen nodule" node, which the next outline replaces. ``True``: added
-        to the CT's "Nodules" segmentation, which is the user's from then on.
     """
-    outline = _outline(table, point_id)
-    role = SEGMENTS_ROLE if keep else OUTLINE_ROLE
-    node = ct.GetNodeReference(role)
+    outline = outline_labelmap(table, point_id)
+    node = ct.GetNodeReference(OUTLINE_ROLE)
     if outline is None:
-        if node and not keep:
+        if node:
             node.SetDisplayVisibility(False)
         return None
     if node is None:
-        title = f"Nodules on {ct.GetName()}" if keep else f"Outline of the chosen nodule on {ct.GetName()}"
+        title = f"Outline of the chosen nodule on {ct.GetName()}"
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", title)
         node.CreateDefaultDisplayNodes()
         node.SetReferenceImageGeometryParameterFromVolumeNode(ct)
-        node.GetDisplayNode().SetOpacity2DFill(0.0 if not keep else 0.3)
-        ct.SetNodeReferenceID(role, node.GetID())
+        node.GetDisplayNode().SetOpacity2DFill(0.0)
+        ct.SetNodeReferenceID(OUTLINE_ROLE, node.GetID())
     segmentation = node.GetSegmentation()
-    segment_id = point_id if keep else "outline"
-    if segmentation.GetSegment(segment_id):
-        segmentation.RemoveSegment(segment_id)
+    if segmentation.GetSegment("outline"):
+        segmentation.RemoveSegment("outline")
     segment = slicer.vtkSegment()
     segment.SetName(name or "nodule")
     segment.SetColor(*OUTLINE_RGB)
-    segment.AddRepresentation(_binary_labelmap(), outline)
-    segmentation.AddSegment(segment, segment_id)
+    segment.AddRepresentation(binary_labelmap(), outline)
+    segmentation.AddSegment(segment, "outline")
     node.SetDisplayVisibility(True)
     return node
 
@@ -141,6 +137,28 @@ def heat_rgb(share: float) -> tuple[int, int, int]:
     at = [step[0] for step in HEAT]
     red, green, blue = (round(255 * float(np.interp(share, at, [step[c] for step in HEAT]))) for c in (1, 2, 3))
     return red, green, blue
+
+
+def outline_labelmap(table: Node, point_id: str) -> Any:
+    """A nodule's outline as vtkOrientedImageData of 0 and 1, or ``None``."""
+    from ..imaging.outline import INSIDE
+
+    source = map_of(table, point_id, OUTLINE)
+    if source is None:
+        return None
+    inside = slicer.vtkMRMLScalarVolumeNode()
+    slicer.util.updateVolumeFromArray(inside, (slicer.util.arrayFromVolume(source) > INSIDE).astype(np.uint8))
+    labelmap = slicer.vtkOrientedImageData()
+    labelmap.DeepCopy(inside.GetImageData())
+    matrix = vtk.vtkMatrix4x4()
+    source.GetIJKToRASMatrix(matrix)
+    labelmap.SetImageToWorldMatrix(matrix)
+    return labelmap
+
+
+def binary_labelmap() -> str:
+    """Slicer's name of the representation of segments that ``outline_labelmap`` is."""
+    return str(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
 
 
 def _new_heatmap(ct: Node) -> Node:
@@ -190,25 +208,3 @@ def _show_legend(heatmap: Node, grade: str) -> None:
         legend.SetVisibility(True)
         # A view looks at whether the heatmap is its foreground only when the legend itself is modified.
         legend.Modified()
-
-
-def _outline(table: Node, point_id: str) -> Any:
-    """A nodule's outline as vtkOrientedImageData of 0 and 1, or ``None``."""
-    from ..imaging.outline import INSIDE
-
-    maps = maps_of(table, point_id)
-    source = maps.GetDataNodeAtValue("outline") if maps is not None else None
-    if source is None:
-        return None
-    inside = slicer.vtkMRMLScalarVolumeNode()
-    slicer.util.updateVolumeFromArray(inside, (slicer.util.arrayFromVolume(source) > INSIDE).astype(np.uint8))
-    labelmap = slicer.vtkOrientedImageData()
-    labelmap.DeepCopy(inside.GetImageData())
-    matrix = vtk.vtkMatrix4x4()
-    source.GetIJKToRASMatrix(matrix)
-    labelmap.SetImageToWorldMatrix(matrix)
-    return labelmap
-
-
-def _binary_labelmap() -> str:
-    return str(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())

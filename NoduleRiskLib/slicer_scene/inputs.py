@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -14,6 +14,7 @@ import vtk
 from ..errors import NoduleRiskError
 from ..imaging.points import Point
 from ..imaging.volume import Array, Volume, checked_ct
+from .placement import placement
 
 #: A node of the MRML scene; Slicer has no type stubs.
 Node: TypeAlias = Any
@@ -34,7 +35,7 @@ class Scan:
     name : str
     identity : dict
     warnings : tuple of str
-        Warnings that came with the volume (``add_volume``).
+        Warnings that came with the volume (``add_volume``), and about the places of its slices.
     """
 
     voxels: Array
@@ -52,6 +53,10 @@ class Scan:
             If the image cannot be a chest CT.
         """
         return checked_ct(self._volume)
+
+    def copied(self) -> Scan:
+        """The same with voxels of its own, which nothing that happens to the node changes."""
+        return replace(self, voxels=self.voxels.copy())
 
     def contains(self, point: Point) -> bool:
         """Whether a point (RAS mm) lies inside the image."""
@@ -76,24 +81,17 @@ def scan(node: Node) -> Scan:
     Raises
     ------
     NoduleRiskError
-        If the node has no scalar 3-D image, or lies under a transform that is not linear.
+        If the node has no scalar 3-D image, or its slices do not lie evenly; see ``placement``.
     """
     if node is None or node.IsA("vtkMRMLLabelMapVolumeNode") or not node.GetImageData():
         raise NoduleRiskError("There is no image in the chosen volume: choose a chest CT.")
     if node.GetImageData().GetNumberOfScalarComponents() != 1:
         raise NoduleRiskError(f"{node.GetName()} is a colour image: choose a chest CT.")
-    to_world = vtk.vtkMatrix4x4()
-    parent = node.GetParentTransformNode()
-    if parent and not parent.IsTransformToWorldLinear():
-        raise NoduleRiskError(f"{node.GetName()} lies under a non-linear transform: harden that transform first.")
-    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(parent, None, to_world)
-    to_ras = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(to_ras)
-    ijk_to_ras = slicer.util.arrayFromVTKMatrix(to_world) @ slicer.util.arrayFromVTKMatrix(to_ras)
+    ijk_to_ras, uneven = placement(node)
     identity = {"node": node.GetName()}
     if node.GetAttribute("DICOM.instanceUIDs"):
         identity["dicom_instance_uid"] = node.GetAttribute("DICOM.instanceUIDs").split()[0]
-    warnings = tuple((node.GetAttribute(WARNINGS) or "").splitlines())
+    warnings = (*(node.GetAttribute(WARNINGS) or "").splitlines(), *uneven)
     return Scan(slicer.util.arrayFromVolume(node), ijk_to_ras, node.GetName(), identity, warnings)
 
 

@@ -16,6 +16,12 @@ from ..imaging.volume import Volume
 if TYPE_CHECKING:
     from ..results.assessment import Assessment
 
+#: Sentences about what the scene keeps of a point.
+DAMAGED = "What the scene keeps of this point's assessment is damaged, or a newer NoduleRisk wrote it: assess again."
+MAPS_LOST = "The outline and the heatmaps of this nodule are not in the scene any more: assess again to have them."
+#: More voxels than any model's slices have (a million): the record is damaged.
+LARGEST_STACK = 2**24
+
 #: A point that moved less than this still marks the same place.
 MOVED_MM = 0.01
 
@@ -31,11 +37,14 @@ class Row:
     warnings : tuple of InputWarning
     digest : str
         ``Volume.digest`` of the CT that was assessed.
+    twins : tuple of (str, (r, a, s))
+        Control points on the same nodule, by their IDs, and where they were then (RAS mm).
     """
 
     columns: Mapping[str, Any]
     warnings: tuple[InputWarning, ...]
     digest: str
+    twins: tuple[tuple[str, tuple[float, float, float]], ...] = ()
 
     @property
     def found(self) -> bool:
@@ -55,7 +64,8 @@ class Record:
     Attributes
     ----------
     text : str
-        JSON: ``Assessment.to_dict``, and ``ct_digest``, the ``Volume.digest`` of the CT that was assessed.
+        JSON: ``Assessment.to_dict``; ``ct_digest``, the ``Volume.digest`` of the CT that was assessed; and
+        ``same_nodule_as``, [R, A, S] (mm) by the control point ID of each point on the same nodule.
     maps : dict of str to Volume
         ``Assessment.maps``.
     """
@@ -64,9 +74,11 @@ class Record:
     maps: Mapping[str, Volume]
 
 
-def record_of(assessment: Assessment, digest: str) -> Record:
-    """The record of an assessment of the CT with this ``Volume.digest``."""
-    text = json.dumps({"ct_digest": digest, **assessment.to_dict()})
+def record_of(
+    assessment: Assessment, digest: str, twins: Mapping[str, tuple[float, float, float]] | None = None
+) -> Record:
+    """The record of an assessment of the CT with this ``Volume.digest``; ``twins``: points on the same nodule."""
+    text = json.dumps({"ct_digest": digest, "same_nodule_as": dict(twins or {}), **assessment.to_dict()})
     # Read once here, so that the main thread finds it in the cache.
     readable_row(text)
     return Record(text, assessment.maps())
@@ -81,12 +93,49 @@ def renamed(text: str, label: str) -> str:
 def readable_row(text: str) -> Row | None:
     """A record's row; ``None``, and a line in the log, if it is damaged or a newer NoduleRisk wrote it."""
     from ..results import tables
-    from ..results.assessment import Assessment
 
     try:
         values = json.loads(text)
-        warnings = Assessment.from_dict(values).warnings
-        return Row(tables.row(values), warnings, values["ct_digest"])
-    except (NoduleRiskError, ValueError, KeyError) as error:
+        assessment = decoded(values)
+        columns = tables.row(assessment)
+        for column in tables.COLUMNS:
+            value = columns[column.name]
+            lacking = value is None and assessment.nodule is None
+            if not lacking and not (isinstance(value, str) if column.text else math.isfinite(value)):  # type: ignore[arg-type]
+                raise NoduleRiskError(f"A stored assessment has no {column.name}: assess that point again.")
+        twins = values.get("same_nodule_as", {}).items()
+        places = tuple((point_id, (float(r), float(a), float(s))) for point_id, (r, a, s) in twins)
+        return Row(columns, assessment.warnings, str(values["ct_digest"]), places)
+    # Scenes are files that people edit: nothing that stands in one may stop the panel.
+    except Exception as error:
         logging.warning("NoduleRisk: %s", error)
         return None
+
+
+def restored(values: Mapping[str, Any], maps: Mapping[str, Volume], volume: Volume | None = None) -> Assessment:
+    """``Assessment.from_dict`` of a readable record; without its maps, if these are damaged."""
+    from ..results.assessment import Assessment
+
+    try:
+        return Assessment.from_dict(values, maps, volume)
+    except NoduleRiskError:
+        return Assessment.from_dict(values, {}, volume)
+
+
+def decoded(values: Mapping[str, Any]) -> Assessment:
+    """``Assessment.from_dict`` of a record of unknown origin, without its maps.
+
+    Raises
+    ------
+    NoduleRiskError
+        If it is damaged, or a newer NoduleRisk wrote it. What is damaged in another way than is known raises otherwise.
+    """
+    from ..results.assessment import Assessment
+
+    # In a record of 0.1.0 the stack stands at the top.
+    layout = (values.get("nodule") or values).get("stack", {}).get("layout", {})
+    slices, pixels = (abs(int(layout.get(key, 1))) for key in ("slices", "pixels"))
+    if slices * len(layout.get("planes", ())) * max(pixels, 1) ** 2 > LARGEST_STACK:
+        # Refused before it takes all memory.
+        raise NoduleRiskError("A stored assessment is damaged: assess that point again.")
+    return Assessment.from_dict(values)

@@ -16,10 +16,9 @@ import slicer
 import slicer.util
 import vtk
 
-from ..errors import NoduleRiskError
 from ..imaging.volume import Volume
 from .inputs import Mark, Node
-from .records import Record, Row, readable_row, record_of, renamed
+from .records import Record, Row, decoded, readable_row, record_of, renamed, restored
 
 if TYPE_CHECKING:
     from ..results.assessment import Assessment
@@ -29,6 +28,8 @@ CT_ROLE, POINTS_ROLE, MAPS_ROLE = "noduleRiskCT", "noduleRiskPoints", "noduleRis
 RESULTS, POINT_ID, ASSESSMENT = (f"NoduleRisk.{name}" for name in ("results", "point", "assessment."))
 #: Value of ``RESULTS``: how a table keeps its assessments. Version 0.1.0, which wrote "1", kept them otherwise.
 LAYOUT = "2"
+#: ``serialization.OUTLINE``; importing that takes a while.
+OUTLINE = "outline"
 #: Columns beside those of ``results.tables``: name and meaning.
 OWN_COLUMNS = {"control_point_id": "the point's ID in its list", "ct_digest": "SHA-256 of the CT that was assessed"}
 
@@ -52,14 +53,30 @@ def maps_of(table: Node, point_id: str) -> Node:
     return None
 
 
+def map_of(table: Node, point_id: str, item: str) -> Node:
+    """One of a point's maps as a volume node, or ``None``."""
+    maps = maps_of(table, point_id)
+    return _volume(maps, item) if maps is not None else None
+
+
+def without_maps(table: Node) -> set[str]:
+    """Control point IDs of the table's assessments whose outline is not in the scene."""
+    lost = set(_point_ids(table))
+    for n in range(table.GetNumberOfNodeReferences(MAPS_ROLE) if table else 0):
+        maps = table.GetNthNodeReference(MAPS_ROLE, n)
+        if maps and _volume(maps, OUTLINE) is not None:
+            lost.discard(maps.GetAttribute(POINT_ID))
+    return lost
+
+
+def stored(table: Node) -> dict[str, Row | None]:
+    """The assessments of a table by control point ID; ``None`` for one that cannot be read, which is logged once."""
+    return {point_id: readable_row(table.GetAttribute(ASSESSMENT + point_id)) for point_id in _point_ids(table)}
+
+
 def rows(table: Node) -> dict[str, Row]:
-    """The assessments of a table by control point ID; what cannot be read is left out, and logged once."""
-    found = {}
-    for point_id in _point_ids(table):
-        row = readable_row(table.GetAttribute(ASSESSMENT + point_id))
-        if row:
-            found[point_id] = row
-    return found
+    """The assessments of a table that can be read, by control point ID."""
+    return {point_id: row for point_id, row in stored(table).items() if row}
 
 
 def kept(table: Node, point_id: str) -> tuple[dict[str, Any], dict[str, Volume]] | None:
@@ -69,7 +86,8 @@ def kept(table: Node, point_id: str) -> tuple[dict[str, Any], dict[str, Volume]]
         return None
     maps = maps_of(table, point_id)
     items = [maps.GetNthIndexValue(n) for n in range(maps.GetNumberOfDataNodes())] if maps is not None else []
-    return json.loads(text), {item: _map(maps, item) for item in items}
+    nodes = {item: _volume(maps, item) for item in items}
+    return json.loads(text), {item: _map(node, item) for item, node in nodes.items() if node is not None}
 
 
 def assessment(table: Node, point_id: str, volume: Volume | None = None) -> Assessment | None:
@@ -77,10 +95,8 @@ def assessment(table: Node, point_id: str, volume: Volume | None = None) -> Asse
 
     With the CT's ``volume``, the graded slices have their pixels again.
     """
-    from ..results.assessment import Assessment
-
     found = kept(table, point_id)
-    return Assessment.from_dict(*found, volume) if found else None
+    return restored(*found, volume) if found else None
 
 
 def store(ct: Node, points: Node, mark: Mark, record: Record) -> None:
@@ -93,7 +109,11 @@ def store(ct: Node, points: Node, mark: Mark, record: Record) -> None:
         The point as it was assessed.
     record : Record
     """
-    table = table_of(ct, points) or _new_table(ct, points)
+    table = table_of(ct, points)
+    if table is None:
+        # The old one may have been removed with assessments in it.
+        forget_maps_without_table()
+        table = _new_table(ct, points)
     with slicer.util.NodeModify(table):
         _write(table, mark.id, record.text)
         _drop_maps(table, mark.id)
@@ -117,6 +137,18 @@ def forget_removed_points() -> None:
         points = table.GetNodeReference(POINTS_ROLE) if table.GetAttribute(RESULTS) else None
         if points:
             forget(table, {points.GetNthControlPointID(n) for n in range(points.GetNumberOfControlPoints())})
+
+
+def forget_maps_without_table() -> None:
+    """Drop the maps that belong to no results table any more."""
+    owned = {
+        table.GetNthNodeReferenceID(MAPS_ROLE, n)
+        for table in slicer.util.getNodesByClass("vtkMRMLTableNode")
+        for n in range(table.GetNumberOfNodeReferences(MAPS_ROLE))
+    }
+    for maps in slicer.util.getNodesByClass("vtkMRMLSequenceNode"):
+        if maps.GetAttribute(POINT_ID) and maps.GetID() not in owned:
+            slicer.mrmlScene.RemoveNode(maps)
 
 
 def rename(table: Node, mark: Mark) -> None:
@@ -215,8 +247,14 @@ def _drop_maps(table: Node, point_id: str) -> None:
         slicer.mrmlScene.RemoveNode(maps)
 
 
-def _map(maps: Node, item: str) -> Volume:
+def _volume(maps: Node, item: str) -> Node:
+    """A map's node, or ``None`` if it is lost or something else was put in its place."""
     node = maps.GetDataNodeAtValue(item)
+    holds_voxels = node is not None and node.IsA("vtkMRMLScalarVolumeNode") and node.GetImageData() is not None
+    return node if holds_voxels and node.GetImageData().GetPointData().GetScalars() else None
+
+
+def _map(node: Node, item: str) -> Volume:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return Volume(slicer.util.arrayFromVolume(node), slicer.util.arrayFromVTKMatrix(matrix), name=item)
@@ -227,17 +265,18 @@ def _upgrade(table: Node) -> None:
 
     It had them in an attribute of the maps' node, and where nothing was outlined, in the columns alone.
     """
-    from ..results.assessment import Assessment
-
     for row in range(table.GetNumberOfRows()):
         point_id = _cell(table, row, "control_point_id")
         maps = maps_of(table, point_id)
         text = maps.GetAttribute("NoduleRisk.record") if maps is not None else None
         try:
             values = json.loads(text) if text else _values_of_columns(table, row)
-            record = record_of(Assessment.from_dict(values), _cell(table, row, "ct_digest"))
-        except (NoduleRiskError, ValueError) as error:
+            record = record_of(decoded(values), _cell(table, row, "ct_digest"))
+        # Scenes are files that people edit: nothing that stands in one may stop the panel.
+        except Exception as error:
             logging.warning("NoduleRisk: %s", error)
+            # Unreadable as it is, so that the panel says so.
+            table.SetAttribute(ASSESSMENT + point_id, text or "{}")
             continue
         table.SetAttribute(ASSESSMENT + point_id, record.text)
     table.SetAttribute(RESULTS, LAYOUT)

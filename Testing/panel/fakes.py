@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +22,7 @@ LAYOUT = Layout("native", slices=15, pixels=32, pixel_mm=0.8)
 RADIUS_MM = 5.0
 MODEL_ID = "fake@0123456789ab"
 CT_WARNING = InputWarning("The lungs of this CT are empty boxes.", "ct")
+GPU_WARNING = InputWarning("FakeGPU 9000 ran out of memory: assessed on the CPU instead.", "ct")
 #: Nodules of ``lungs()``, RAS mm.
 PLACES = ((-16.0, -6.0, 2.0), (14.0, 4.0, -8.0), (-2.0, 10.0, 9.0))
 AXIAL = np.array([[-0.8, 0, 0, 26.0], [0, -0.8, 0, 26.0], [0, 0, 1.5, -24.0], [0, 0, 0, 1]])
@@ -47,6 +49,8 @@ class FakeAssessor:
         Raised instead of any work.
     asked : list of str
         Labels of all points that were assessed, or begun to be.
+    gpu_fails_at : int
+        From that many assessments on, they come with ``GPU_WARNING``, from the CPU.
     """
 
     device_name = "FakeGPU 9000"
@@ -56,6 +60,7 @@ class FakeAssessor:
         self.gate.set()
         self.error: Exception | None = None
         self.asked: list[str] = []
+        self.gpu_fails_at = 10**9
 
     def assess(self, volume: Volume, points: Sequence[Point], heatmaps: bool = True) -> Iterator[Assessment]:
         """Checks all points at once, then yields one assessment after the other, as the real one does."""
@@ -70,7 +75,11 @@ class FakeAssessor:
         for point in points:
             self.asked.append(point.label)
             self.gate.wait(20)
-            yield self._assess(volume, point, heatmaps)
+            assessment = self._assess(volume, point, heatmaps)
+            if len(self.asked) >= self.gpu_fails_at:
+                self.device_name = "CPU"
+                assessment = replace(assessment, warnings=(GPU_WARNING, *assessment.warnings))
+            yield assessment
 
     def _assess(self, volume: Volume, point: Point, heatmaps: bool) -> Assessment:
         whole = cut(volume, np.array(point.ras), LAYOUT)

@@ -95,7 +95,7 @@ def test_a_bent_volume_is_refused_instead_of_misplaced(mrml):
     ct.SetAndObserveTransformNodeID(mrml.AddNewNodeByClass("vtkMRMLBSplineTransformNode").GetID())
     bent = vtk.vtkBSplineTransform()
     ct.GetParentTransformNode().SetAndObserveTransformToParent(bent)
-    with pytest.raises(NoduleRiskError, match="harden that transform first"):
+    with pytest.raises(NoduleRiskError, match="lies under a non-linear transform"):
         inputs.scan(ct)
 
 
