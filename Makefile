@@ -2,14 +2,17 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+OLDEST := .venv-oldest
 # What Qt and VTK need of Debian or Ubuntu to draw without a screen.
 OFFSCREEN := libegl1 libgl1 libosmesa6 libglib2.0-0 libdbus-1-3 libfontconfig1 libxkbcommon0
 CHECKED := NoduleRiskLib NoduleRisk training Testing
+# What reads and writes, and the tables of the training: where versions of libraries differ.
+OLDEST_TESTS := Testing/unit/imaging Testing/unit/results Testing/unit/cli Testing/unit/training/test_studies.py
 # The tests' toy networks only lose time in more threads than one; a real click gains (Testing/benchmark/RESULTS.md).
-test: export OMP_NUM_THREADS ?= 1
+test test-oldest: export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test fuzz bench offscreen lint format types clean
+.PHONY: demo test test-oldest fuzz bench offscreen lint format types clean
 
 ## make demo                              a synthetic chest CT, assessed
 ## make demo CT=path POINT="r a s"        your own scan: DICOM folder, NRRD, NIfTI or MHA; RAS millimetres
@@ -29,6 +32,10 @@ test: $(VENV)/test.ready $(VENV)/scene.ready lint types
 		echo "LEFT OUT: the scene and panel tests. They need Testing/scene/requirements.txt and, on Linux, the system's"; \
 		echo "libraries for drawing without a screen: apt-get install $(OFFSCREEN)"; \
 	fi
+
+## make test-oldest                       a part of the tests with the oldest dependencies that pyproject.toml allows
+test-oldest: $(OLDEST)/ready
+	$(OLDEST)/bin/python -m pytest $(OLDEST_TESTS)
 
 ## make fuzz                              tens of thousands of broken inputs: only results and sentences may come of them
 fuzz: $(VENV)/test.ready
@@ -69,6 +76,16 @@ $(VENV)/bench.ready: pyproject.toml | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --editable ".[bench]"
 	@touch $@
 
+# The oldest versions hide those of .venv, which adds PyTorch (several GB), pytest and all that has no bound of its own.
+# Python 3.13 and newer have no wheels of them.
+$(OLDEST)/ready: pyproject.toml Testing/oldest_versions.py $(VENV)/test.ready
+	$(RUN) -m venv --clear $(OLDEST)
+	$(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+		"$$($(OLDEST)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+	$(RUN) Testing/oldest_versions.py cli dicom training > $(OLDEST)/versions.txt
+	$(OLDEST)/bin/python -m pip install --quiet --only-binary :all: --requirement $(OLDEST)/versions.txt
+	@touch $@
+
 # Slicer's own MRML and slice views; there is no wheel of them for every Python.
 $(VENV)/scene.ready: Testing/scene/requirements.txt $(VENV)/test.ready
 	$(RUN) -m pip install --quiet --requirement $< && touch $@ || echo "Slicer's wheels could not be installed."
@@ -78,4 +95,4 @@ offscreen:
 	apt-get update -qq && apt-get install -y -qq $(OFFSCREEN)
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(OLDEST) demo

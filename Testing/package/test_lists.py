@@ -87,3 +87,13 @@ def test_slicer_installs_the_versions_that_pip_does() -> None:
     tested = set(re.findall(r'"([\w.-]+>=[\d.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8")))
     assert wanted and wanted <= tested
     assert not {one for one in wanted if one.startswith("torch")}
+
+
+def test_every_dependency_says_from_which_version_on_it_is_tested() -> None:
+    """`make test-oldest` installs these lower bounds; what has none is only ever tested in its newest version."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    lists = text[text.index("\ndependencies = [") : text.index("\ncompare = ")]
+    names = {re.split("[>=]=", one)[0]: one for one in re.findall(r'"([\w-]+(?:[>=]=[\d.]+)?)"', lists)}
+    assert {"numpy", "typer", "highdicom", "pandas"} <= set(names)
+    # torchvision follows torch, version by version.
+    assert [name for name, one in names.items() if name == one] == ["torchvision"]
