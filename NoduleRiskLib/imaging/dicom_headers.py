@@ -110,8 +110,8 @@ class DicomHeader:
         found = self.numbers(keyword)
         if len(found) != 1:
             raise NoduleRiskError(
-                f"{self.file} is damaged: its {keyword} is {shown(self.text(keyword))!r} and not a number; export or copy "
-                "the series again."
+                f"{self.file} is damaged: its {keyword} is {shown(self.text(keyword))!r} and not a number; export or "
+                "copy the series again."
             )
         return found[0]
 
@@ -175,11 +175,8 @@ def open_data(file: Path) -> BinaryIO:
         # The meta header is explicit little endian and the only group 2 (PS3.10 7.1); some write it without its length.
         while start[at : at + 2] == b"\x02\0":
             long = start[at + 4 : at + 6] in (b"OB", b"UN")
-            at += (
-                12 + struct.unpack_from("<I", start, at + 8)[0]
-                if long
-                else 8 + struct.unpack_from("<H", start, at + 6)[0]
-            )
+            length = struct.unpack_from(*(("<I", start, at + 8) if long else ("<H", start, at + 6)))[0]
+            at += length + (12 if long else 8)
         stream.seek(at)
         decoder = zlib.decompressobj(-zlib.MAX_WBITS)
         data = decoder.decompress(stream.read(), _INFLATED)

@@ -24,6 +24,7 @@ _PATTERN = re.compile(r"([^%]*)%(0?\d{0,2})d([^%]*?)\s+(\d{1,6})\s+(\d{1,6})(?:\
 
 #: What to do about most files that cannot be read.
 DAMAGED = "it is damaged, incomplete, skewed or not what its name says; copy it again, or export the CT as NRRD"
+ALONE = "export the CT alone, without colour or time"
 NO_SIZE = "export it again with the size of its voxels in mm"
 
 
@@ -94,7 +95,7 @@ def size_of(lengths: tuple[float, ...], values: float = 1) -> tuple[int, int, in
     if len(lengths) != 3 or values != 1:
         raise HeaderError(
             f"it has {len(lengths)} dimensions and {values:g} values a voxel, not the 3 and 1 of a CT",
-            "export the CT alone, without colour or time",
+            ALONE,
         )
     if not all(n == int(n) and 0 < n < 2**31 for n in lengths):
         raise HeaderError(f"it has {' x '.join(f'{n:g}' for n in lengths)} voxels")

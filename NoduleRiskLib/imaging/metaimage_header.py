@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .image_header import (
+    ALONE,
     HEADER_BYTES,
     LPS_TO_RAS,
     NO_SIZE,
@@ -62,7 +63,7 @@ def read_metaimage(path: Path) -> ImageHeader:
         raise HeaderError("it has no NDims")
     dimensions = whole("NDims", fields["NDims"])
     if dimensions != 3:
-        size_of((0.0,) * min(abs(dimensions), 9))
+        raise HeaderError(f"it has {dimensions} dimensions and not the 3 of a CT", ALONE)
     channels = whole("ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"))
     size = size_of(numbers("DimSize", fields.get("DimSize", ""), dimensions), channels)
     kind = fields.get("ElementType", "")

@@ -108,9 +108,9 @@ def _fields(start: bytes) -> tuple[dict[str, str], int]:
             return fields, at
         if line.startswith("#") or ":=" in line:
             continue
-        name, colon, value = line.partition(": ")
+        name, colon, value = line.partition(":")
         name = ALIASES.get(name.strip().lower(), name.strip().lower())
-        if not colon or name in fields:
+        if not colon or value[:1] not in ("", " ") or name in fields:
             raise HeaderError(f"the line {shown(line)!r} of its header is no field, or a second one of its name")
         fields[name] = value.strip()
         if name == "data file" and value.strip().upper().startswith("LIST"):

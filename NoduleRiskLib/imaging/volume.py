@@ -141,7 +141,8 @@ def checked_ct(
     told = volume.warnings + check_hounsfield(name, array)
     slice_names = slice_names or [f"slice {k} of {len(array)}" for k in range(1, len(array) + 1)]
     told += check_slices(name, array, slice_names)
-    refuse_mixed_scans(name, array, slice_names, acquisitions)
+    fine = bool(distances_mm[2] < 1.2 * distances_mm[:2].min())
+    refuse_mixed_scans(name, array, slice_names, acquisitions, fine)
     thick_mm = max(*distances_mm, thickness_mm)
     if thick_mm > THICK_MM + 0.01:
         told += (
@@ -158,7 +159,10 @@ def hounsfield(values: Array) -> Array:
         return values
     if values.ndim == 3:
         # Slice by slice: rounded copies of a whole CT would take four times its memory.
-        return np.stack([hounsfield(one) for one in values])
+        whole = np.empty(values.shape, np.int16)
+        for one, hu in zip(whole, values, strict=True):
+            one[...] = hounsfield(hu)
+        return whole
     limits = np.iinfo(np.int16)
     return np.clip(np.rint(values), limits.min, limits.max).astype(np.int16)
 

@@ -117,6 +117,15 @@ def test_slices_of_two_scans_in_a_file_are_refused() -> None:
         checked(np.concatenate([chest(20), mixed[:16], chest(20)]))
 
 
+def test_a_reformatted_scan_with_a_sharp_kernel_is_one_scan() -> None:
+    # Sharpening makes the noise of neighbouring pixels opposite; slices run along one of their axes.
+    noise = np.random.default_rng(0).normal(0, 60, (64, 64, 64))
+    noise -= (np.roll(noise, 1, 0) + np.roll(noise, -1, 0)) / 2
+    hu = chest(64, 64, 0).transpose(1, 0, 2) + noise
+    cube = np.diag((-0.6, -0.6, 0.6, 1.0))
+    assert checked_ct(Volume(np.rint(hu).astype(np.int16), cube, "scan")).warnings == ()
+
+
 def test_a_lost_slice_of_a_file_is_told_by_its_number() -> None:
     hu = chest(20)
     hu[6] = -1024
