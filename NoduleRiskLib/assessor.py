@@ -33,7 +33,10 @@ BATCH = 16
 #: How CUDA, cuBLAS and cuDNN begin what they say of a GPU that cannot be used, where torch has no class for it.
 GPU_TROUBLE = ("CUDA", "cuDNN", "CUBLAS", "HIP", "no kernel image")
 
-NOTHING_FOUND = "No nodule was found under {label}: if you see one there, put the point nearer to its middle."
+NOTHING_FOUND = (
+    "No nodule was found under {label}: if you see one there, put the point nearer to its middle. (Points are R A S in "
+    "mm; if yours are in LPS, change the signs of the first two numbers.)"
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,7 +44,7 @@ app = typer.Typer(
 Out = Annotated[Path, typer.Option(help="Folder for CSV, JSON, pictures and maps; made if it is not there.")]
 Model = Annotated[Path, typer.Option(help="Model package: a folder with model.json.")]
 Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu, cuda:0, ...")]
-Heatmaps = Annotated[bool, typer.Option(help="Explain the grades: takes most of the time.")]
+Heatmaps = Annotated[bool, typer.Option(help="Compute heatmaps: takes most of the time.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -67,11 +67,13 @@ def assess(
     ct: Annotated[Path, typer.Argument(help="DICOM folder, NRRD, NIfTI or MHA file.", metavar="CT")],
     point: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(metavar="R A S", help="A nodule, RAS millimetres; repeat it for more nodules."),
+        typer.Option(metavar="R A S", help="Position of a nodule, R A S in mm; repeat for each nodule."),
     ] = None,
     points: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="File with points instead: Slicer's .mrk.json or .fcsv, or CSV with r,a,s or l,p,s."),
+        typer.Option(
+            help="File of points, instead of --point: Slicer's .mrk.json or .fcsv, or CSV with r,a,s or l,p,s."
+        ),
     ] = None,
     segmentation: Annotated[
         Optional[Path],  # noqa: UP045
@@ -87,9 +89,11 @@ def assess(
         Optional[str],  # noqa: UP045
         typer.Option(metavar="UID", help="Which series of a DICOM folder that holds several."),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print the JSON and nothing else.")] = False,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print the JSON and nothing else (files are still written to --out).")
+    ] = False,
 ) -> None:
-    """Grade the nodules under points of a CT."""
+    """Grade the lung nodules at given points of a CT."""
     if (point and points) or not (point or points or segmentation):
         raise NoduleRiskError(
             "Say where the nodules are: either --point R A S (once per nodule) or --points FILE, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ FEW_PIXELS = 144
 EMPTY_PART = 0.2
 #: A scan of which so many rows hold one value is painted, or masked: nothing can be said.
 PAINTED = 0.5
+#: Air around the body, and what masked scans have there, is darker.
+AIR_HU = -950
 #: Neighbours of a chest differ by tens of HU on average.
 SAME_HU = 1.0
 #: How many slices a sentence names.
@@ -83,7 +86,8 @@ def refuse_mixed_scans(
             "export each acquisition as a series of its own and choose one."
         )
     odd = (np.flatnonzero(ratios < foreign) + 1).tolist()
-    if odd:
+    # Without noise, a small thing that only one slice shows is all by which its slices differ.
+    if odd and not _painted(small):
         raise NoduleRiskError(
             f"{name} has slices that do not fit between their neighbours, which resemble each other "
             f"({_named(slice_names, odd)}): they are of another scan, lost their rescale intercept or are damaged; "
@@ -176,6 +180,16 @@ def _means(array: Array, rows: int, columns: int) -> Array:
     whole = array[:, : array.shape[1] // rows * rows, : array.shape[2] // columns * columns]
     blocks = whole.reshape(len(whole), whole.shape[1] // rows, rows, whole.shape[2] // columns, columns)
     return blocks.mean((2, 4), dtype=np.float32)
+
+
+def _painted(small: Array) -> bool:
+    """Whether most of what is not air has exactly the value of the next slice: no scanner gives that."""
+    alike = []
+    for one, other in pairwise(small):
+        inside = (one > AIR_HU) | (other > AIR_HU)
+        if inside.any():
+            alike.append((one == other)[inside].mean())
+    return bool(alike) and float(np.median(alike)) > PAINTED
 
 
 def _ratio(small: Array, k: int, own: int) -> float:

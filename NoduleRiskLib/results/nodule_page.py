@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .. import __version__
-from ..grades import DISCLAIMER
+from ..grades import DISCLAIMER, GRADES
 from ..imaging.volume import Volume
 from .assessment import Assessment, Nodule
 from .grade_lines import GradeLine, grade_lines
@@ -42,7 +42,7 @@ def page(volume: Volume, assessment: Assessment, name: str = "malignancy") -> Fi
     nodule = assessment.nodule
     warnings = [line for warning in assessment.warnings for line in _bullet(warning.text)]
     top = 1.15
-    grades_end = top + 1.75 + (0.3 + ROW * 9 if nodule else 0)
+    grades_end = top + 1.75 + (0.3 + ROW * len(GRADES) if nodule else 0)
     height = max(11.9 if nodule else 5.6, grades_end + 0.75 + 0.185 * len(warnings) + 0.75)
     sheet = Sheet.blank(PAGE, height)
     _header(sheet, volume, assessment)

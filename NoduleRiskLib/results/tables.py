@@ -169,11 +169,17 @@ def as_json(
             "shape_kji": list(volume.array.shape),
             "spacing_ijk_mm": volume.spacing_mm.tolist(),
             "ijk_to_ras": volume.ijk_to_ras.tolist(),
-            "warnings": list(volume.warnings),
+            "warnings": _about_ct(volume, assessments),
         },
         "nodules": [one.to_dict() for one in assessments],
         "files": list(files),
     }
+
+
+def _about_ct(volume: Volume, assessments: Sequence[Assessment]) -> list[str]:
+    """What is unusual about the whole CT, each sentence once."""
+    found = [warning.text for one in assessments for warning in one.warnings if warning.about == "ct"]
+    return list(dict.fromkeys([*volume.warnings, *found]))
 
 
 def _at(values: Any, path: tuple[str | int, ...]) -> Any:
