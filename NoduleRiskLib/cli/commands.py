@@ -72,7 +72,7 @@ def assess(
     points: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
-            help="File of points, instead of --point: Slicer's .mrk.json or .fcsv, or CSV with r,a,s or l,p,s."
+            help="File of points, instead of --point: .mrk.json or .fcsv of Slicer, or CSV with r,a,s or l,p,s."
         ),
     ] = None,
     segmentation: Annotated[
