@@ -3,7 +3,7 @@
 >>> from NoduleRiskLib import assess
 >>> nodule, = assess("path/to/dicom", [(-56.2, -86.2, -115.0)])    # doctest: +SKIP
 >>> nodule                                                         # doctest: +SKIP
-<Assessment of '1' at R -56.2 A -86.2 S -115.0: 25.8 mm, malignancy 4.4 (3.7 to 4.9), suspicion 97 %>
+<Assessment of '1' at R -56.2 A -86.2 S -115.0: 25.2 mm, malignancy 4.4 (3.7 to 5.0), suspicion 99 %>
 
 Nothing heavy is imported before it is asked for, so that the 3D Slicer module can load without torch.
 """

@@ -86,6 +86,9 @@ def test_a_painted_scan_of_few_values_is_no_ones_mistake() -> None:
     hu = np.full((20, 40, 40), -850, np.int16)
     hu[8:12, 10:20, 10:20] = 40
     assert check_hounsfield("scan", hu) == ()
+    # A ball that one slice alone cuts lies between slices that are the same.
+    hu[15, 5:30, 5:30] = 40
+    assert checked(hu) == ()
 
 
 @pytest.mark.parametrize("end", [0, 40, 100, 150, 240, 400])
