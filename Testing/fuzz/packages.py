@@ -255,14 +255,15 @@ def main(count: int) -> None:
     """Run ``count`` packages and print what came of them; a crash ends in its traceback, with the smallest example."""
     # The networks are small: more threads only wait for each other.
     torch.set_num_threads(1)
-    begun = time.monotonic()
+    begun, before = time.monotonic(), _memory()
     seen = run(count)
     memory = _memory()
     print(
         f"packages: {seen.total()} tried, {seen['read']} read, {seen['refused']} refused with a sentence; "
         f"{time.monotonic() - begun:.0f} s, at most {memory / 1e6:.0f} MB of memory"
     )
-    if memory > MOST_MEMORY:
+    # The process may have had its peak before: then the packages took less.
+    if memory > max(MOST_MEMORY, before):
         sys.exit(f"More than {MOST_MEMORY / 1e6:.0f} MB of memory were taken.")
 
 

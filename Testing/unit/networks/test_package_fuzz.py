@@ -32,3 +32,12 @@ def test_a_traceback_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_command_counts_what_it_tried(capsys: pytest.CaptureFixture[str]) -> None:
     assert fuzz.main("packages", 5) == 0
     assert "packages: 5 tried, " in capsys.readouterr().out
+
+
+def test_only_memory_that_the_packages_took_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peak is the process's own: other tests may have had theirs before."""
+    peaks = iter([3e9, 3e9, 1e9, 3e9])
+    monkeypatch.setattr(packages, "_memory", lambda: next(peaks))
+    packages.main(2)
+    with pytest.raises(SystemExit, match="2000 MB"):
+        packages.main(2)
