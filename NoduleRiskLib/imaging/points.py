@@ -1,4 +1,4 @@
-"""Points that a hand put on nodules: a name and a place in RAS millimetres, and the files that hold them."""
+"""Points that a user put on nodules: a name and a position in RAS millimetres, and the files that hold them."""
 
 from __future__ import annotations
 

@@ -58,7 +58,10 @@ def as_segments(segmentation: Any) -> list[Segment]:
     if is_image(segmentation):
         return _some(list(_of_image(segmentation, "The segmentation")), "The segmentation")
     if isinstance(segmentation, list | tuple) and all(isinstance(one, Segment) for one in segmentation):
-        return list(segmentation)
+        empty = [one.label for one in segmentation if not one.mask.array.any()]
+        if empty:
+            raise NoduleRiskError(f"{', '.join(empty)}: nothing is drawn there; draw a nodule or leave it out.")
+        return _some(list(segmentation), "The list")
     raise NoduleRiskError(
         f"{type(segmentation).__name__} is not a segmentation: give {EXPECTED}, or an image of labels."
     )

@@ -161,6 +161,9 @@ def _draw(
         except OSError:
             raise
         except Exception as error:
+            # What was begun of its files is no result.
+            for begun in folder.glob(f"{stem}*"):
+                begun.unlink()
             yield f"The picture or maps of {one.point.label} could not be made: {error!r}."
         drawn()
 

@@ -109,7 +109,7 @@ def find(
 
 
 def missed_point(diameter_mm: float, rng: np.random.Generator) -> Array:
-    """Where a hand puts the point of a nodule centred at the origin: up to 3 mm or a quarter diameter off."""
+    """Where a user puts the point of a nodule centred at the origin: up to 3 mm or a quarter diameter off."""
     miss = rng.normal(size=3)
     reach = max(REACH_MM, diameter_mm / 4) * rng.random() ** (1 / 3)
     # A point beside a small nodule would not be on it.

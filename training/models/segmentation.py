@@ -170,7 +170,7 @@ class _Nodule:
 
 
 def _in_nodule(nodule: _Nodule, count: int, rng: np.random.Generator) -> list[Example]:
-    """A point where a hand might put it; slices through the nodule, its ends and what lies beyond."""
+    """A point where a user might put it; slices through the nodule, its ends and what lies beyond."""
     holds = np.flatnonzero(nodule.consensus.any((1, 2)))
     if not len(holds):
         return []

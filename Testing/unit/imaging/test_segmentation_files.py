@@ -164,6 +164,14 @@ def test_what_is_no_segmentation_is_told_in_one_sentence(tmp_path: Path, values:
         read(tmp_path / "labels.nrrd")
 
 
+def test_segments_without_a_voxel_are_named() -> None:
+    full, empty = Volume(np.ones((3, 3, 3), np.uint8), np.eye(4)), Volume(np.zeros((3, 3, 3), np.uint8), np.eye(4))
+    with pytest.raises(NoduleRiskError, match="B: nothing is drawn there"):
+        as_segments([Segment("A", full), Segment("B", empty)])
+    with pytest.raises(NoduleRiskError, match="holds no segment"):
+        as_segments([])
+
+
 def test_other_files_are_refused_by_what_they_are(tmp_path: Path) -> None:
     image = source_images(grid())[0]
     image.file_meta.MediaStorageSOPClassUID, image.file_meta.MediaStorageSOPInstanceUID = CTImageStorage, "1.2"

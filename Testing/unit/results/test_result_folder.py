@@ -74,6 +74,19 @@ def test_a_full_disk_loses_pictures_before_grades(
     assert rows(tmp_path / CSV)[0]["label"] == "nodule 1"
 
 
+def test_a_page_that_fails_half_way_leaves_no_half_page(
+    tmp_path: Path, volume: Volume, assessment: Assessment, monkeypatch: Any
+) -> None:
+    def fails(path: Path, *rest: object) -> None:
+        path.write_bytes(b"half a pict")
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("NoduleRiskLib.results.nodule_page.write_page", fails)
+    _, failures = write_results(tmp_path, volume, [assessment])
+    assert len(failures) == 1 and "no ink" in failures[0]
+    assert files(tmp_path) == {CSV, JSON}
+
+
 def test_a_disk_without_any_space_leaves_the_earlier_results_whole(
     tmp_path: Path, volume: Volume, assessment: Assessment, monkeypatch: Any
 ) -> None:
