@@ -229,8 +229,7 @@ class Assessor:
         found = [outline for outline in outlines if outline]
         layout = self._config.layout
         stacks = [cut(volume, one.centre_ras, layout, one.bounds_ras, one.probability) for one in found]
-        centres = np.array([one.centre_ras for one in found]).reshape(-1, 3)
-        likely = nodule_probability(volume, centres, self._networks.false_positive, self._device)
+        likely = nodule_probability(volume, found, self._networks.false_positive, self._device)
         each = iter(zip(stacks, self._predict(stacks), likely.tolist(), strict=True))
         results: list[tuple[Nodule | None, tuple[str, ...]]] = []
         for point, outline in zip([one.point for one in marked], outlines, strict=True):

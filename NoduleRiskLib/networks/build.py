@@ -46,7 +46,7 @@ def build(data: bytes, manifest: Manifest, folder: Path, device: torch.device | 
     makers: dict[str, Callable[[], nn.Module]] = {
         "graders": lambda: NoduleViT(manifest.grader),
         "segmentation": SegmentationUNet,
-        "false_positive": FalsePositiveNet,
+        "false_positive": lambda: FalsePositiveNet(channels=1 if manifest.format < 6 else 2),
     }
     transformer = manifest.grader.transformer
     if not timm.models.is_model_in_modules(transformer, ["vision_transformer"]):

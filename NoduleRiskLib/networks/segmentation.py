@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,11 +18,17 @@ from ..imaging.slice_stack import Layout, SliceStack
 from ..imaging.volume import Array, Volume
 
 LAYOUT = Layout("segmentation", slices=83)
+#: For the first look, which only finds the nodule's middle: fewer slices, which in thin ones halves its cost.
+FIRST_LOOK = replace(LAYOUT, min_step_mm=2.0)
 #: A point that is meant for a nodule lies no further from it than this.
 REACH_MM = 3.0
 #: Slices are segmented outwards from the point in steps of this depth, until one shows no nodule.
 STRIDE_MM = 6.0
 LIMIT_MM = 32.0
+#: A probability that is next to nothing.
+FAINT = 0.02
+#: Diameter of the ball that is drawn where the network sees nothing.
+BALL_MM = 4.0
 HU_RANGE = (-1000.0, 400.0)
 #: Beside a slice the network sees its neighbours on either side at about these distances: vessels run on there.
 NEIGHBOURS_MM = (0.0, 4.0, 9.0)
@@ -116,11 +124,13 @@ def inputs(slices: Tensor, distance_mm: Tensor, step_mm: Tensor) -> Tensor:
 
 def segment(
     volume: Volume, points_ras: Array, networks: Sequence[SegmentationUNet], device: torch.device | str = "cpu"
-) -> list[Outline | None]:
-    """The nodule under each point, or ``None`` where there is none.
+) -> list[Outline]:
+    """The outline of the nodule under each point: a point says that there is one.
 
     A first look around the point finds the middle of what lies under it; the outline is read from there,
-    so that it hardly depends on where in the nodule the point was put.
+    so that it hardly depends on where in the nodule the point was put. Where no pixel is more likely than not the
+    nodule's, the outline is drawn at half of the highest probability there is; where that is next to nothing, it is a
+    small ball around the point. Such outlines are ``unsure``.
 
     Parameters
     ----------
@@ -139,31 +149,37 @@ def segment(
     return [_segment(volume, np.asarray(point, np.float64), networks, device) for point in points_ras]
 
 
-def _segment(
-    volume: Volume, point: Array, networks: Sequence[SegmentationUNet], device: torch.device | str
-) -> Outline | None:
-    stack, first = _look(volume, point, STRIDE_MM, networks, device)
-    places = stack.pixels_ras(first > INSIDE)
-    if not len(places):
-        return None
-    middle = places.mean(0)
-    if not volume.contains(middle):
-        return None
-    outline = measure(*_look(volume, middle, LIMIT_MM, networks, device))
-    return outline if outline and volume.contains(outline.centre_ras) else None
+def _segment(volume: Volume, point: Array, networks: Sequence[SegmentationUNet], device: torch.device | str) -> Outline:
+    stack, first, level = _look(volume, point, FIRST_LOOK, STRIDE_MM, networks, device)
+    if not level:
+        return _ball(volume, point)
+    middle = stack.pixels_ras(first > INSIDE).mean(0)
+    if volume.contains(middle):
+        stack, found, level = _look(volume, middle, LAYOUT, LIMIT_MM, networks, device)
+        outline = measure(stack, found) if level else None
+        if outline and volume.contains(outline.centre_ras) and _distance_mm(stack, found, point) <= _reach(stack):
+            return replace(outline, unsure=level < INSIDE)
+    # From its middle it looks like something else: what was seen from the point is all there is.
+    outline = measure(stack, first)
+    return replace(outline, unsure=True) if outline and volume.contains(outline.centre_ras) else _ball(volume, point)
 
 
 def _look(
-    volume: Volume, centre: Array, reach_mm: float, networks: Sequence[SegmentationUNet], device: torch.device | str
-) -> tuple[SliceStack, Array]:
-    """The slices around a place in the volume, and the outline (S, h, w) of what lies there, 0 to 1."""
+    volume: Volume,
+    centre: Array,
+    layout: Layout,
+    reach_mm: float,
+    networks: Sequence[SegmentationUNet],
+    device: torch.device | str,
+) -> tuple[SliceStack, Array, float]:
+    """The slices around a place in the volume, the outline (S, h, w) of what lies there, 0 to 1, and its level."""
     half = reach_mm + NEIGHBOURS_MM[-1]
-    stack = cut(volume, centre, LAYOUT, bounds_ras=np.stack([centre - half, centre + half]))
+    stack = cut(volume, centre, layout, bounds_ras=np.stack([centre - half, centre + half]))
     probability = _walk(stack, reach_mm, networks, device)
     # Beside the scan its edge is repeated, and so would be a nodule there.
-    grey = probability > 0.01
+    grey = probability > FAINT / 2
     probability[grey] *= volume.contains(stack.pixels_ras(grey))
-    return stack, _under(stack, centre, probability)
+    return stack, *_under(stack, centre, probability)
 
 
 @torch.inference_mode()
@@ -202,25 +218,56 @@ def _walk(
         batch = []
 
 
-def _under(stack: SliceStack, point: Array, probability: Array) -> Array:
-    """The connected part of the outline that lies under the point, with its soft edge; zeros if there is none."""
+def _under(stack: SliceStack, point: Array, probability: Array) -> tuple[Array, float]:
+    """The connected part of the outline that lies under the point, with its soft edge, and its level.
+
+    Where no pixel within reach is above ``INSIDE``, the level is half of the highest probability there, and all
+    probabilities are stretched so that it becomes ``INSIDE``; zeros and level 0 where even that is next to nothing.
+    """
+    level = INSIDE
+    if _distance_mm(stack, probability, point) > _reach(stack):
+        near = probability > FAINT
+        near[near] = np.linalg.norm(stack.pixels_ras(near) - point, axis=-1) <= _reach(stack)
+        if not near.any():
+            return np.zeros_like(probability), 0.0
+        level = float(probability[near].max()) / 2
+        # A power leaves 0 and 1 where they are.
+        probability = probability ** (math.log(INSIDE) / math.log(level))
     inside = probability > INSIDE
-    if not inside.any():
-        return np.zeros_like(probability)
-    distance = np.linalg.norm(stack.pixels_ras(inside) - point, axis=-1)
-    # The point may lie between two slices.
-    if distance.min() > max(REACH_MM, float(stack.step_mm[0])):
-        return np.zeros_like(probability)
     # Everything below happens in the box around the outline, with room for its soft edge.
     filled = [np.flatnonzero(inside.any(other)) for other in ((1, 2), (0, 2), (0, 1))]
     box = tuple(slice(max(one[0] - 1, 0), one[-1] + 2) for one in filled)
     places = np.argwhere(inside[box])
     parts, _ = ndimage.label(inside[box], ndimage.generate_binary_structure(3, 2))
+    distance = np.linalg.norm(stack.pixels_ras(inside) - point, axis=-1)
     ours = parts == parts[tuple(places[distance.argmin()])]
     soft = ndimage.binary_dilation(ours, np.ones((1, 3, 3), bool)) & (ours | ~inside[box])
     outline = np.zeros_like(probability)
     outline[box] = np.where(soft, probability[box], 0)
-    return outline
+    return outline, level
+
+
+def _distance_mm(stack: SliceStack, probability: Array, point: Array) -> float:
+    """From a point (RAS mm) to the nearest outlined pixel; infinite where none is."""
+    inside = probability > INSIDE
+    return float(np.linalg.norm(stack.pixels_ras(inside) - point, axis=-1).min()) if inside.any() else math.inf
+
+
+def _reach(stack: SliceStack) -> float:
+    """How far from a nodule its point may lie, mm: it may lie between two slices, too."""
+    return max(REACH_MM, float(stack.step_mm[0]))
+
+
+def _ball(volume: Volume, point: Array) -> Outline:
+    """A small ball around a point: something to see and to edit where the network sees nothing at all."""
+    half = BALL_MM + 2 * REACH_MM
+    stack = cut(volume, point, LAYOUT, bounds_ras=np.stack([point - half, point + half]))
+    radius = max(BALL_MM / 2, 0.6 * float(stack.step_mm[0]))
+    distance = np.linalg.norm(stack.pixels_ras() - point, axis=-1)
+    # One pixel from 1 to 0, as the edges that the network draws.
+    outline = measure(stack, np.clip(INSIDE + (radius - distance) / (2 * LAYOUT.pixel_mm), 0, 1))
+    assert outline is not None  # Its middle slice crosses the volume.
+    return replace(outline, unsure=True)
 
 
 def _convolution(before: int, after: int) -> nn.Sequential:

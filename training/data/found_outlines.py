@@ -21,7 +21,7 @@ from .context_synthesis import DEPTH_MM, extend
 from .crops import SAMPLE_PATIENT, WIDE, Nodule, data_key, read_nodule, slices_of
 
 #: From a volume and points (RAS mm) to the nodule under each point.
-Finder = Callable[[Volume, Sequence[Array]], list[Outline | None]]
+Finder = Callable[[Volume, Sequence[Array]], Sequence[Outline | None]]
 #: Points tried on each nodule for training; the first is also what the tables score.
 TRIES = 3
 

@@ -1,57 +1,59 @@
-"""How well the false-positive network tells nodules from vessels, chest wall and lung, out of fold."""
+"""How well the false-positive network tells nodules from vessels, chest wall, lung and readers' non-nodule marks."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.metrics import roc_auc_score
 
-from NoduleRiskLib.imaging.input_checks import LIKELY
-from NoduleRiskLib.imaging.outline import INSIDE
-from NoduleRiskLib.networks.false_positive_reduction import FalsePositiveNet, nodule_probability
+from NoduleRiskLib.imaging.volume import Array
+from NoduleRiskLib.networks.false_positive_reduction import SIDE, FalsePositiveNet
 
-from ..data.found_outlines import FoundOutlines
-from ..models.false_positive_reduction import KINDS, beside, wide_volume
+from ..data.places import KEPT_SIDE, KINDS, LONE, NODULE, Places
 
-#: Places beside each nodule that a fold's network is scored on.
-PLACES = 20
-
-
-def place_probabilities(nodules: FoundOutlines, network: FalsePositiveNet) -> pd.DataFrame:
-    """The nodule probability of every found nodule and of places beside it, by a network that never saw the patients.
-
-    Returns
-    -------
-    DataFrame
-        One row per place: ``kind`` ("nodule" or a key of ``KINDS``), ``patient_id``, ``probability``.
-    """
-    rows = []
-    for index, row in enumerate(nodules.table.itertuples()):
-        here = slice(int(nodules.first[index]), int(nodules.first[index + 1]))
-        inside = np.argwhere(nodules.found[here, 0] > 255 * INSIDE)
-        if not len(inside) or here.stop - here.start < 2:
-            continue
-        rng = np.random.default_rng([0, *row.nodule_id.encode()])
-        pixels = nodules.pixels[here]
-        volume = wide_volume(pixels, nodules.offset_mm[here])
-        places = [("nodule", inside.mean(0)), *beside(pixels, nodules.share[here].max(1), PLACES, rng)]
-        centres_ras = np.stack([volume.to_ras(voxel[::-1]) for _, voxel in places])
-        probabilities = nodule_probability(volume, centres_ras, [network])
-        rows += [(kind, row.patient_id, one) for (kind, _), one in zip(places, probabilities, strict=True)]
-    return pd.DataFrame(rows, columns=["kind", "patient_id", "probability"])
+#: Nodules that at least three readers marked: what the others call one is no more sure than what they do not.
+CERTAIN = 1.0
+#: The share of nodules that may be warned about.
+WARNED_NODULES = 0.05
+#: In the order of the tables.
+ORDER = (NODULE, LONE, *KINDS, "non_nodule", "nodule_lt_3mm")
 
 
-def place_table(places: pd.DataFrame) -> pd.DataFrame:
-    """For each kind of place: how many there are, the share warned about, the AUC against nodules.
+@torch.inference_mode()
+def place_probabilities(places: Places, network: FalsePositiveNet, batch: int = 64) -> pd.DataFrame:
+    """``places.table`` with the nodule probability of each place; the network must not have seen these patients."""
+    inner = slice((KEPT_SIDE - SIDE) // 2, (KEPT_SIDE + SIDE) // 2)
+    found = [np.zeros(0, np.float32)]
+    for begin in range(0, len(places.table), batch):
+        here = slice(begin, begin + batch)
+        parts = places.hu[here, inner, inner, inner], places.outline[here, inner, inner, inner] / np.float32(255)
+        x = torch.as_tensor(np.stack([part.astype(np.float32) for part in parts], 1))
+        found.append(network(x).sigmoid().numpy())
+    return places.table.assign(probability=np.concatenate(found))
+
+
+def limit(places: pd.DataFrame, share: float = WARNED_NODULES) -> float:
+    """The probability below which ``share`` of the nodules of three readers or more lie."""
+    return float(np.quantile(_certain(places), share))
+
+
+def place_table(places: pd.DataFrame, limit: float) -> pd.DataFrame:
+    """For each kind of place: how many there are, the share warned about (below ``limit``), the AUC against nodules.
 
     ``places`` as ``place_probabilities`` gives them.
     """
-    nodules = places.probability[places.kind == "nodule"]
+    nodules = _certain(places)
     rows = {}
-    for kind, probability in places.groupby("kind").probability:
-        rows[kind] = {"places": len(probability), "warned about": (probability < LIKELY).mean()}
-        if kind != "nodule":
+    for kind, of_kind in places.groupby("kind"):
+        probability = nodules if kind == NODULE else of_kind.probability.to_numpy()
+        rows[kind] = {"places": len(probability), "warned about": (probability < limit).mean()}
+        if kind != NODULE:
             is_nodule = np.repeat([1, 0], [len(nodules), len(probability)])
             rows[kind]["AUC"] = roc_auc_score(is_nodule, [*nodules, *probability])
-    order = [kind for kind in ("nodule", *KINDS) if kind in rows]
+    order = [kind for kind in ORDER if kind in rows]
     return pd.DataFrame(rows).T.loc[order].astype({"places": int}).rename_axis("place")
+
+
+def _certain(places: pd.DataFrame) -> Array:
+    return places.probability[(places.kind == NODULE) & (places.target == CERTAIN)].to_numpy()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +16,18 @@ from NoduleRiskLib.imaging.outline import INSIDE
 from NoduleRiskLib.imaging.volume import Array
 from NoduleRiskLib.networks.segmentation import LAYOUT, REACH_MM, SegmentationUNet, context, inputs
 
-from ..checkpoints import digest, key_of
+from ..checkpoints import key_of
 from ..data.context_synthesis import ContextStacks
-from ..data.crops import SAMPLE_PATIENT, WIDE
+from ..data.crops import WIDE
+from ..data.surroundings import Surroundings
 from .precision import half_where_fast
 from .training_loop import LossAt, Recipe, Schedule, train
 
+#: Readers' mean texture below this: part-solid or ground glass. Wider nodules than ``LARGE_MM`` are as few.
+GROUND_GLASS, LARGE_MM = 3.5, 15.0
+#: What is left where a nodule is made faint.
+LUNG_HU = -860.0
 MARGIN = (WIDE.pixels - LAYOUT.pixels) // 2
-#: A smaller blob of tissue in a slice may be a vessel's cross-section; a larger one is chest wall, heart or liver.
-VESSEL_RADIUS_MM = 4.5
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,28 @@ class SegmentationSettings:
     ----------
     epochs, batch, learning_rate, seed
         As usual; a batch counts slices.
-    crop_slices, cube_slices : (int, int)
-        Slices per epoch of each crop and of each cube: with the point in the nodule, and elsewhere.
+    crop_slices, implant_slices, cube_slices, whole_slices : int
+        Slices per epoch of each crop in synthetic lung, of each in another patient's lung, of each cube and of each
+        nodule in a whole CT.
+    level : float
+        The share of readers who marked a pixel is learned; where it is larger than this, the outline is drawn. Below
+        one half, since one reader's diameter is larger on average than that of what half of them agree on.
+    rare : int
+        So many times as many slices of nodules of ground glass or wider than ``LARGE_MM``, which are few.
+    faded : float
+        Share of the nodules that are made fainter than they are.
     """
 
-    epochs: int = 8
+    epochs: int = 10
     batch: int = 32
     learning_rate: float = 2e-3
-    crop_slices: tuple[int, int] = (4, 2)
-    cube_slices: tuple[int, int] = (24, 16)
+    crop_slices: int = 4
+    implant_slices: int = 2
+    cube_slices: int = 24
+    whole_slices: int = 24
+    level: float = 0.4
+    rare: int = 3
+    faded: float = 0.2
     seed: int = 0
 
 
@@ -58,22 +74,17 @@ class Example:
 
 
 def train_segmentation(
-    name: str,
-    crops: Sequence[ContextStacks],
-    cubes: ContextStacks,
-    settings: SegmentationSettings,
-    folder: Path,
-    console: Console,
+    name: str, nodules: Surroundings, settings: SegmentationSettings, folder: Path, console: Console
 ) -> SegmentationUNet:
     """Train on all nodules that are given, or go on with a run that was stopped.
+
+    Every point lies on a nodule: the network says which pixels are the nodule's, never whether there is one.
 
     Parameters
     ----------
     name : str
         Of the run, such as its fold; it seeds the run, too.
-    crops : sequence of ContextStacks
-        The same crops in different surroundings: each epoch takes one of them for each crop.
-    cubes : ContextStacks
+    nodules : Surroundings
     settings : SegmentationSettings
     folder : Path
         Where the state is kept.
@@ -85,7 +96,7 @@ def train_segmentation(
     network = SegmentationUNet().to(memory_format=torch.channels_last)
 
     def begin(rng: np.random.Generator, losses: object) -> tuple[int, LossAt]:
-        examples = _epoch(crops, cubes, settings, rng)
+        examples = _epoch(nodules, settings, rng)
 
         def loss_at(step: int) -> tuple[Tensor, Tensor]:
             x, target = _batch(examples[step * settings.batch : (step + 1) * settings.batch], rng)
@@ -99,7 +110,7 @@ def train_segmentation(
     recipe = Recipe(
         kind="segmentation",
         name=name,
-        key=key_of(settings, run=name, nodules=digest(cubes.key, *(one.key for one in crops))),
+        key=key_of(settings, run=name, nodules=nodules.key),
         schedule=Schedule((settings.epochs,), settings.learning_rate, warm_up=20),
         optimizer=torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=0.01),
         seed=torch_seed,
@@ -107,18 +118,12 @@ def train_segmentation(
         begin=begin,
         batch=settings.batch,
     )
-    return train(network, recipe, folder, console)
-
-
-def without(nodules: ContextStacks, fold: int) -> ContextStacks:
-    """The nodules that a fold's network may learn from: no patient of that fold, never the sample's."""
-    keep = (nodules.table.fold != fold) & (nodules.table.patient_id != SAMPLE_PATIENT)
-    return replace(
-        nodules,
-        table=nodules.table[keep].reset_index(drop=True),
-        first=nodules.first[keep],
-        last=nodules.last[keep],
-    )
+    network = train(network, recipe, folder, console)
+    bias = network.last.bias
+    assert bias is not None
+    with torch.no_grad():
+        bias += math.log(INSIDE / (1 - INSIDE)) - math.log(settings.level / (1 - settings.level))
+    return network
 
 
 def outline_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -131,15 +136,18 @@ def outline_loss(logits: Tensor, target: Tensor) -> Tensor:
     return 10 * cross + (1 - dice).mean()
 
 
-def _epoch(
-    crops: Sequence[ContextStacks], cubes: ContextStacks, settings: SegmentationSettings, rng: np.random.Generator
-) -> list[Example]:
+def _epoch(nodules: Surroundings, settings: SegmentationSettings, rng: np.random.Generator) -> list[Example]:
     examples: list[Example] = []
-    for variants, (inside, elsewhere) in ((crops, settings.crop_slices), ((cubes,), settings.cube_slices)):
-        for index in range(len(variants[0].table)):
-            nodule = _Nodule(variants[int(rng.integers(len(variants)))], index)
-            examples += _in_nodule(nodule, inside, rng)
-            examples += _elsewhere(nodule, elsewhere, rng)
+    for variants, count in (
+        (nodules.synthetic, settings.crop_slices),
+        ((nodules.implanted,), settings.implant_slices),
+        ((nodules.cubes,), settings.cube_slices),
+        ((nodules.whole,), settings.whole_slices),
+    ):
+        for index in range(len(variants[0].table) if variants[0] else 0):
+            one = variants[int(rng.integers(len(variants)))]
+            assert one is not None
+            examples += _in_nodule(_Nodule(one, index, settings, rng), count, settings.rare, rng)
     rng.shuffle(examples)
     return examples
 
@@ -147,34 +155,48 @@ def _epoch(
 class _Nodule:
     """A nodule's slices and consensus, ready to be cut around any point."""
 
-    def __init__(self, nodules: ContextStacks, index: int) -> None:
+    def __init__(
+        self, nodules: ContextStacks, index: int, settings: SegmentationSettings, rng: np.random.Generator
+    ) -> None:
         here = slice(int(nodules.first[index]), int(nodules.last[index]))
         self.pixels = nodules.pixels[here]
-        self.share = nodules.share[here]
         self.offset = nodules.offset_mm[here]
         self.step = float(np.abs(np.diff(self.offset)).mean()) if len(self.offset) > 1 else 5.0
+        self.glass = nodules.table.mean_texture[index] < GROUND_GLASS
+        share = nodules.share[here]
         # At least half of the readers; half a grey value of interpolation is no disagreement.
-        self.consensus = self.share >= 126
+        self.consensus = share >= 126
+        self.target = share / np.float32(255)
+        if not self.glass and rng.random() < settings.faded:
+            self.pixels = faded(self.pixels, share, rng)
 
-    def example(self, z: int, p: int, shift: Array, outlined: bool, rng: np.random.Generator) -> Example:
+    def example(self, z: int, p: int, shift: Array, rng: np.random.Generator) -> Example:
         """Slice z seen from a point on slice p, ``shift`` pixels off the centre."""
         way = int(np.sign(z - p)) or int(rng.choice([-1, 1]))
         index = context(np.array([z]), np.array([way]), p, self.step, 0, len(self.offset) - 1)[0]
-        outline = _window(self.consensus[z], shift).astype(np.float32)
         return Example(
             _window(self.pixels[index], shift),
             abs(float(self.offset[z] - self.offset[p])),
             self.step,
-            outline if outlined else np.zeros_like(outline),
+            _window(self.target[z], shift).astype(np.float32),
         )
 
 
-def _in_nodule(nodule: _Nodule, count: int, rng: np.random.Generator) -> list[Example]:
+def faded(pixels: Array, share: Array, rng: np.random.Generator) -> Array:
+    """Slices (HU, (n, h, w)) with the nodule (share of readers times 255) as faint as ground glass is."""
+    over = ndimage.gaussian_filter((share > 0).astype(np.float32), (0, 1.5, 1.5))
+    contrast = rng.uniform(0.2, 0.6)
+    return np.asarray(pixels - np.clip(2 * over, 0, 1) * (1 - contrast) * np.maximum(pixels - LUNG_HU, 0.0), np.float32)
+
+
+def _in_nodule(nodule: _Nodule, count: int, rare: int, rng: np.random.Generator) -> list[Example]:
     """A point where a user might put it; slices through the nodule, its ends and what lies beyond."""
     holds = np.flatnonzero(nodule.consensus.any((1, 2)))
     if not len(holds):
         return []
     across = 2 * np.sqrt(nodule.consensus.sum((1, 2)).max() / np.pi) * LAYOUT.pixel_mm
+    if nodule.glass or across > LARGE_MM:
+        count *= rare
     miss = rng.normal(size=3)
     miss *= max(REACH_MM, across / 4) * rng.random() ** (1 / 3) / np.linalg.norm(miss)
     p = int(holds[np.argmin(np.abs(nodule.offset[holds] - miss[2]))])
@@ -184,35 +206,7 @@ def _in_nodule(nodule: _Nodule, count: int, rng: np.random.Generator) -> list[Ex
     from_end = np.minimum(np.abs(nodule.offset - low), np.abs(nodule.offset - high))
     weight = np.where((nodule.offset >= low - 6) & (nodule.offset <= high + 6), 2.0, 0.3) + 2.0 * (from_end < 3)
     chosen = rng.choice(len(weight), min(count, len(weight)), replace=False, p=weight / weight.sum())
-    return [nodule.example(int(z), p, shift, True, rng) for z in chosen]
-
-
-def _elsewhere(nodule: _Nodule, count: int, rng: np.random.Generator) -> list[Example]:
-    """Points beside the nodule: more than half on vessels, the rest on chest wall and lung; nothing to outline."""
-    examples = []
-    near = ndimage.binary_dilation((nodule.share > 0).any(0), iterations=6)
-    inner = slice(WIDE.pixels // 2 - MARGIN, WIDE.pixels // 2 + MARGIN)
-    for _ in range(count):
-        p = int(rng.integers(len(nodule.offset)))
-        free = np.zeros_like(near)
-        free[inner, inner] = ~near[inner, inner]
-        places = np.argwhere(tissues(nodule.pixels[p])[int(rng.choice(3, p=[0.6, 0.2, 0.2]))] & free)
-        if not len(places):
-            continue
-        shift = places[rng.integers(len(places))] - WIDE.pixels // 2
-        reach = max(1, round(8 / nodule.step))
-        z = int(np.clip(p + round(rng.triangular(-reach, 0, reach)), 0, len(nodule.offset) - 1))
-        examples.append(nodule.example(z, p, shift, False, rng))
-    return examples
-
-
-def tissues(image: Array) -> tuple[Array, Array, Array]:
-    """Which pixels of a slice (HU, (h, w), as ``WIDE`` cuts it) are vessels, chest wall (or heart, liver) and lung."""
-    tissue = image > -500
-    thick = ndimage.distance_transform_edt(tissue) > VESSEL_RADIUS_MM / WIDE.pixel_mm
-    from_thick = ndimage.distance_transform_edt(~thick) if thick.any() else np.full(tissue.shape, np.inf)
-    wall = tissue & (from_thick <= VESSEL_RADIUS_MM / WIDE.pixel_mm + 1)
-    return tissue & ~wall, wall, ~tissue
+    return [nodule.example(int(z), p, shift, rng) for z in chosen]
 
 
 def _window(images: Array, shift: Array) -> Array:
@@ -239,4 +233,4 @@ def _batch(examples: list[Example], rng: np.random.Generator) -> tuple[Tensor, T
     distance = torch.tensor([example.distance_mm for example in examples])
     step = torch.tensor([example.step_mm for example in examples])
     x = inputs(slices[:, :-1], distance, step)
-    return x.to(memory_format=torch.channels_last), (slices[:, -1] > INSIDE).float()
+    return x.to(memory_format=torch.channels_last), slices[:, -1]

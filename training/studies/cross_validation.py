@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -24,19 +23,21 @@ from NoduleRiskLib.networks.nodule_vit import NoduleViT, collate
 from NoduleRiskLib.networks.segmentation import SegmentationUNet, segment
 
 from ..checkpoints import digest
-from ..data.context_synthesis import extend, of_cubes, with_context
-from ..data.crops import FOLDS, WIDE, load, nodule_table, read_nodule
+from ..data.context_synthesis import extend
+from ..data.crops import FOLDS, WIDE, load, read_nodule
 from ..data.found_outlines import Finder, FoundOutlines, find, oracle_stack, pipeline_stack
+from ..data.places import Places, places
+from ..data.surroundings import Surroundings, surroundings
+from ..evaluation.false_positive_tables import place_probabilities
 from ..evaluation.out_of_fold import ORACLE, PIPELINE, out_of_fold
 from ..models import classical_segmentation
 from ..models.false_positive_reduction import FalsePositiveSettings, train_false_positive
 from ..models.grader_settings import GraderSettings
 from ..models.graders import train_grader
-from ..models.segmentation import SegmentationSettings, train_segmentation, without
+from ..models.segmentation import SegmentationSettings, train_segmentation
 
 #: No fold is left out: what ships.
 ALL = -1
-Network = TypeVar("Network", SegmentationUNet, FalsePositiveNet)
 
 
 @dataclass(frozen=True)
@@ -81,46 +82,51 @@ class Study:
         return self.out / "networks"
 
 
-def segmentation_nets(study: Study) -> dict[int, SegmentationUNet]:
-    """One segmentation network per fold, trained on the patients of the others."""
-    return _each_fold(study, study.folds, partial(train_segmentation, settings=study.segmentation))
-
-
-def shipped_segmentation(study: Study) -> SegmentationUNet:
-    """The segmentation network that ships: trained like the folds' own, on all patients but the sample's."""
-    return _each_fold(study, (ALL,), partial(train_segmentation, settings=study.segmentation))[ALL]
-
-
-def false_positive_nets(study: Study) -> dict[int, FalsePositiveNet]:
-    """One false-positive network per fold, trained on the patients of the others."""
-    return _each_fold(study, study.folds, partial(train_false_positive, settings=study.false_positive))
-
-
-def shipped_false_positive(study: Study) -> FalsePositiveNet:
-    """The false-positive network that ships: trained like the folds' own, on all patients but the sample's."""
-    return _each_fold(study, (ALL,), partial(train_false_positive, settings=study.false_positive))[ALL]
-
-
-def _each_fold(study: Study, folds: Sequence[int], train: Callable[..., Network]) -> dict[int, Network]:
-    """What ``train`` makes of the nodules of two readers or more, for each fold without its patients."""
-    table = nodule_table(study.data)
-    # A place that one reader alone marked is more often no nodule, and its outline is one hand's.
-    table = table[table.n_readers >= 2].reset_index(drop=True)
-    crops = [
-        with_context(table, study.data, study.cache / f"context-{kind}", kind == "cubic", seed)
-        for seed, kind in enumerate(("native", "cubic"), start=1)
-    ]
-    cubes = of_cubes(load(study.data, study.cache, cubes=True))
+def segmentation_nets(study: Study, folds: Sequence[int] | None = None) -> dict[int, SegmentationUNet]:
+    """One segmentation network per fold, trained on the patients of the others; ``ALL`` is the one that ships."""
+    nodules = surroundings(study.data, study.cache)
     return {
-        fold: train(
-            "all" if fold == ALL else str(fold),
-            [without(one, fold) for one in crops],
-            without(cubes, fold),
-            folder=study.networks,
-            console=study.console,
-        )
-        for fold in folds
+        fold: train_segmentation(_name(fold), nodules.without(fold), study.segmentation, study.networks, study.console)
+        for fold in (study.folds if folds is None else folds)
     }
+
+
+def false_positive_nets(study: Study, segmentation: Mapping[int, SegmentationUNet]) -> dict[int, FalsePositiveNet]:
+    """One false-positive network per segmentation network, trained on what that outlines of the same patients."""
+    trained = {}
+    for fold, network in segmentation.items():
+        own = surroundings(study.data, study.cache).without(fold)
+        made_by = {"nodules": own.key, "outlined by": digest(network)}
+        seen = _places(study, own, network, _name(fold), fold + 1)
+        trained[fold] = train_false_positive(
+            _name(fold), seen, made_by, study.false_positive, study.networks, study.console
+        )
+    return trained
+
+
+def nodule_probabilities(
+    study: Study, segmentation: Mapping[int, SegmentationUNet], false_positive: Mapping[int, FalsePositiveNet]
+) -> pd.DataFrame:
+    """The probabilities of each fold's nodules and of places beside them, by networks that never saw them."""
+    nodules = surroundings(study.data, study.cache)
+    return pd.concat(
+        [
+            place_probabilities(
+                _places(study, nodules.of_fold(fold), segmentation[fold], f"held-out-{fold}", 100 + fold), network
+            )
+            for fold, network in false_positive.items()
+        ],
+        ignore_index=True,
+    )
+
+
+def _places(study: Study, nodules: Surroundings, network: SegmentationUNet, name: str, seed: int) -> Places:
+    key = {"nodules": nodules.key, "outlined by": digest(network)}
+    return places(nodules, study.data, partial(segment, networks=[network]), key, study.out / "places" / name, seed)
+
+
+def _name(fold: int) -> str:
+    return "all" if fold == ALL else str(fold)
 
 
 def outlines(study: Study, networks: Mapping[int, SegmentationUNet], cubes: bool = False) -> dict[int, FoundOutlines]:

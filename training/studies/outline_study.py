@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import pandas as pd
-
-from NoduleRiskLib.networks.false_positive_reduction import FalsePositiveNet
-
-from ..data.found_outlines import FoundOutlines
-from ..evaluation.false_positive_tables import place_probabilities, place_table
+from ..data.places import CROPS, CUBES, WHOLE
+from ..evaluation.false_positive_tables import limit, place_table
 from ..evaluation.report_sections import markdown
 from ..evaluation.score_tables import outline_table
-from .cross_validation import Study, classical_outlines, false_positive_nets, joined, outlines, segmentation_nets
+from .cross_validation import (
+    Study,
+    classical_outlines,
+    false_positive_nets,
+    joined,
+    nodule_probabilities,
+    outlines,
+    segmentation_nets,
+)
 
 
 def study_outlines(study: Study) -> str:
     """Train the segmentation and the false-positive networks of all folds and score them (Markdown)."""
-    segmentation, false_positive = segmentation_nets(study), false_positive_nets(study)
-    tables, probability_parts = {}, []
+    segmentation = segmentation_nets(study)
+    tables = {}
     for name, cubes in (("crops with synthetic lung around them", False), ("cubes", True)):
-        nodules = outlines(study, segmentation, cubes)
-        tables[name] = joined(nodules)
+        tables[name] = joined(outlines(study, segmentation, cubes))
         tables[f"{name}, without learning"] = joined(classical_outlines(study, cubes))
-        probability_parts += [
-            f"### Nodule probability by place: {name}\n",
-            markdown(place_table(probabilities(nodules, false_positive))),
-        ]
-    return "\n".join(
-        ["### Outlines against the readers' consensus\n", markdown(outline_table(tables)), *probability_parts]
-    )
-
-
-def probabilities(nodules: Mapping[int, FoundOutlines], networks: Mapping[int, FalsePositiveNet]) -> pd.DataFrame:
-    """Nodule probabilities of each fold's nodules and of places beside them: ``place_probabilities``."""
-    return pd.concat([place_probabilities(nodules[fold], one) for fold, one in networks.items()], ignore_index=True)
+    places = nodule_probabilities(study, segmentation, false_positive_nets(study, segmentation))
+    below = limit(places)
+    parts = ["### Outlines against the readers' consensus\n", markdown(outline_table(tables))]
+    for source in (CROPS, CUBES, WHOLE):
+        of_source = place_table(places[places.source == source], below)
+        parts += [f"### Nodule probability by place: {source}\n", markdown(of_source)]
+    return "\n".join([*parts, f"*Warned about*: probability below {below:.3f}, so that one in twenty nodules is.\n"])

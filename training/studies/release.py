@@ -10,7 +10,7 @@ from ..checkpoints import write_table, write_text
 from ..evaluation.out_of_fold import with_radiomics
 from ..evaluation.tables import tables
 from . import cross_validation
-from .cross_validation import Study
+from .cross_validation import ALL, Study
 from .export import export
 
 
@@ -25,10 +25,11 @@ def release(study: Study, package: Path, version: str) -> ModelPackage:
     for name, table in (("crops", crops), ("cubes", cubes)):
         write_table(study.out / f"out-of-fold-{name}.csv", table)
     write_text(study.out / "tables.md", tables(study.out))
-    shipped = Networks(
+    shipped = cross_validation.segmentation_nets(study, (ALL,))
+    networks = Networks(
         list(graders.values()),
-        [cross_validation.shipped_segmentation(study)],
-        [cross_validation.shipped_false_positive(study)],
+        list(shipped.values()),
+        list(cross_validation.false_positive_nets(study, shipped).values()),
     )
     command = "python -m training all --data DATA" + (" --start PACKAGE" if study.grader.start else "")
-    return export(package, version, shipped, with_radiomics(crops, study.out), cubes, command)
+    return export(package, version, networks, with_radiomics(crops, study.out), cubes, command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +15,7 @@ from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.imaging.outline import Outline
 from NoduleRiskLib.imaging.volume import Array, Volume
 from NoduleRiskLib.networks.segmentation import (
+    BALL_MM,
     CHANNELS,
     HU_RANGE,
     LIMIT_MM,
@@ -31,27 +33,21 @@ UPRIGHT = np.diag([-0.7, -0.7, 1.25])
 
 
 class Dense(nn.Module):
-    """The nodule is whatever is denser than ``hu``, with an edge as soft as a learnt one's."""
+    """The nodule is whatever is denser than ``hu``, with a soft edge; never surer than ``most``."""
 
-    def __init__(self, hu: float = -400.0) -> None:
+    def __init__(self, hu: float = -400.0, most: float = 1.0) -> None:
         super().__init__()
         low, high = HU_RANGE
-        self.level = (hu - low) / (high - low) * 2 - 1
+        self.level, self.most = (hu - low) / (high - low) * 2 - 1, most
         self.slices_read = 0
 
     def forward(self, x: Tensor) -> Tensor:
         self.slices_read += len(x)
-        return (x[:, 0] - self.level) * 10
+        return torch.logit(((x[:, 0] - self.level) * 10).sigmoid() * self.most)
 
 
-def look(volume: Volume, point: Array) -> Outline | None:
-    return segment(volume, [point], [Dense()])[0]
-
-
-def found(volume: Volume, point: Array) -> Outline:
-    outline = look(volume, point)
-    assert outline is not None
-    return outline
+def found(volume: Volume, point: Array, network: nn.Module | None = None) -> Outline:
+    return segment(volume, [point], [network or Dense()])[0]
 
 
 def assert_is(outline: Outline, centre: Array, radius: float, step_mm: float = 1.25) -> None:
@@ -64,9 +60,8 @@ def test_the_nodule_under_the_point_is_found_in_every_scan(paint: Painter, ball:
     nodule, neighbour = beside(3.1, -2.2, 1.4), beside(-14, 6, -3)
     volume = paint(ball((nodule, 6.0), (neighbour, 5.0)), frame)
     outlines = segment(volume, np.stack([nodule + np.array([1, 1, -2]), neighbour]), [Dense()])
-    step = float(outlines[0].probability.ijk_to_ras[2, 2]) if outlines[0] else 0.0
+    step = float(outlines[0].probability.ijk_to_ras[2, 2])
     for outline, (centre, radius) in zip(outlines, ((nodule, 6.0), (neighbour, 5.0)), strict=True):
-        assert outline is not None
         assert_is(outline, centre, radius, step)
 
 
@@ -99,12 +94,32 @@ def test_a_hand_may_miss_the_nodule_by_little(
 
 
 @pytest.mark.parametrize("away_mm", [(9, 0, 0), (0, 0, 9), (-7, 7, 0), (12, 12, 12)])
-def test_a_point_in_plain_lung_finds_no_nodule(paint: Painter, ball: Ball, away_mm: tuple[float, float, float]) -> None:
-    assert look(paint(ball((CENTRE, 5.0)), UPRIGHT), CENTRE + away_mm) is None
+def test_a_point_in_plain_lung_gets_a_small_ball_to_edit(
+    paint: Painter, ball: Ball, away_mm: tuple[float, float, float]
+) -> None:
+    outline = found(paint(ball((CENTRE, 5.0)), UPRIGHT), CENTRE + away_mm)
+    assert outline.unsure
+    assert_is(outline, CENTRE + away_mm, BALL_MM / 2)
 
 
-def test_an_empty_scan_holds_no_nodule(paint: Painter) -> None:
-    assert look(paint(lambda points: np.full(points.shape[:-1], LUNG_HU), UPRIGHT), CENTRE) is None
+def test_every_point_in_a_scan_has_an_outline(paint: Painter, frame: Array) -> None:
+    """Whatever is there, at the very edges too, and however thick the slices are."""
+    volume = paint(lambda points: np.full(points.shape[:-1], LUNG_HU), frame)
+    last = np.array(volume.array.shape[::-1]) - 1
+    for corner in itertools.product((0.0, 0.49, 1.0), repeat=3):
+        point = volume.to_ras(last * corner)
+        outline = found(volume, point)
+        assert outline.unsure and outline.slices >= 1
+        assert np.linalg.norm(outline.centre_ras - point) <= BALL_MM
+
+
+@pytest.mark.parametrize("peak", [0.45, 0.2, 0.05])
+def test_what_is_faint_is_outlined_at_a_lower_level(paint: Painter, ball: Ball, peak: float) -> None:
+    volume = paint(ball((CENTRE, 6.0), edge_mm=2.0), UPRIGHT)
+    outline = found(volume, beside(2, 1, 0), Dense(most=peak))
+    assert outline.unsure
+    assert_is(outline, CENTRE, 6.0)
+    assert not found(volume, CENTRE).unsure
 
 
 @pytest.mark.parametrize("gap_mm", [2.5, 4.0])
@@ -157,7 +172,7 @@ def test_only_the_slices_around_the_nodule_are_read(paint: Painter, ball: Ball) 
     """What is read takes the time that people wait."""
     segmentation_net = Dense()
     volume = paint(ball((CENTRE, 4.0)), UPRIGHT, np.array([23, 23, 40]))
-    assert segment(volume, [CENTRE], [segmentation_net])[0] is not None
+    assert not segment(volume, [CENTRE], [segmentation_net])[0].unsure
     assert segmentation_net.slices_read < 2 * (2 * (4 + 2 * STRIDE_MM) / 1.25)
 
 
@@ -191,7 +206,7 @@ def test_a_nodule_cut_off_by_the_scans_side_is_not_drawn_beyond_it(paint: Painte
 
 def test_a_point_outside_the_ct_is_refused(paint: Painter, ball: Ball) -> None:
     with pytest.raises(NoduleRiskError, match="lies outside the CT"):
-        look(paint(ball((CENTRE, 5.0)), UPRIGHT), beside(0, 0, 40))
+        found(paint(ball((CENTRE, 5.0)), UPRIGHT), beside(0, 0, 40))
 
 
 def test_locators_are_averaged(paint: Painter, ball: Ball) -> None:
@@ -199,14 +214,13 @@ def test_locators_are_averaged(paint: Painter, ball: Ball) -> None:
     wide, narrow, both = (
         segment(volume, [CENTRE], [Dense(hu) for hu in levels])[0] for levels in ((-700,), (-100,), (-700, -100))
     )
-    assert wide is not None and narrow is not None and both is not None
     assert narrow.diameter_mm < both.diameter_mm < wide.diameter_mm
 
 
 def test_every_point_is_answered_in_order(paint: Painter, ball: Ball) -> None:
     volume = paint(ball((CENTRE, 5.0)), UPRIGHT)
     outlines = segment(volume, np.stack([beside(12, 0, 0), CENTRE, beside(0, 12, 0)]), [Dense()])
-    assert [outline is not None for outline in outlines] == [False, True, False]
+    assert [outline.unsure for outline in outlines] == [True, False, True]
 
 
 def test_the_locator_reads_slices_point_distance_and_step() -> None:

@@ -19,6 +19,8 @@ from NoduleRiskLib.errors import NoduleRiskError
 from training.data import crops
 from training.data.context_synthesis import ContextStacks, of_cubes, with_context
 from training.data.crops import Stacks
+from training.data.places import KEPT_SIDE, Places
+from training.data.surroundings import Surroundings
 from training.models.experiments import EXPERIMENTS
 from training.models.false_positive_reduction import FalsePositiveSettings, train_false_positive
 from training.models.graders import train_grader
@@ -26,19 +28,24 @@ from training.models.segmentation import SegmentationSettings, train_segmentatio
 from training.models.training_loop import Schedule
 from training.studies import compare, cross_validation, radiomics
 
-SEGMENTATION = SegmentationSettings(epochs=2, batch=16, crop_slices=(1, 1), cube_slices=(1, 0))
-FALSE_POSITIVE = FalsePositiveSettings(epochs=2, batch=8, crop_places=(1, 1), cube_places=(1, 0))
+SEGMENTATION = SegmentationSettings(epochs=2, batch=16, crop_slices=1, cube_slices=1)
+FALSE_POSITIVE = FalsePositiveSettings(epochs=2, batch=8)
 Train = Callable[[object, ContextStacks, Path, Console], nn.Module]
 
 
 def segmentation(settings: object, nodules: ContextStacks, folder: Path, console: Console = QUIET) -> nn.Module:
     assert isinstance(settings, SegmentationSettings)
-    return train_segmentation("0", [nodules], nodules, settings, folder, console)
+    everywhere = Surroundings((nodules,), nodules, nodules, None, None)
+    return train_segmentation("0", everywhere, settings, folder, console)
 
 
 def false_positive(settings: object, nodules: ContextStacks, folder: Path, console: Console = QUIET) -> nn.Module:
     assert isinstance(settings, FalsePositiveSettings)
-    return train_false_positive("0", [nodules], nodules, settings, folder, console)
+    rng = np.random.default_rng(0)
+    shape = (2 * len(nodules.table), KEPT_SIDE, KEPT_SIDE, KEPT_SIDE)
+    table = pd.DataFrame({"target": rng.choice([0.0, 0.6, 1.0], shape[0])})
+    seen = Places(table, rng.integers(-900, 100, shape, np.int16), rng.integers(0, 256, shape, np.uint8))
+    return train_false_positive("0", seen, {"nodules": nodules.key}, settings, folder, console)
 
 
 BOTH = pytest.mark.parametrize(("train", "settings"), [(segmentation, SEGMENTATION), (false_positive, FALSE_POSITIVE)])

@@ -24,8 +24,9 @@ from training.data import crops
 from training.data.augmentation import compose
 from training.data.context_synthesis import extend
 from training.data.lidc import reader_grades
+from training.data.places import NODULE
 from training.evaluation import metrics
-from training.evaluation.false_positive_tables import place_table
+from training.evaluation.false_positive_tables import WARNED_NODULES, limit, place_table
 from training.evaluation.metrics import auc_interval, best_threshold
 from training.models import classical_segmentation
 from training.models.false_positive_reduction import FalsePositiveSettings
@@ -33,7 +34,7 @@ from training.models.grader_settings import GraderSettings, fine_tuning
 from training.models.graders import train_grader
 from training.models.segmentation import SegmentationSettings
 from training.models.targets_and_losses import read_labels
-from training.studies import cross_validation, outline_study
+from training.studies import cross_validation
 from training.studies.export import Contents, contents, export, prose
 
 
@@ -43,8 +44,8 @@ def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> cross_validat
     return cross_validation.Study(
         data=data,
         out=tmp_path_factory.mktemp("out"),
-        segmentation=SegmentationSettings(epochs=12, batch=32, cube_slices=(4, 2)),
-        false_positive=FalsePositiveSettings(epochs=8, batch=8, crop_places=(2, 2), cube_places=(4, 4)),
+        segmentation=SegmentationSettings(epochs=12, batch=32, crop_slices=6, cube_slices=6),
+        false_positive=FalsePositiveSettings(epochs=3, batch=8),
         grader=GraderSettings(config=config, cycles=(1, 1), batch=2),
         folds=(0, 1),
         console=Console(quiet=True),
@@ -74,11 +75,9 @@ def test_the_whole_way_from_crops_to_a_package_that_verifies(
     # Balls in empty lung are the easiest of nodules.
     assert on_crops.dice.median() > 0.8
     assert on_cubes.found_diameter.notna().mean() > 0.8
-    shipped = Networks(
-        list(trained.values()),
-        [cross_validation.shipped_segmentation(study)],
-        [cross_validation.shipped_false_positive(study)],
-    )
+    outlining = cross_validation.segmentation_nets(study, (cross_validation.ALL,))
+    telling = cross_validation.false_positive_nets(study, outlining)
+    shipped = Networks(list(trained.values()), list(outlining.values()), list(telling.values()))
     made = export(tmp_path / "package", "9", shipped, on_crops, on_cubes, "python -m training all")
     assert load(made.path).digest == made.digest
     assert "not pathology" in made.card
@@ -128,12 +127,13 @@ def test_morphology_finds_balls_in_empty_lung_from_the_same_points(study: cross_
     assert beside == [None]
 
 
-def test_recognisers_tell_balls_from_empty_lung(study: cross_validation.Study) -> None:
-    found_by = cross_validation.segmentation_nets(study)
-    places = outline_study.probabilities(
-        cross_validation.outlines(study, found_by, cubes=True), cross_validation.false_positive_nets(study)
-    )
-    table = place_table(places)
+def test_false_positive_networks_tell_balls_from_empty_lung(study: cross_validation.Study) -> None:
+    outlining = cross_validation.segmentation_nets(study)
+    telling = cross_validation.false_positive_nets(study, outlining)
+    places = cross_validation.nodule_probabilities(study, outlining, telling)
+    below = limit(places)
+    assert (places.probability[places.kind == NODULE] < below).mean() <= WARNED_NODULES
+    table = place_table(places, below)
     assert list(table.index) == ["nodule", "lung"] and table.places["lung"] > 8
     assert table.AUC["lung"] > 0.95
 
@@ -148,7 +148,7 @@ def test_training_goes_on_from_a_package_of_the_same_folds(
     parts, quiet = [part for fold, part in found_outlines.items() if fold], Console(quiet=True)
     learned = replace(study.grader, config=replace(study.grader.config, shape_features=shape))
     before = train_grader(0, parts, learned, tmp_path / "before", "cpu", quiet)
-    networks = Networks([before], [cross_validation.shipped_segmentation(study)], [])
+    networks = Networks([before], list(cross_validation.segmentation_nets(study, (cross_validation.ALL,)).values()), [])
     calibration = Calibration(dict.fromkeys(GRADE_NAMES, ((-1, 1),)), dict.fromkeys(GRADE_NAMES, (1, 5)), (0, 1))
     kept = save(tmp_path / "package", "toy", "1", networks, calibration, "", "")
     run = replace(fine_tuning(kept.path), config=study.grader.config, batch=2, cycles=(1,), learning_rate=1e-9)

@@ -66,7 +66,8 @@ def data_set(root: Path) -> Path:
                 "patient_id": name[:-2],
                 "luna16_fold": n // 2,
                 "in_luna16_reference": True,
-                "n_readers": 2,
+                "n_readers": 3,
+                "mean_texture": 5.0,
                 "annotation_ids": ";".join(map(str, ids[suspect][2 * n : 2 * n + 2])),
                 "slices": depth,
                 "slice_spacing_mm": SLICE_MM,
@@ -112,6 +113,7 @@ def toy_stacks() -> Stacks:
                 "calcified": len(present) / len(own),
                 **{f"pattern_{code}": float((present == code).mean()) if len(present) else 0.0 for code in range(1, 6)},
                 "mean_internal_structure": 1.0 + (n == 3),
+                "mean_texture": grades["texture"],
             }
         )
     return Stacks(

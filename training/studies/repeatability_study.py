@@ -1,0 +1,41 @@
+"""How well diameter and volume can be measured again, out of fold: only points, grids, slices and noise change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from rich.progress import track
+
+from NoduleRiskLib.networks.segmentation import SegmentationUNet, segment
+
+from ..checkpoints import write_table
+from ..data.context_synthesis import extend
+from ..data.crops import load, read_nodule
+from ..data.found_outlines import missed_point
+from ..evaluation.repeatability import measurements
+from .cross_validation import Study
+
+
+def repeated_measurements(study: Study, networks: Mapping[int, SegmentationUNet]) -> pd.DataFrame:
+    """``measurements`` of the reference nodules (crops and cubes), each by its fold's network; kept in ``out``."""
+    path = study.out / "repeated-measurements.csv"
+    rows: list[dict[str, object]] = []
+    for cubes in (False, True):
+        table = load(study.data, study.cache, cubes).table
+        for fold, network in networks.items():
+            own = table[table.in_luna16_reference & (table.fold == fold)].head(study.limit or len(table))
+            for row in track(list(own.itertuples()), f"Measuring again, fold {fold}", transient=True):
+                rng = np.random.default_rng([7, *row.nodule_id.encode()])
+                nodule = read_nodule(study.data, row.nodule_id, cubes)
+                volume = nodule.volume if cubes else extend(nodule, rng)
+                points = np.stack([missed_point(row.diameter, rng) for _ in range(2)])
+                again = measurements(volume, points, partial(segment, networks=[network]), rng)
+                same = {"nodule_id": row.nodule_id, "source": "cubes" if cubes else "crops"}
+                # A cube has voxels of 1 mm already.
+                rows += [same | one for one in again if not (cubes and one["change"] == "resampled to 1 mm")]
+    found = pd.DataFrame(rows)
+    write_table(path, found)
+    return found
