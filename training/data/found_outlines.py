@@ -33,9 +33,9 @@ class FoundOutlines:
     Attributes
     ----------
     table : DataFrame
-        One row per nodule; ``found_diameter``, ``found_slices``, ``found_volume`` (NaN: none found), ``dice``,
-        ``low_error_mm``, ``high_error_mm`` and ``slice_step_mm`` from the first try; ``dice_between`` the outlines
-        from the first two points.
+        One row per nodule; ``found_diameter``, ``found_slices``, ``found_volume`` (NaN: none found), ``unsure`` (0 or
+        1), ``dice``, ``low_error_mm``, ``high_error_mm`` and ``slice_step_mm`` from the first try; ``dice_between`` the
+        outlines from the first two points.
     pixels : int16 (T, 96, 96)
         HU.
     share : uint8 (T, 4, 96, 96)
@@ -198,6 +198,7 @@ def _scores(truth: Outline | None, found: Outline | None, point: Array, step_mm:
             "found_diameter": found.diameter_mm,
             "found_slices": found.slices,
             "found_volume": found.volume_mm3,
+            "unsure": float(found.unsure),
         }
         if truth is not None:
             scores["dice"], scores["low_error_mm"], scores["high_error_mm"] = agreement(truth, found)

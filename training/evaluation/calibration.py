@@ -18,7 +18,7 @@ from .classes import STRATA
 from .out_of_fold import out_of_fold
 
 LEVEL = 0.8
-#: Strata of the estimated diameter, mm: below, between and above these.
+#: Strata of the measured diameter, mm: below, between and above these.
 STRATA_MM = (6.0, 10.0, 15.0)
 FEWEST = 30
 BINS = 10
@@ -31,7 +31,7 @@ def residual_interval(
     """For each grade and stratum what to add to an estimate for the ends of its interval (diameter: log2 mm).
 
     Split conformal on out-of-fold residuals: their outer quantiles, with the finite-sample correction of Lei et
-    al. 2018 (doi 10.1080/01621459.2017.1307116), for each stratum of the *estimated* diameter on its own (Mondrian:
+    al. 2018 (doi 10.1080/01621459.2017.1307116), for each stratum of the *measured* diameter on its own (Mondrian:
     Vovk et al. 2005, doi 10.1007/b106715), as a large nodule's spiculation is less sure than a small one's. A stratum
     of fewer than ``FEWEST`` nodules takes the quantiles of all.
     """
@@ -51,7 +51,7 @@ def _ends(gap: pd.Series, level: float) -> tuple[float, float]:
 
 
 def _strata(table: pd.DataFrame, predicted: str) -> pd.Series:
-    """The stratum of each estimated diameter, 0 and up; without an estimate the last one."""
+    """The stratum of each measured diameter, 0 and up; without an estimate the last one."""
     return pd.Series(np.digitize(table[f"{predicted}diameter"], STRATA_MM), table.index)
 
 

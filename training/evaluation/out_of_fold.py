@@ -17,6 +17,8 @@ from ..checkpoints import read_table
 
 #: What the columns of estimates begin with: at the outline that the pipeline found, and at the readers' own outlines.
 PIPELINE, ORACLE = "pipeline_", "oracle_"
+#: After a prefix: the diameter that the ninth head gives; the grade that is shown is the measured one.
+HEAD_DIAMETER = "head_diameter"
 #: Gradient boosting on radiomics features, of the crop alone and of the crop in synthetic lung.
 RADIOMICS: dict[Literal["crop", "context"], str] = {"crop": "radiomics_", "context": "radiomics_context_"}
 #: The file in ``out`` that holds the columns of ``RADIOMICS``.

@@ -21,7 +21,7 @@ from .metrics import (
     mean_difference,
     rates,
 )
-from .out_of_fold import call, fold_rows
+from .out_of_fold import HEAD_DIAMETER, call, fold_rows
 
 #: Where a table has no value.
 NONE = "–"
@@ -38,14 +38,17 @@ def grade_table(table: pd.DataFrame, predicted: str) -> pd.DataFrame:
         rounded values (neither for diameter); number of nodules with an estimate.
     """
     rows = {}
-    for one in GRADES:
-        truth, estimate = table[one.name].to_numpy(), table[f"{predicted}{one.name}"].to_numpy()
+    named = {one.name: (one, f"{predicted}{one.name}") for one in GRADES}
+    if (head := f"{predicted}{HEAD_DIAMETER}") in table:
+        named["diameter, ninth head"] = named["diameter"][0], head
+    for name, (one, column) in named.items():
+        truth, estimate = table[one.name].to_numpy(), table[column].to_numpy()
         constant = np.empty(len(table))
         for here in fold_rows(table):
             constant[here] = np.median(truth[~here]) if (~here).any() else np.median(truth)
         ok = np.isfinite(estimate)
         gap = np.abs(truth - estimate)[ok]
-        rows[one.name] = {
+        rows[name] = {
             "MAE": gap.mean(),
             "constant": np.abs(truth - constant)[ok].mean(),
             "r": correlation(truth[ok], estimate[ok]),
@@ -154,6 +157,7 @@ def outline_table(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 "nodules": name,
                 "n": len(table),
                 "found": table.found_diameter.notna().mean(),
+                "unsure": table.unsure.mean() if "unsure" in table else np.nan,
                 "median Dice": table.dice.median(),
                 "Dice, another point": table.dice_between.mean(),
                 "ends off, mm": ends.mean(),

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from ..checkpoints import read_table, write_table
 from ..data.crops import FOLDS, load
+from ..data.places import CROPS, CUBES, NODULE, WHOLE
 from .calibration import calibration, chances, coverage_table, plot_reliability
 from .classes import suspected
 from .classification_tables import binary, by_size, every_grade, operating_points, ternary
+from .false_positive_tables import limit, place_table
 from .out_of_fold import ESTIMATES, ORACLE, PIPELINE, RADIOMICS, read, with_radiomics
 from .reader_agreement import reader_agreement, readings_of
+from .repeatability import NOISE_HU, limits_of_agreement
 from .report_sections import Section, write
 from .score_tables import auc_differences, grade_table, malignancy_table, outline_table
 
@@ -29,10 +34,45 @@ SCORES = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """All that networks said of patients that they never saw.
+
+    Attributes
+    ----------
+    crops, cubes : DataFrame
+        ``cross_validation.estimates``; ``crops`` perhaps with the columns of ``RADIOMICS``.
+    places : DataFrame
+        ``cross_validation.nodule_probabilities``.
+    repeated : DataFrame
+        ``repeatability_study.repeated_measurements``.
+    """
+
+    crops: pd.DataFrame
+    cubes: pd.DataFrame
+    places: pd.DataFrame
+    repeated: pd.DataFrame
+
+    def write(self, out: Path) -> None:
+        """Keep the tables in ``out``."""
+        for name, table in vars(self).items():
+            write_table(out / _file(name), table)
+
+    @classmethod
+    def read(cls, out: Path) -> OutOfFold:
+        """What ``write`` kept, with the estimates from radiomics features where ``out`` has them."""
+        crops, cubes = (read(out / _file(name)) for name in ("crops", "cubes"))
+        places, repeated = (read_table(out / _file(name)) for name in ("places", "repeated"))
+        return cls(with_radiomics(crops, out), cubes, places, repeated)
+
+
+def _file(name: str) -> str:
+    return f"out-of-fold-{name}.csv"
+
+
 def tables(out: Path) -> str:
     """``sections`` of what ``training all`` and ``training baselines`` left in ``out``; files in ``out / tables``."""
-    crops, cubes = (read(out / f"out-of-fold-{kind}.csv") for kind in ("crops", "cubes"))
-    return write(sections(with_radiomics(crops, out), cubes), out / "tables", COMMAND)
+    return write(sections(OutOfFold.read(out)), out / "tables", COMMAND)
 
 
 def baselines(data: Path, out: Path) -> str:
@@ -56,14 +96,9 @@ def baselines(data: Path, out: Path) -> str:
     return write(parts, out / "baselines", "python -m training baselines")
 
 
-def sections(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Section]:
-    """All tables of a cross-validation.
-
-    Parameters
-    ----------
-    crops, cubes : DataFrame
-        Out-of-fold tables; ``crops`` perhaps with the columns of ``RADIOMICS``.
-    """
+def sections(found: OutOfFold) -> Iterator[Section]:
+    """All tables of a cross-validation."""
+    crops, cubes = found.crops, found.cubes
     n = len(crops)
     scores = {name: column for name, column in SCORES.items() if column in crops}
     classed = len(suspected(crops)[1])
@@ -149,7 +184,7 @@ def sections(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Section]:
         )
     text = (
         "Share of readers' means inside the 80 % intervals, fitted on the other folds for each stratum of the "
-        "*estimated* diameter; columns: strata of the readers' diameter."
+        "*measured* diameter; columns: strata of the readers' diameter."
     )
     yield Section("coverage", "Calibration: coverage of the intervals", n, text, coverage_table(crops, PIPELINE))
 
@@ -160,6 +195,15 @@ def sections(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Section]:
         "",
         outline_table({"crops with synthetic lung around them": crops, "cubes": cubes}),
     )
+    yield from _of_places(found.places)
+    pairs = len(found.repeated)
+    text = (
+        "The same nodule measured again from another point, on another grid, on every second slice or with noise of "
+        f"{NOISE_HU:.0f} HU added: mean difference and 95 % limits of agreement by the mean of both diameters. Crops "
+        "in synthetic lung, and cubes."
+    )
+    agreed = limits_of_agreement(found.repeated)
+    yield Section("repeatability", "Repeatability of diameter and volume", pairs, text, agreed)
     same = crops[crops.nodule_id.isin(cubes.nodule_id)]
     on_cubes = pd.DataFrame(
         {
@@ -170,6 +214,7 @@ def sections(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Section]:
             "constant": grade_table(same, PIPELINE).constant,
         }
     )
+    on_cubes["cube / crop"] = on_cubes["cube, segmentation network"] / on_cubes["crop, segmentation network"]
     yield Section(
         "cubes",
         f"Mean absolute error on the {len(cubes)} cubes beside the same nodules' crops",
@@ -185,6 +230,21 @@ def sections(crops: pd.DataFrame, cubes: pd.DataFrame) -> Iterator[Section]:
         "",
         malignancy_table(cubes, scores),
     )
+
+
+def _of_places(places: pd.DataFrame) -> Iterator[Section]:
+    below = limit(places)
+    text = (
+        f"*Warned about*: nodule probability below {below:.3f}, the limit below which one in twenty nodules of three "
+        "readers or more lies. *Non_nodule* and *nodule_lt_3mm*: what LIDC's readers looked at and did not call a "
+        "nodule of 3 mm or more, four points at each mark."
+    )
+    for source in (CROPS, CUBES, WHOLE):
+        part = places[places.source == source]
+        if (part.kind == NODULE).any():
+            title = f"Nodule probability by place: {source}"
+            yield Section(f"places-{source.split()[0]}", title, len(part), text, place_table(part, below))
+            text = ""
 
 
 def compared(table: pd.DataFrame, predicted: str, agreement: pd.DataFrame) -> pd.DataFrame:

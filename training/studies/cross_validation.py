@@ -29,7 +29,7 @@ from ..data.found_outlines import Finder, FoundOutlines, find, oracle_stack, pip
 from ..data.places import Places, places
 from ..data.surroundings import Surroundings, surroundings
 from ..evaluation.false_positive_tables import place_probabilities
-from ..evaluation.out_of_fold import ORACLE, PIPELINE, out_of_fold
+from ..evaluation.out_of_fold import HEAD_DIAMETER, ORACLE, PIPELINE, out_of_fold
 from ..models import classical_segmentation
 from ..models.false_positive_reduction import FalsePositiveSettings, train_false_positive
 from ..models.grader_settings import GraderSettings
@@ -184,7 +184,8 @@ def estimates(
     """The out-of-fold table: what each fold's grader, which never saw them, estimates of that fold's nodules.
 
     Columns ``pipeline_{grade}``: at the outline that the pipeline found (NaN where it found none), in (synthetic) lung;
-    ``oracle_{grade}``: at the readers' own outlines; ``count_mm``: slices times spacing of the crop.
+    ``oracle_{grade}``: at the readers' own outlines. The diameter is the outline's, as users see it; what the grader
+    gives is ``{prefix}head_diameter``. ``count_mm``: slices times spacing of the crop.
     """
 
     def estimate(here: pd.DataFrame, rest: pd.DataFrame) -> pd.DataFrame:
@@ -195,6 +196,9 @@ def estimates(
             for prefix, own in stacks.items()
             for name, column in zip((*GRADE_NAMES, "calcified"), grade_stacks(trained[fold], own).T, strict=True)
         }
+        for prefix, measured in ((PIPELINE, "found_diameter"), (ORACLE, "true_diameter")):
+            values[f"{prefix}{HEAD_DIAMETER}"] = values[f"{prefix}diameter"]
+            values[f"{prefix}diameter"] = here[measured].to_numpy()
         return pd.DataFrame(values, index=here.index)
 
     table = joined({fold: nodules[fold] for fold in trained})

@@ -7,7 +7,6 @@ from pathlib import Path
 from textwrap import fill
 
 import numpy as np
-import pandas as pd
 
 from NoduleRiskLib.grades import DISCLAIMER, GRADES
 from NoduleRiskLib.imaging.shape_features import SHAPE_FEATURES
@@ -15,8 +14,10 @@ from NoduleRiskLib.networks.model_package import Calibration, ModelPackage, Netw
 
 from ..data.crops import FOLDS, SAMPLE_PATIENT
 from ..evaluation.calibration import STRATA_MM, residual_interval, suspicion
+from ..evaluation.false_positive_tables import limit
 from ..evaluation.out_of_fold import PIPELINE
-from ..evaluation.tables import sections
+from ..evaluation.repeatability import repeatability
+from ..evaluation.tables import OutOfFold, sections
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -66,14 +67,17 @@ def contents(networks: Networks, nodules: int, recovered: int) -> Contents:
     return Contents(len(networks.graders), len(grader.vit.blocks), grader.config.shape_features, nodules, recovered)
 
 
-def calibrate(table: pd.DataFrame) -> Calibration:
-    """Intervals, reference percentiles and suspicion probability from the out-of-fold table."""
+def calibrate(found: OutOfFold) -> Calibration:
+    """What the out-of-fold tables say of intervals, percentiles, suspicion, false positives and repeatability."""
+    table = found.crops
     levels = np.linspace(0, 100, 101)
     return Calibration(
         interval=residual_interval(table, PIPELINE),
         reference={g.name: tuple(float(v) for v in np.percentile(table[g.name], levels).round(4)) for g in GRADES},
         suspicion=suspicion(table, PIPELINE),
         strata_mm=STRATA_MM,
+        likely=limit(found.places),
+        repeatability=tuple(repeatability(found.repeated)),
     )
 
 
@@ -81,20 +85,18 @@ def export(
     path: Path,
     version: str,
     networks: Networks,
-    crops: pd.DataFrame,
-    cubes: pd.DataFrame,
+    found: OutOfFold,
     command: str,
 ) -> ModelPackage:
     """Write the package, made by ``command``; its card holds all ``tables.sections``."""
-    told = card(path.name, contents(networks, len(crops), int((~crops.hu_exact).sum())), crops, cubes, command)
-    return save(path, path.name, version, networks, calibrate(crops), TRAINED_ON, told)
+    inside = contents(networks, len(found.crops), int((~found.crops.hu_exact).sum()))
+    told = card(path.name, inside, found, command)
+    return save(path, path.name, version, networks, calibrate(found), TRAINED_ON, told)
 
 
-def card(name: str, inside: Contents, crops: pd.DataFrame, cubes: pd.DataFrame, command: str) -> str:
+def card(name: str, inside: Contents, found: OutOfFold, command: str) -> str:
     """The model card, Markdown."""
-    return (
-        prose(name, inside, command) + "\n".join(section.markdown(command) for section in sections(crops, cubes)) + "\n"
-    )
+    return prose(name, inside, command) + "\n".join(section.markdown(command) for section in sections(found)) + "\n"
 
 
 def prose(name: str, inside: Contents, command: str) -> str:
@@ -117,8 +119,8 @@ def prose(name: str, inside: Contents, command: str) -> str:
         f"{counted(len(GRADES), 'LIDC grade')} with 80 % intervals, and the chance that at least half of four LIDC "
         "readers would give malignancy 4 or 5. That is readers' suspicion; nothing here was compared with pathology.",
         "**How.** A segmentation network (2-D U-Net, slice by slice, that also sees the neighbouring slices) outlines "
-        "the nodule, a false-positive reduction network (3-D CNN, a 32 mm cube around the nodule's centre) warns of "
-        f"vessels and chest wall, and {architecture} Trained by `{command}`.",
+        "the nodule under every point, a false-positive reduction network (3-D CNN, a 32 mm cube around the outline, "
+        f"which it reads, too) warns of vessels and chest wall, and {architecture} Trained by `{command}`.",
         "**Files.** `model.json` holds the SHA-256 of the weights and of this card. It proves that the package is "
         "complete and unchanged, not where it comes from: take packages from sources that you trust.",
         f"**Data.** {TRAINED_ON}. Armato et al. 2011, The Cancer Imaging Archive, doi 10.7937/K9/TCIA.2015.LO9QL9SX, "
@@ -127,7 +129,7 @@ def prose(name: str, inside: Contents, command: str) -> str:
         "images.",
         "**Limits.** One collection, slices of up to 3 mm; nodules of 3 to 40 mm that at least three of four "
         "radiologists marked. A point that is not on a nodule does not always bring a warning, and some nodules bring "
-        "one; faint nodules are missed most often, and a few large ones are outlined only in part. Estimates of rare "
+        "one; large nodules of ground glass are sometimes outlined only in part. Estimates of rare "
         "grades lean towards the mean. The pattern of calcification is the least certain result, because few nodules "
         "are calcified. Intervals and suspicion probability are fitted to the estimates of single graders"
         f"{fitted or '.'}",
@@ -135,7 +137,7 @@ def prose(name: str, inside: Contents, command: str) -> str:
         "is chosen on a tenth of the training patients. Each nodule is outlined by a segmentation network that was "
         "trained on the other folds with the same settings; the one in this package was trained on all patients but "
         f"the sample's.{scored} "
-        "Intervals are fitted for each stratum of the estimated diameter, on the other folds.",
+        "Intervals are fitted for each stratum of the measured diameter, on the other folds.",
     )
     wrapped = (fill(one, 120, break_long_words=False, break_on_hyphens=False) for one in paragraphs)
     return "\n\n".join([f"# {name}", *wrapped, ""])

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from NoduleRiskLib.networks.model_package import ModelPackage, Networks
 
-from ..checkpoints import write_table, write_text
-from ..evaluation.out_of_fold import with_radiomics
-from ..evaluation.tables import tables
+from ..checkpoints import write_text
+from ..evaluation.tables import OutOfFold, tables
 from . import cross_validation
 from .cross_validation import ALL, Study
 from .export import export
+from .repeatability_study import repeated_measurements
 
 
 def release(study: Study, package: Path, version: str) -> ModelPackage:
@@ -20,10 +20,14 @@ def release(study: Study, package: Path, version: str) -> ModelPackage:
     nodules = cross_validation.outlines(study, segmentation)
     graders = cross_validation.graders(study, nodules)
     cube_nodules = cross_validation.outlines(study, segmentation, cubes=True)
-    crops = cross_validation.estimates(study, nodules, graders)
-    cubes = cross_validation.estimates(study, cube_nodules, graders, cubes=True)
-    for name, table in (("crops", crops), ("cubes", cubes)):
-        write_table(study.out / f"out-of-fold-{name}.csv", table)
+    OutOfFold(
+        crops=cross_validation.estimates(study, nodules, graders),
+        cubes=cross_validation.estimates(study, cube_nodules, graders, cubes=True),
+        places=cross_validation.nodule_probabilities(
+            study, segmentation, cross_validation.false_positive_nets(study, segmentation)
+        ),
+        repeated=repeated_measurements(study, segmentation),
+    ).write(study.out)
     write_text(study.out / "tables.md", tables(study.out))
     shipped = cross_validation.segmentation_nets(study, (ALL,))
     networks = Networks(
@@ -32,4 +36,4 @@ def release(study: Study, package: Path, version: str) -> ModelPackage:
         list(cross_validation.false_positive_nets(study, shipped).values()),
     )
     command = "python -m training all --data DATA" + (" --start PACKAGE" if study.grader.start else "")
-    return export(package, version, networks, with_radiomics(crops, study.out), cubes, command)
+    return export(package, version, networks, OutOfFold.read(study.out), command)

@@ -11,7 +11,6 @@ from rich.progress import track
 
 from NoduleRiskLib.networks.segmentation import SegmentationUNet, segment
 
-from ..checkpoints import write_table
 from ..data.context_synthesis import extend
 from ..data.crops import load, read_nodule
 from ..data.found_outlines import missed_point
@@ -20,8 +19,7 @@ from .cross_validation import Study
 
 
 def repeated_measurements(study: Study, networks: Mapping[int, SegmentationUNet]) -> pd.DataFrame:
-    """``measurements`` of the reference nodules (crops and cubes), each by its fold's network; kept in ``out``."""
-    path = study.out / "repeated-measurements.csv"
+    """``measurements`` of the reference nodules (crops and cubes), each by its fold's network."""
     rows: list[dict[str, object]] = []
     for cubes in (False, True):
         table = load(study.data, study.cache, cubes).table
@@ -36,6 +34,4 @@ def repeated_measurements(study: Study, networks: Mapping[int, SegmentationUNet]
                 same = {"nodule_id": row.nodule_id, "source": "cubes" if cubes else "crops"}
                 # A cube has voxels of 1 mm already.
                 rows += [same | one for one in again if not (cubes and one["change"] == "resampled to 1 mm")]
-    found = pd.DataFrame(rows)
-    write_table(path, found)
-    return found
+    return pd.DataFrame(rows)
