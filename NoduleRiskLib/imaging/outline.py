@@ -42,6 +42,8 @@ class Outline:
         How many axial slices it spans.
     drawn_by : "network" or "user"
         Whose outline it is; a user's is never changed.
+    unsure : bool
+        Whether the network had to lower its level, or to draw a ball, to outline anything at all.
     """
 
     centre_ras: Array
@@ -53,6 +55,7 @@ class Outline:
     volume_mm3: float
     slices: int
     drawn_by: Literal["network", "user"] = "network"
+    unsure: bool = False
 
 
 def measure(stack: SliceStack, outline: Array, drawn_by: Literal["network", "user"] = "network") -> Outline | None:

@@ -50,8 +50,8 @@ class Assessment:
         Returns
         -------
         dict
-            ``format``; ``label``; ``point_ras_mm`` [R, A, S]; ``warnings``, each with ``text`` and ``about`` ("ct" or
-            "nodule"); ``model_id``; ``nodule``: null, or what ``serialization.nodule_to_dict`` gives.
+            ``format``; ``label``; ``point_ras_mm`` [R, A, S]; ``warnings``, each with ``text``, ``about`` ("ct" or
+            "nodule") and ``doubt``; ``model_id``; ``nodule``: null, or what ``serialization.nodule_to_dict`` gives.
         """
         return {
             "format": FORMAT,
@@ -96,7 +96,10 @@ class Assessment:
             r, a, s = map(float, values["point_ras_mm"])
             return cls(
                 Point(str(values["label"]), (r, a, s)),
-                tuple(InputWarning(str(one["text"]), one["about"]) for one in values["warnings"]),
+                tuple(
+                    InputWarning(str(one["text"]), one["about"], str(one.get("doubt", "")))
+                    for one in values["warnings"]
+                ),
                 str(values["model_id"]),
                 None if values["nodule"] is None else nodule_from_dict(values["nodule"], maps or {}, volume),
             )

@@ -142,7 +142,9 @@ def nodule_from_dict(values: Mapping[str, Any], maps: Mapping[str, Volume], volu
             centre_ras=np.array(outline["centre_ras_mm"], float),
             bounds_ras=np.array(outline["bounds_ras_mm"], float),
             probability=maps.get(OUTLINE) or next(iter(paste(stack, stack.outline).values())),
-            **{name: outline[name] for name in MEASURED},
+            # Before outlines could be unsure, none was.
+            **{name: outline[name] for name in MEASURED if name != "unsure"},
+            unsure=bool(outline.get("unsure", False)),
         ),
         estimates=tuple(
             Estimate(one, *(float(estimates[one.name][key]) for key in ("value", "low", "high", "percentile")))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pytest
-from test_results import found, named, nodule, nothing
+from test_results import changed, found, named, nodule, nothing
 
 from NoduleRiskLib.errors import InputWarning, NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES
@@ -95,6 +95,22 @@ def test_scenes_that_version_0_1_0_saved_are_read(volume: Volume) -> None:
     after = Assessment.from_dict(json.loads(json.dumps(as_version_0_1_0_kept_it(before))), before.maps())
     assert_equal(after, before)
     assert after.warnings == tuple(InputWarning(str(warning), "nodule") for warning in before.warnings)
+
+
+def test_doubts_and_an_unsure_outline_come_back_and_what_was_stored_before_had_none(volume: Volume) -> None:
+    before = nodule(volume)
+    doubt = InputWarning("It looks like a vessel.", "nodule", "vessel?")
+    unsure = replace(
+        changed(before, outline=replace(found(before).outline, unsure=True)), warnings=(*before.warnings, doubt)
+    )
+    values = json.loads(json.dumps(unsure.to_dict()))
+    after = Assessment.from_dict(values)
+    assert after.warnings == unsure.warnings and found(after).outline.unsure is True
+    for warning in values["warnings"]:
+        del warning["doubt"]
+    del values["nodule"]["outline"]["unsure"]
+    older = Assessment.from_dict(values)
+    assert {warning.doubt for warning in older.warnings} == {""} and found(older).outline.unsure is False
 
 
 def test_a_label_with_a_full_stop_makes_no_warning_of_its_own(volume: Volume) -> None:
