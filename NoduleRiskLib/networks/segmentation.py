@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -116,8 +117,8 @@ def inputs(slices: Tensor, distance_mm: Tensor, step_mm: Tensor) -> Tensor:
 
 def segment(
     volume: Volume, points_ras: Array, networks: Sequence[SegmentationUNet], device: torch.device | str = "cpu"
-) -> list[Outline | None]:
-    """The nodule under each point, or ``None`` where there is none.
+) -> list[Outline]:
+    """The nodule under each point; a small ball that is flagged as unsure where there is none.
 
     A first look around the point finds the middle of what lies under it; the outline is read from there,
     so that it hardly depends on where in the nodule the point was put.
@@ -136,7 +137,15 @@ def segment(
     NoduleRiskError
         If a point lies outside the volume.
     """
-    return [_segment(volume, np.asarray(point, np.float64), networks, device) for point in points_ras]
+    places = [np.asarray(point, np.float64) for point in points_ras]
+    return [_segment(volume, place, networks, device) or _ball(volume, place) for place in places]
+
+
+def _ball(volume: Volume, centre: Array) -> Outline:
+    stack = cut(volume, centre, LAYOUT)
+    ball = measure(stack, np.linalg.norm(stack.pixels_ras() - centre, axis=-1) < max(3.0, stack.step_mm[0]))
+    assert ball is not None
+    return replace(ball, unsure=True)
 
 
 def _segment(
