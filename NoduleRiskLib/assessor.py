@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +16,14 @@ from .errors import InputWarning, NoduleRiskError
 from .explain.heatmaps import explain
 from .grades import CALCIFICATION_PATTERNS, GRADE_NAMES
 from .imaging import input_checks
+from .imaging.image_file import FILE_TYPES
 from .imaging.inputs import as_ct, as_points
 from .imaging.outline import Outline, users_outline
 from .imaging.outline_checks import check_sureness
 from .imaging.points import Point
 from .imaging.resampling import cut
 from .imaging.segmentation_files import Segment, as_segments
+from .imaging.simpleitk_images import is_image
 from .imaging.slice_stack import SliceStack
 from .imaging.solid_part import solid_part
 from .imaging.volume import Volume
@@ -75,7 +78,7 @@ def assess(
     ----------
     ct : path, SimpleITK.Image, Volume or PreparedVolume
     points : sequence of (r, a, s) or Point, or path
-        RAS mm, as 3D Slicer shows them; or a file of points.
+        RAS mm, as 3D Slicer shows them; or a file of points. Or what ``outlines`` takes, where no points are needed.
     outlines : path, SimpleITK.Image, Volume or list of Segment, optional
         Outlines that the user drew, as ``Assessor.assess`` takes them.
     heatmaps : bool
@@ -170,7 +173,7 @@ class Assessor:
         ----------
         ct : path, SimpleITK.Image, Volume or PreparedVolume
         points : sequence of Point or (r, a, s), or path
-            RAS mm.
+            RAS mm. Or what ``outlines`` takes, where no points are needed.
         heatmaps : bool
             Whether to explain the grades; takes most of the time.
         outlines : path, SimpleITK.Image, Volume or list of Segment, optional
@@ -190,6 +193,8 @@ class Assessor:
         NoduleRiskError
             At once, if the CT cannot be assessed or a point lies outside of it; nothing is assessed then.
         """
+        if outlines is None and _is_segmentation(points):
+            points, outlines = (), points
         prepared, given = self.prepare(ct), as_points(points)
         outside = [one.label for one in given if not prepared.volume.contains(np.array(one.ras))]
         if outside:
@@ -293,6 +298,15 @@ class Assessor:
     def _put_on(self, device: torch.device) -> None:
         self._networks: Networks = self.package.networks(device)
         self._device = device
+
+
+def _is_segmentation(given: Any) -> bool:
+    """Whether what stands where points may stand is a segmentation instead."""
+    if isinstance(given, str | os.PathLike):
+        return os.fspath(given).lower().endswith((*FILE_TYPES, ".dcm"))
+    if isinstance(given, list | tuple):
+        return bool(given) and all(isinstance(one, Segment) for one in given)
+    return isinstance(given, Volume) or is_image(given)
 
 
 def _matched(volume: Volume, points: list[Point], segments: list[Segment]) -> list[_Marked]:
