@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,30 +14,30 @@ import torch
 
 from .errors import InputWarning, NoduleRiskError
 from .explain.heatmaps import explain
-from .grades import CALCIFICATION_PATTERNS, GRADE_NAMES, GRADES, Grade
+from .grades import CALCIFICATION_PATTERNS, GRADE_NAMES
 from .imaging import input_checks
+from .imaging.image_file import FILE_TYPES
 from .imaging.inputs import as_ct, as_points
 from .imaging.outline import Outline, users_outline
+from .imaging.outline_checks import check_sureness
 from .imaging.points import Point
 from .imaging.resampling import cut
 from .imaging.segmentation_files import Segment, as_segments
+from .imaging.simpleitk_images import is_image
 from .imaging.slice_stack import SliceStack
+from .imaging.solid_part import solid_part
 from .imaging.volume import Volume
 from .networks.false_positive_reduction import nodule_probability
 from .networks.model_package import SHIPPED, ModelPackage, Networks, load
 from .networks.nodule_vit import Prediction, average, collate
 from .networks.segmentation import REACH_MM, segment
-from .results.assessment import Assessment, Calcification, Estimate, Nodule
+from .results.assessment import Assessment, Calcification, Nodule
+from .results.estimates import estimates, suspicion_probability
 
 #: How many points are outlined and graded at once.
 BATCH = 16
 #: How CUDA, cuBLAS and cuDNN begin what they say of a GPU that cannot be used, where torch has no class for it.
 GPU_TROUBLE = ("CUDA", "cuDNN", "CUBLAS", "HIP", "no kernel image")
-
-NOTHING_FOUND = (
-    "No nodule was found under {label}: if you see one there, put the point nearer to its middle. (Points are R A S in "
-    "mm; if yours are in LPS, change the signs of the first two numbers.)"
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ def assess(
     ----------
     ct : path, SimpleITK.Image, Volume or PreparedVolume
     points : sequence of (r, a, s) or Point, or path
-        RAS mm, as 3D Slicer shows them; or a file of points.
+        RAS mm, as 3D Slicer shows them; or a file of points. Or what ``outlines`` takes, where no points are needed.
     outlines : path, SimpleITK.Image, Volume or list of Segment, optional
         Outlines that the user drew, as ``Assessor.assess`` takes them.
     heatmaps : bool
@@ -172,7 +173,7 @@ class Assessor:
         ----------
         ct : path, SimpleITK.Image, Volume or PreparedVolume
         points : sequence of Point or (r, a, s), or path
-            RAS mm.
+            RAS mm. Or what ``outlines`` takes, where no points are needed.
         heatmaps : bool
             Whether to explain the grades; takes most of the time.
         outlines : path, SimpleITK.Image, Volume or list of Segment, optional
@@ -183,15 +184,17 @@ class Assessor:
         -------
         iterator of Assessment
             One per point, in their order, then one per segment without a point, each explained when it is asked for;
-            ``BATCH`` of them are outlined and graded at a time. A point at which nothing is outlined has no nodule and
-            a warning that says so. Results do not depend on which other points are assessed with them. Stop asking,
-            and the work stops.
+            ``BATCH`` of them are outlined and graded at a time. Every one has a nodule; ``Assessment.doubts`` says
+            what is doubtful about it. Results do not depend on which other points are assessed with them. Stop
+            asking, and the work stops.
 
         Raises
         ------
         NoduleRiskError
             At once, if the CT cannot be assessed or a point lies outside of it; nothing is assessed then.
         """
+        if outlines is None and _is_segmentation(points):
+            points, outlines = (), points
         prepared, given = self.prepare(ct), as_points(points)
         outside = [one.label for one in given if not prepared.volume.contains(np.array(one.ras))]
         if outside:
@@ -211,75 +214,61 @@ class Assessor:
             some = marked[begin : begin + BATCH]
             graded = self._on_device(self._graded, prepared.volume, some)
             for point, (nodule, warnings) in zip([one.point for one in some], graded, strict=True):
-                if nodule and heatmaps:
+                if heatmaps:
                     nodule = self._on_device(self._explained, nodule)
-                if nodule:
-                    warnings += input_checks.check_repetition(point, nodule.outline, earlier)
-                    earlier.append((point, nodule.outline))
-                about_nodule = tuple(InputWarning(text, "nodule") for text in warnings)
+                warnings += input_checks.check_repetition(point, nodule.outline, earlier)
+                earlier.append((point, nodule.outline))
                 yield Assessment(
-                    point, prepared.warnings + self._device_warnings + about_nodule, self.package.model_id, nodule
+                    point, prepared.warnings + self._device_warnings + warnings, self.package.model_id, nodule
                 )
 
-    def _graded(self, volume: Volume, marked: Sequence[_Marked]) -> list[tuple[Nodule | None, tuple[str, ...]]]:
-        """For each point its nodule without heatmaps, and what is unusual about it."""
+    def _graded(self, volume: Volume, marked: Sequence[_Marked]) -> list[tuple[Nodule, tuple[InputWarning, ...]]]:
+        """For each point its nodule without heatmaps, and what is unusual or doubtful about it."""
         alone = np.array([one.point.ras for one in marked if not one.outline]).reshape(-1, 3)
         by_network = iter(segment(volume, alone, self._networks.segmentation, self._device))
         outlines = [one.outline or next(by_network) for one in marked]
-        found = [outline for outline in outlines if outline]
         layout = self._config.layout
-        stacks = [cut(volume, one.centre_ras, layout, one.bounds_ras, one.probability) for one in found]
-        likely = nodule_probability(volume, found, self._networks.false_positive, self._device)
-        each = iter(zip(stacks, self._predict(stacks), likely.tolist(), strict=True))
-        results: list[tuple[Nodule | None, tuple[str, ...]]] = []
-        for point, outline in zip([one.point for one in marked], outlines, strict=True):
-            warnings = input_checks.check_point(volume, point)
-            if outline is None:
-                results.append((None, (*warnings, NOTHING_FOUND.format(label=point.label))))
-                continue
-            stack, prediction, probability = next(each)
-            warnings += input_checks.check_outline(volume, point, outline)
-            warnings += input_checks.check_likeness(point, probability)
-            results.append((self._nodule(outline, stack, prediction), warnings))
+        stacks = [cut(volume, one.centre_ras, layout, one.bounds_ras, one.probability) for one in outlines]
+        likely = nodule_probability(volume, outlines, self._networks.false_positive, self._device).tolist()
+        results = []
+        for one, outline, stack, prediction, probability in zip(
+            marked, outlines, stacks, self._predict(stacks), likely, strict=True
+        ):
+            nodule = replace(self._nodule(outline, stack, prediction), solid_part=solid_part(volume, outline))
+            warnings = (
+                *input_checks.check_point(volume, one.point),
+                *input_checks.check_outline(volume, one.point, outline),
+                *input_checks.check_likeness(one.point, probability),
+                *check_sureness(one.point, outline, float(prediction.grades[GRADE_NAMES.index("diameter")])),
+            )
+            results.append((nodule, warnings))
         return results
 
     @torch.inference_mode()
     def _predict(self, stacks: list[SliceStack]) -> list[Prediction]:
         """Mean over the graders, one prediction per stack (CPU tensors without batch axis)."""
-        if not stacks:
-            return []
         mean = average(self._networks.graders, collate(stacks).to(self._device))
         mean = Prediction(*(values.cpu() for values in mean))
         return [Prediction(*(values[i] for values in mean)) for i in range(len(stacks))]
 
     def _nodule(self, outline: Outline, stack: SliceStack, prediction: Prediction) -> Nodule:
-        values = [float(value) for value in prediction.grades]
-        if not all(map(math.isfinite, (*values, float(prediction.calcified), *prediction.pattern.tolist()))):
+        graded = [float(value) for value in prediction.grades]
+        if not all(map(math.isfinite, (*graded, float(prediction.calcified), *prediction.pattern.tolist()))):
             raise NoduleRiskError(
                 f"The model package {self.package.model_id} gives grades that are not numbers, so its weights are bad: "
                 "take another package."
             )
         pattern = int(prediction.pattern.argmax())
-        intercept, slope = self._calibration.suspicion
-        diameter_mm = values[GRADE_NAMES.index("diameter")]
         return Nodule(
             outline=outline,
-            estimates=tuple(self._estimate(*one, diameter_mm) for one in zip(GRADES, values, strict=True)),
+            estimates=estimates(self._calibration, graded, outline.diameter_mm),
             calcification=Calcification(
                 float(prediction.calcified), CALCIFICATION_PATTERNS[pattern], float(prediction.pattern[pattern])
             ),
-            suspicion_probability=_logistic(intercept + slope * values[GRADE_NAMES.index("malignancy")]),
+            suspicion_probability=suspicion_probability(self._calibration, graded),
             stack=stack,
+            repeatability=self._calibration.repeatability_at(outline.diameter_mm),
         )
-
-    def _estimate(self, grade: Grade, value: float, diameter_mm: float) -> Estimate:
-        value = grade.clip(value)
-        low, high = self._calibration.interval_at(grade.name, diameter_mm)
-        ends = (value * 2**low, value * 2**high) if grade.logarithmic else (value + low, value + high)
-        levels = self._calibration.reference[grade.name]
-        # Many nodules share one grade: their middle stands for them.
-        rank = np.mean([np.searchsorted(levels, value, side) for side in ("left", "right")])
-        return Estimate(grade, value, grade.clip(ends[0]), grade.clip(ends[1]), float(100 * rank / len(levels)))
 
     def _explained(self, nodule: Nodule) -> Nodule:
         return replace(nodule, heatmaps=explain(self._networks.graders, nodule.stack))
@@ -308,6 +297,15 @@ class Assessor:
     def _put_on(self, device: torch.device) -> None:
         self._networks: Networks = self.package.networks(device)
         self._device = device
+
+
+def _is_segmentation(given: Any) -> bool:
+    """Whether what stands where points may stand is a segmentation instead."""
+    if isinstance(given, str | os.PathLike):
+        return os.fspath(given).lower().endswith((*FILE_TYPES, ".dcm"))
+    if isinstance(given, list | tuple):
+        return bool(given) and all(isinstance(one, Segment) for one in given)
+    return isinstance(given, Volume) or is_image(given)
 
 
 def _matched(volume: Volume, points: list[Point], segments: list[Segment]) -> list[_Marked]:
@@ -369,11 +367,6 @@ def _gpu_failed(error: Exception, device: torch.device) -> bool:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def _logistic(x: float) -> float:
-    # Beyond that a double is 0 or 1 anyway, and exp would overflow.
-    return 1 / (1 + math.exp(-min(max(x, -700.0), 700.0)))
 
 
 def _listed(labels: Sequence[str]) -> str:

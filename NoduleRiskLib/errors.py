@@ -24,10 +24,14 @@ class InputWarning:
         One full sentence.
     about : "ct" or "nodule"
         Whether it holds for the whole CT, and so for every nodule on it, or for this nodule alone.
+    doubt : str
+        What makes the nodule doubtful, in a few words to show in its own row, such as "vessel?". Empty: worth reading,
+        but nothing is doubtful.
     """
 
     text: str
     about: Literal["ct", "nodule"]
+    doubt: str = ""
 
     def __str__(self) -> str:
         return self.text

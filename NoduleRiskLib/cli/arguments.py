@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from itertools import takewhile
 from typing import Any
 
@@ -20,8 +21,23 @@ class PointCommand(TyperCommand):
     """A command whose --point takes three numbers, any of them negative, and may be repeated."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The numbers after ``--point`` become one argument before typer sees them."""
-        return super().parse_args(ctx, joined(args))
+        """The numbers after ``--point`` become one argument before typer sees them; no others are taken.
+
+        Raises
+        ------
+        NoduleRiskError
+            If numbers stand without ``--point``: for typer, negative ones would be options.
+        """
+        args = joined(args)
+        switches = [one for one in self.params if getattr(one, "is_flag", False)]
+        numbers = stray(args, {"--help", *(name for one in switches for name in one.opts + one.secondary_opts)})
+        if numbers:
+            example = " ".join(numbers) if len(numbers) == 3 else "-56.2 -86.2 -115"
+            raise NoduleRiskError(
+                f"{' '.join(numbers)}: every nodule's three numbers stand behind a --point of their own, "
+                f"such as --point {example}."
+            )
+        return super().parse_args(ctx, args)
 
 
 def joined(args: list[str]) -> list[str]:
@@ -39,6 +55,31 @@ def joined(args: list[str]) -> list[str]:
             result.append(" ".join(numbers))
             args = args[len(numbers) :]
     return result
+
+
+def stray(args: list[str], flags: Collection[str]) -> list[str]:
+    """The numbers that belong to no option; ``flags`` are the options that take no value.
+
+    >>> stray(["ct.nrrd", "-1", "2", "3", "--device", "0", "--json"], {"--json"})
+    ['-1', '2', '3']
+
+    A CT may be called 5; then it comes first.
+
+    >>> stray(["5", "--json", "6"], {"--json"})
+    ['6']
+    """
+    found: list[str] = []
+    positional = 0
+    before = ""
+    for one in args:
+        is_value = before.startswith("--") and "=" not in before and before not in flags
+        before = "" if is_value else one
+        if is_value or one.startswith("--"):
+            continue
+        positional += 1
+        if NUMBER.fullmatch(one) and (positional > 1 or one[0] in "+-"):
+            found.append(one)
+    return found
 
 
 def point(number: int, text: str) -> Point:

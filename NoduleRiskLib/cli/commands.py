@@ -180,7 +180,9 @@ def _assess(
 
         assessor = Assessor(loaded, device)
     done: list[Assessment] = []
-    with _step(progress, f"Assessing on {assessor.device_name}", len(marked)) as task:
+    # How many outlines a segmentation holds, nobody knows yet.
+    count = len(marked) if segmentation is None else 1
+    with _step(progress, f"Assessing on {assessor.device_name}", count) as task:
         try:
             for one in assessor.assess(volume, marked, heatmaps, segmentation):
                 done.append(one)

@@ -10,45 +10,73 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..grades import DISCLAIMER, GRADES
+from ..grades import DISCLAIMER, GRADE_NAMES, GRADES
 from ..results.assessment import Assessment, Nodule
 from ..results.grade_lines import GradeLine, grade_lines
-from ..results.phrases import CALCIFICATION_MEANS, NOTHING_OUTLINED, SUSPICION_MEANS, percent, place, size
+from ..results.phrases import (
+    CALCIFICATION_MEANS,
+    NOTHING_OUTLINED,
+    SUSPICION_MEANS,
+    measured_on,
+    percent,
+    place,
+    repeatability,
+    size,
+    solid_part,
+)
 
 if TYPE_CHECKING:
     from ..phantom.chest_ct import PhantomNodule
 
-#: Short headings for tables in which every nodule is one row, in the order of ``GRADES``.
-SHORT = ("Subt", "Lobu", "Spic", "Sphe", "Marg", "Text", "Calcif", "Diam", "Malignancy")
+#: Short headings for tables in which every nodule is one row, by grade.
+SHORT = dict(
+    zip(
+        GRADE_NAMES,
+        ("Subt", "Lobu", "Spic", "Sphe", "Marg", "Text", "Calcif", "Diam", "Malignancy"),
+        strict=True,
+    )
+)
+#: What the figures of a doubtful nodule, and the words beside them that say why, are printed in.
+DOUBTFUL, DOUBT = "dim", "yellow not dim"
 #: Characters of a drawn scale.
 BAR = 11
 
 
 def on_terminal(assessments: Sequence[Assessment]) -> Group:
-    """All that people read on the terminal: heading, table, warnings in full, disclaimer."""
-    # What is about the whole CT is said once.
+    """All that people read on the terminal: what holds for the CT, heading, table, warnings in full, disclaimer."""
     warnings = dict.fromkeys(warning for one in assessments for warning in one.warnings)
-    lines = [Text(f"! {printable(warning.text)}", "yellow") for warning in sorted(warnings, key=lambda w: w.about)]
-    parts: list[RenderableType] = [heading(assessments[0])] if len(assessments) == 1 else []
+    lines = {
+        about: [Text(f"! {printable(one.text)}", "yellow") for one in warnings if one.about == about]
+        for about in ("ct", "nodule")
+    }
+    parts: list[RenderableType] = [Group(*lines["ct"])] if lines["ct"] else []
+    parts += [heading(assessments[0])] if len(assessments) == 1 else []
     if len(assessments) > 1 or assessments[0].nodule:
         parts.append(table(assessments))
-    parts.append(Group(*lines, Text(DISCLAIMER, "bold")))
+    parts.append(Group(*lines["nodule"], Text(DISCLAIMER, "bold")))
     return Group(*(Padding(part, (0, 1, 1, 1)) for part in parts))
 
 
 def table(assessments: Sequence[Assessment]) -> Table:
     """The grades of one nodule, one grade per row; of several, one nodule per row."""
-    return _one(assessments[0].nodule) if len(assessments) == 1 else _many(assessments)
+    return _one(assessments[0]) if len(assessments) == 1 else _many(assessments)
 
 
 def heading(assessment: Assessment) -> Text:
-    """Where the nodule is, how suspicious and how large: the lines above its table."""
+    """Where the nodule is, what is doubtful, how suspicious and how large: the lines above its table."""
     text = Text.assemble((printable(assessment.point.label), "bold"), f"   {place(assessment.point.ras)} mm")
-    nodule = assessment.nodule
+    nodule, doubts = assessment.nodule, assessment.doubts
+    if doubts:
+        text.append(f"\n{printable(', '.join(doubts))}", DOUBT)
     if nodule is None:
         return text.append(f"\n{NOTHING_OUTLINED}")
-    text.append("\nSuspicion probability ").append(percent(nodule.suspicion_probability), "bold cyan")
-    return text.append(f": {SUSPICION_MEANS}\nOutline: {', '.join(size(nodule.outline))}")
+    style = DOUBTFUL if doubts else ""
+    text.append("\nSuspicion probability ", style)
+    text.append(percent(nodule.suspicion_probability), style or "bold cyan").append(f": {SUSPICION_MEANS}", style)
+    sizes = f"Outline: {', '.join(size(nodule.outline))}, {measured_on(nodule.outline)}"
+    for line in filter(None, (sizes, solid_part(nodule).capitalize(), repeatability(nodule))):
+        text.append(f"\n{line}", style)
+    return text
 
 
 def printable(text: str) -> str:
@@ -67,17 +95,17 @@ def beside_readers(assessments: Sequence[Assessment], nodules: Sequence[PhantomN
         title_style="bold",
     )
     table.add_column("")
-    for short in SHORT:
+    for short in SHORT.values():
         table.add_column(short, justify="right")
     for one, nodule in zip(assessments, nodules, strict=False):
         readers = {grade.name: f"{nodule.grades[grade.name]:.1f}" for grade in GRADES}
         readers["calcification"] = percent(nodule.calcified)
-        table.add_row(Text(printable(one.point.label)), *(line.value or "–" for line in grade_lines(one.nodule)))
+        table.add_row(_label(one), *(line.value or "–" for line in grade_lines(one.nodule)), style=_style(one))
         table.add_row("  its readers", *readers.values(), style="dim")
     return table
 
 
-def _one(nodule: Nodule | None) -> Table:
+def _one(assessment: Assessment) -> Table:
     table = Table(
         box=None,
         padding=(0, 1, 0, 0),
@@ -91,7 +119,7 @@ def _one(nodule: Nodule | None) -> Table:
     table.add_column("Scale", no_wrap=True)
     table.add_column("LIDC word")
     table.add_column("Below", justify="right")
-    for line in grade_lines(nodule):
+    for line in grade_lines(assessment.nodule):
         table.add_row(
             f"{line.name}{f', {line.unit}' if line.unit else ''}",
             line.value,
@@ -99,7 +127,7 @@ def _one(nodule: Nodule | None) -> Table:
             _bar(line),
             Text(line.word),
             line.below,
-            style="bold" if line.name == "malignancy" else "",
+            style=_style(assessment) or ("bold" if line.name == "malignancy" else ""),
         )
     return table
 
@@ -113,16 +141,29 @@ def _many(assessments: Sequence[Assessment]) -> Table:
         caption_justify="left",
     )
     table.add_column("Nodule", overflow="fold")
-    for short in SHORT:
+    for short in SHORT.values():
         table.add_column(short, justify="right")
-    table.add_column("Susp", justify="right", style="bold cyan")
+    table.add_column("Susp", justify="right")
     for one in assessments:
-        label = Text(printable(one.point.label))
+        style = _style(one)
         if one.nodule is None:
-            table.add_row(label, *("–" for _ in GRADES), "–")
+            table.add_row(_label(one), *("–" for _ in GRADES), "–", style=style)
         else:
-            table.add_row(label, *_short(one.nodule), percent(one.nodule.suspicion_probability))
+            suspicion = Text(percent(one.nodule.suspicion_probability), style or "bold cyan")
+            table.add_row(_label(one), *_short(one.nodule), suspicion, style=style)
     return table
+
+
+def _label(assessment: Assessment) -> Text:
+    """The nodule's name, and below it what is doubtful."""
+    text = Text(printable(assessment.point.label), "not dim")
+    for doubt in assessment.doubts:
+        text.append(f"\n{printable(doubt)}", DOUBT)
+    return text
+
+
+def _style(assessment: Assessment) -> str:
+    return DOUBTFUL if assessment.doubts else ""
 
 
 def _short(nodule: Nodule) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def build(data: bytes, manifest: Manifest, folder: Path, device: torch.device | 
     makers: dict[str, Callable[[], nn.Module]] = {
         "graders": lambda: NoduleViT(manifest.grader),
         "segmentation": SegmentationUNet,
-        "false_positive": lambda: FalsePositiveNet(channels=1 if manifest.format < 6 else 2),
+        "false_positive": lambda: FalsePositiveNet(channels=_channels(states)),
     }
     transformer = manifest.grader.transformer
     if not timm.models.is_model_in_modules(transformer, ["vision_transformer"]):
@@ -63,6 +63,12 @@ def build(data: bytes, manifest: Manifest, folder: Path, device: torch.device | 
             network.load_state_dict(state)
             networks[kind].append(network.to(device).eval().requires_grad_(False))
     return networks
+
+
+def _channels(states: Mapping[str, State]) -> int:
+    """How many channels the false-positive networks read: those of format 5 and older knew no outline."""
+    first = states.get("false_positive.0", {}).get("features.0.weight")
+    return 1 if first is not None and first.shape[1:2] == (1,) else 2
 
 
 def read_states(data: bytes, manifest: Manifest, folder: Path) -> dict[str, State]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .model_config import ModelConfig
 
 #: The format that is written; raised whenever an older NoduleRisk could not read it. Format 1 had other networks.
-FORMAT, OLDEST = 5, 2
+FORMAT, OLDEST = 6, 2
 WEIGHTS, SETTINGS, CARD = "weights.safetensors", "model.json", "README.md"
 
 
@@ -19,24 +19,40 @@ class Calibration:
     Attributes
     ----------
     interval : dict of str to tuple of (low, high)
-        By grade, for each stratum of the estimated diameter: what to add to the estimate for the ends of its 80 %
-        interval, in grade units (diameter: log2 mm).
+        By grade, for each stratum of the measured diameter: what to add to the estimate for the ends of its 80 %
+        interval, in grade units (diameter: log2 mm, added to the measured one). Packages up to format 5 were fitted to
+        the graders' own diameter, in its strata too: their interval of diameter is a little too narrow or too wide for
+        the measured one.
     reference : dict of str to tuple of float
         By grade: the 0th, 1st, ... 100th percentile of the readers' means over LIDC's reference nodules.
     suspicion : (intercept, slope)
         Logistic regression of "at least half of the readers give malignancy 4 or 5" on the malignancy estimate.
     strata_mm : tuple of float
         Where one stratum of ``interval`` ends and the next begins, mm, rising; none: there is one.
+    likely : float
+        Nodule probability (0 to 1) below which a nodule is warned about: one in twenty of the reference nodules is.
+    repeatability : tuple of (up_to_mm, diameter_percent, volume_percent)
+        By how much (±, %) two measurements of one nodule whose mean diameter is up to so many mm differ without any
+        growth: 95 % limits, rising in mm. None: it was not measured; packages up to format 5 have none.
     """
 
     interval: dict[str, tuple[tuple[float, float], ...]]
     reference: dict[str, tuple[float, ...]]
     suspicion: tuple[float, float]
     strata_mm: tuple[float, ...] = ()
+    likely: float = 0.8
+    repeatability: tuple[tuple[float, float, float], ...] = ()
 
     def interval_at(self, grade_name: str, diameter_mm: float) -> tuple[float, float]:
-        """What to add to that grade's estimate for a nodule whose estimated diameter (mm) is this."""
+        """What to add to that grade's estimate for a nodule whose measured diameter (mm) is this."""
         return self.interval[grade_name][bisect_right(self.strata_mm, diameter_mm)]
+
+    def repeatability_at(self, diameter_mm: float) -> tuple[float, float] | None:
+        """Limits (±, %) of diameter and volume for a nodule of this diameter (mm); ``None`` where there are none."""
+        for up_to_mm, diameter_percent, volume_percent in self.repeatability:
+            if diameter_mm <= up_to_mm:
+                return diameter_percent, volume_percent
+        return None
 
 
 @dataclass(frozen=True)

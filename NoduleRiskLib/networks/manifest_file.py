@@ -1,20 +1,22 @@
 """``model.json`` read and written: every value checked for its type and range before anything is built from it.
 
-Format 5, as ``to_json`` writes it::
+Format 6, as ``to_json`` writes it::
 
     {
-      "format": 5,
+      "format": 6,
       "name": "lidc-native", "version": "0.3.0", "trained_on": "...",
       "networks": {"graders": 5, "segmentation": 1, "false_positive": 1},
       "grader": {"layout": {...}, "windows": [[low, high], ...], ...},
-      "calibration": {"interval": {...}, "reference": {...}, "suspicion": [...], "strata_mm": [...]},
+      "calibration": {"interval": {...}, "reference": {...}, "suspicion": [...], "strata_mm": [...],
+                      "likely": 0.5, "repeatability": [[up_to_mm, diameter_percent, volume_percent], ...]},
       "heatmap_faithfulness": {...} or null,
       "sha256": {"weights.safetensors": "...", "README.md": "..."},
       "sha256_of_settings": "..."
     }
 
-Formats 2 to 4 are still read. Their counts are called ``folds``, ``locators`` and ``recognisers``, ``shape_features``
-is called ``shape``, and nothing in them says how faithful the heatmaps are.
+Formats 2 to 5 are still read. Nothing in them says how repeatable sizes are, and ``likely`` is 0.8. In formats 2 to 4
+the counts are called ``folds``, ``locators`` and ``recognisers``, ``shape_features`` is called ``shape``, and nothing
+says how faithful the heatmaps are.
 """
 
 from __future__ import annotations
@@ -193,7 +195,7 @@ def _manifest(root: JsonValue) -> Manifest:
         trained_on=part["trained_on"].text(0),
         networks=counts,
         grader=read_config(part["grader"], older=root.value["format"] < 5),
-        calibration=_calibration(part["calibration"]),
+        calibration=_calibration(part["calibration"], root.value["format"]),
         heatmap_faithfulness=faithfulness,
         weights_sha256=_sha256(hashes[WEIGHTS]),
         card_sha256=_sha256(hashes[CARD]),
@@ -223,9 +225,10 @@ def _layout(value: JsonValue) -> Layout:
     )
 
 
-def _calibration(value: JsonValue) -> Calibration:
+def _calibration(value: JsonValue, written: int) -> Calibration:
     # Up to format 2 there were no strata, and a grade had one bare pair.
-    part = value.fields(("interval", "reference", "suspicion"), ("strata_mm",))
+    needed = ("interval", "reference", "suspicion")
+    part = value.fields((*needed, "likely", "repeatability") if written >= 6 else needed, ("strata_mm",))
     strata = tuple(one.number(0.1, 1000) for one in part["strata_mm"].items(0, 20)) if "strata_mm" in part else ()
     if not _rising(strata, apart=True):
         part["strata_mm"].refuse("rising diameters")
@@ -242,7 +245,20 @@ def _calibration(value: JsonValue) -> Calibration:
         if not _rising(reference[name]):
             one.refuse("percentiles that never fall")
     intercept, slope = (one.number(-100, 100) for one in part["suspicion"].items(2, 2))
-    return Calibration(interval, reference, (intercept, slope), strata)
+    found = Calibration(interval, reference, (intercept, slope), strata)
+    if written < 6:
+        return found
+    return replace(found, likely=part["likely"].number(0, 1), repeatability=_repeatability(part["repeatability"]))
+
+
+def _repeatability(value: JsonValue) -> tuple[tuple[float, float, float], ...]:
+    rows = []
+    for row in value.items(0, 20):
+        up_to_mm, diameter_percent, volume_percent = row.items(3, 3)
+        rows.append((up_to_mm.number(0.1, 1000), diameter_percent.number(0, 1000), volume_percent.number(0, 1000)))
+    if not _rising(tuple(up_to_mm for up_to_mm, *_ in rows), apart=True):
+        value.refuse("rows of rising diameters")
+    return tuple(rows)
 
 
 def _pair(value: JsonValue, lowest: float, highest: float, apart: bool = False) -> tuple[float, float]:

@@ -30,7 +30,7 @@ class Assessment:
     model_id : str
         Name and hash of the model package that graded it.
     nodule : Nodule or None
-        ``None``: nothing was outlined at the point, and no grade is given.
+        ``None`` is read of version 0.1.0 alone: nothing was outlined at the point, and no grade is given.
     """
 
     point: Point
@@ -38,11 +38,17 @@ class Assessment:
     model_id: str = ""
     nodule: Nodule | None = None
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What is doubtful about this nodule, in a few words each: of its warnings, in their order, each once."""
+        found = (warning.doubt for warning in self.warnings if warning.about == "nodule" and warning.doubt)
+        return tuple(dict.fromkeys(found))
+
     def __repr__(self) -> str:
-        return f"<Assessment of {one_line(self.point, self.nodule)}>"
+        return f"<Assessment of {one_line(self.point, self.nodule, self.doubts)}>"
 
     def _repr_html_(self) -> str:
-        return html(self.point, self.nodule, self.warnings, self.model_id)
+        return html(self.point, self.nodule, self.warnings, self.model_id, self.doubts)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but arrays over pixels, as JSON takes it.
@@ -50,14 +56,16 @@ class Assessment:
         Returns
         -------
         dict
-            ``format``; ``label``; ``point_ras_mm`` [R, A, S]; ``warnings``, each with ``text`` and ``about`` ("ct" or
-            "nodule"); ``model_id``; ``nodule``: null, or what ``serialization.nodule_to_dict`` gives.
+            ``format``; ``label``; ``point_ras_mm`` [R, A, S]; ``warnings``, each with ``text``, ``about`` ("ct" or
+            "nodule") and ``doubt``; ``doubts``; ``model_id``; ``nodule``: what ``serialization.nodule_to_dict`` gives,
+            or null.
         """
         return {
             "format": FORMAT,
             "label": self.point.label,
             "point_ras_mm": list(self.point.ras),
             "warnings": [asdict(warning) for warning in self.warnings],
+            "doubts": list(self.doubts),
             "model_id": self.model_id,
             "nodule": None if self.nodule is None else nodule_to_dict(self.nodule),
         }
@@ -96,7 +104,10 @@ class Assessment:
             r, a, s = map(float, values["point_ras_mm"])
             return cls(
                 Point(str(values["label"]), (r, a, s)),
-                tuple(InputWarning(str(one["text"]), one["about"]) for one in values["warnings"]),
+                tuple(
+                    InputWarning(str(one["text"]), one["about"], str(one.get("doubt", "")))
+                    for one in values["warnings"]
+                ),
                 str(values["model_id"]),
                 None if values["nodule"] is None else nodule_from_dict(values["nodule"], maps or {}, volume),
             )

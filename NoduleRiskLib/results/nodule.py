@@ -11,12 +11,17 @@ from ..imaging.outline import INSIDE, Outline
 from ..imaging.resampling import on_grid, paste
 from ..imaging.simpleitk_images import like_input, to_volume
 from ..imaging.slice_stack import SliceStack
+from ..imaging.solid_part import SolidPart
 from ..imaging.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Image = TypeVar("Image")
+
+#: From the first to below the second texture grade a nodule is part-solid: LIDC's word for it is then neither
+#: "non-solid" nor "solid".
+PART_SOLID = (1.5, 4.5)
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,12 @@ class Nodule:
         The slices that were graded, with the outline.
     heatmaps : dict of str to Heatmap
         By grade name; empty if none were asked for.
+    solid_part : SolidPart or None
+        What is measured on the solid part by a threshold; ``None``: nothing in the outline is solid, or it was not
+        measured.
+    repeatability : (diameter_percent, volume_percent) or None
+        By how much (±, %) a second measurement of a nodule of this size may differ without any growth: 95 % limits.
+        ``None``: the model package does not know.
     """
 
     outline: Outline
@@ -94,6 +105,13 @@ class Nodule:
     suspicion_probability: float
     stack: SliceStack
     heatmaps: dict[str, Heatmap] = field(default_factory=dict)
+    solid_part: SolidPart | None = None
+    repeatability: tuple[float, float] | None = None
+
+    @property
+    def part_solid(self) -> bool:
+        """Whether the texture grade says that the nodule is part-solid."""
+        return PART_SOLID[0] <= self.estimate("texture").value < PART_SOLID[1]
 
     def estimate(self, name: str) -> Estimate:
         """The estimate of the grade of that name; raises ``KeyError`` if there is none."""

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 from ..grades import DISCLAIMER
 from .grade_lines import GradeLine, grade_lines
-from .phrases import NOTHING_OUTLINED, SUSPICION_MEANS, percent, place, size
+from .phrases import (
+    NOTHING_OUTLINED,
+    SUSPICION_MEANS,
+    measured_on,
+    percent,
+    place,
+    repeatability,
+    size,
+    solid_part,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,23 +26,35 @@ if TYPE_CHECKING:
     from .nodule import Nodule
 
 BAR_PIXELS = 140
+ALERT = "#9a6200"
 
 
-def html(point: Point, nodule: Nodule | None, warnings: Sequence[InputWarning], model_id: str) -> str:
-    """The grade card of an assessment: heading, nine grades with their scales, warnings, disclaimer."""
-    heading = f"<b>{escape(point.label)}</b> &nbsp; {place(point.ras)} mm"
+def html(
+    point: Point, nodule: Nodule | None, warnings: Sequence[InputWarning], model_id: str, doubts: Sequence[str] = ()
+) -> str:
+    """The grade card of an assessment: heading, nine grades with their scales, warnings, disclaimer.
+
+    What holds for the whole CT stands above; the figures of a doubtful nodule are grey, and its heading says why.
+    """
+    about_ct = "".join(
+        f"<p style='color:{ALERT}'>This CT: {escape(one.text)}</p>" for one in warnings if one.about == "ct"
+    )
+    doubtful = f" &nbsp; <b style='color:{ALERT}'>{escape(', '.join(doubts))}</b>" if doubts else ""
+    heading = f"<b>{escape(point.label)}</b>{doubtful} &nbsp; {place(point.ras)} mm"
     if nodule is None:
         body = f"<p>{NOTHING_OUTLINED}</p>"
     else:
         rows = "".join(map(_row, grade_lines(nodule)))
+        sizes = (f"{', '.join(size(nodule.outline))}, {measured_on(nodule.outline)}", solid_part(nodule))
         body = (
+            f"<div{' style=opacity:0.5' if doubts else ''}>"
             f"<p>Suspicion probability <b>{percent(nodule.suspicion_probability)}</b>: {SUSPICION_MEANS}.<br>"
-            f"Outline: {', '.join(size(nodule.outline))}</p>"
+            f"{'<br>'.join(text[0].upper() + text[1:] for text in (*sizes, repeatability(nodule)) if text)}</p>"
             "<table><tr><th style='text-align:left'>Grade</th><th>Value</th><th>80 % interval</th><th>Scale</th>"
-            f"<th style='text-align:left'>LIDC's word</th><th>LIDC nodules below</th></tr>{rows}</table>"
+            f"<th style='text-align:left'>LIDC's word</th><th>LIDC nodules below</th></tr>{rows}</table></div>"
         )
-    notes = "".join(f"<li>{escape(warning.text)}</li>" for warning in warnings)
-    return f"<div>{heading}{body}<ul>{notes}</ul><small>{DISCLAIMER} Model {escape(model_id)}.</small></div>"
+    notes = "".join(f"<li>{escape(warning.text)}</li>" for warning in warnings if warning.about == "nodule")
+    return f"<div>{about_ct}{heading}{body}<ul>{notes}</ul><small>{DISCLAIMER} Model {escape(model_id)}.</small></div>"
 
 
 def _row(line: GradeLine) -> str:

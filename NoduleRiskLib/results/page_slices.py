@@ -152,6 +152,7 @@ def draw_mosaic(sheet: Sheet, top: float, bottom: float, assessment: Assessment,
     largest = float(weights.max(initial=0.0)) if weights is not None else 0.0
     digits = 2 if largest >= 0.1 else 3
     small = min(8.5, max(5.0, 8.0 * side))
+    ink = MUTED if assessment.doubts else INK
     for place, i in enumerate(shown):
         x = MARGIN + place % columns * (side + TILE_GAP)
         y = top + place // columns * (side + below)
@@ -165,7 +166,7 @@ def draw_mosaic(sheet: Sheet, top: float, bottom: float, assessment: Assessment,
             share = float(weights[i]) / largest if largest > 0 else 0.0
             for spine in axes.spines.values():
                 spine.set(visible=True, color=_heat(share), linewidth=1 + 3 * share)
-            sheet.text(x + side / 2, y + side + below - 0.06, f"{weights[i]:.{digits}f}", small, INK, ha="center")
+            sheet.text(x + side / 2, y + side + below - 0.06, f"{weights[i]:.{digits}f}", small, ink, ha="center")
 
 
 def _tiling(count: int, width: float, height: float, below: float) -> tuple[int, float]:

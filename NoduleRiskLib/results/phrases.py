@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..grades import Grade
@@ -17,8 +18,8 @@ CALCIFICATION_MEANS = "share of readers expected to see any"
 NOTHING_OUTLINED = "No nodule was outlined at this point, so it has no grades."
 
 
-def one_line(point: Point, nodule: Nodule | None) -> str:
-    """A result in one line: name, place, size, malignancy and suspicion.
+def one_line(point: Point, nodule: Nodule | None, doubts: Sequence[str] = ()) -> str:
+    """A result in one line: name, place, what is doubtful, diameter, malignancy and suspicion.
 
     >>> from NoduleRiskLib import Point
     >>> one_line(Point("upper lobe", (-56.2, -86.2, -115.0)), None)
@@ -28,8 +29,9 @@ def one_line(point: Point, nodule: Nodule | None) -> str:
     if nodule is None:
         return start + "no nodule outlined"
     malignancy = nodule.estimate("malignancy")
+    doubtful = f"doubtful ({', '.join(doubts)}): " if doubts else ""
     return (
-        f"{start}{nodule.outline.diameter_mm:.1f} mm, malignancy {malignancy.value:.1f} "
+        f"{start}{doubtful}{nodule.outline.diameter_mm:.1f} mm, malignancy {malignancy.value:.1f} "
         f"({malignancy.low:.1f} to {malignancy.high:.1f}), suspicion {percent(nodule.suspicion_probability)}"
     )
 
@@ -40,10 +42,37 @@ def place(ras: tuple[float, float, float], spaces: int = 2) -> str:
 
 
 def size(outline: Outline) -> tuple[str, str]:
-    """Diameter with both axes, and volume."""
+    """Both axes, and volume. The diameter is the mean of the axes and stands among the grades."""
     return (
-        f"diameter {outline.diameter_mm:.1f} mm ({outline.long_axis_mm:.1f} × {outline.short_axis_mm:.1f} mm)",
+        f"{outline.long_axis_mm:.1f} × {outline.short_axis_mm:.1f} mm",
         f"volume {outline.volume_mm3:,.0f} mm³",
+    )
+
+
+def measured_on(outline: Outline) -> str:
+    """On whose outline sizes were measured."""
+    return "measured on your outline" if outline.drawn_by == "user" else "measured on the network's outline"
+
+
+def solid_part(nodule: Nodule) -> str:
+    """Sizes of a part-solid nodule's solid part; empty for other nodules, or if there is none."""
+    solid = nodule.solid_part
+    if solid is None or not nodule.part_solid:
+        return ""
+    return (
+        f"solid part {solid.diameter_mm:.1f} mm ({solid.long_axis_mm:.1f} × {solid.short_axis_mm:.1f}), "
+        f"{solid.volume_mm3:,.0f} mm³, by threshold"
+    )
+
+
+def repeatability(nodule: Nodule) -> str:
+    """By how much a second measurement may differ, in one sentence; empty if the model package does not know."""
+    if nodule.repeatability is None:
+        return ""
+    diameter, volume = nodule.repeatability
+    return (
+        f"A second measurement of this nodule may differ by ± {diameter:.0f} % in diameter and ± {volume:.0f} % in "
+        "volume without any growth."
     )
 
 

@@ -29,7 +29,7 @@ STALE_S = 24 * 3600
 
 
 def check_writable(out: Path) -> None:
-    """Refuse a folder before minutes of work go into it; makes it if it is not there.
+    """Refuse a folder before minutes of work go into it; it is not made yet, since the work may come to nothing.
 
     Raises
     ------
@@ -37,8 +37,8 @@ def check_writable(out: Path) -> None:
         If nothing can be written there, or a table in it is open in another program.
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out) as probe:
+        there = next((path for path in (out, *out.absolute().parents) if path.exists()), out)
+        with tempfile.TemporaryFile(dir=there) as probe:
             probe.write(bytes(1 << 16))
         for path in (out / CSV, out / JSON):
             # A table that is still open in Excel cannot be written to.

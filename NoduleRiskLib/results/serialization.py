@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -15,6 +16,7 @@ from ..grades import GRADES
 from ..imaging.outline import Outline
 from ..imaging.resampling import paste, sample
 from ..imaging.slice_stack import Layout, SliceStack
+from ..imaging.solid_part import SolidPart
 from ..imaging.volume import Array, Volume
 from .nodule import Calcification, Estimate, Nodule
 
@@ -65,7 +67,7 @@ def damage_told() -> Iterator[None]:
         yield
     except NoduleRiskError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
         raise NoduleRiskError("A stored assessment is damaged: assess that point again.") from error
 
 
@@ -76,8 +78,9 @@ def nodule_to_dict(nodule: Nodule) -> dict[str, Any]:
     -------
     dict
         ``suspicion_probability`` (0 to 1), ``estimates`` (by grade, grade units), ``calcification``, ``outline``
-        (RAS mm, mm, mm3) and ``stack``: the layout and each graded slice with its offset (mm) from the nodule's centre,
-        its ``ijk_to_ras`` and, with heatmaps, its slice weights by grade.
+        (RAS mm, mm, mm3), ``solid_part`` (mm, mm3; or null), ``repeatability`` (``diameter_percent`` and
+        ``volume_percent``; or null) and ``stack``: the layout and each graded slice with its offset (mm) from the
+        nodule's centre, its ``ijk_to_ras`` and, with heatmaps, its slice weights by grade.
     """
     estimates = {
         one.grade.name: {
@@ -104,8 +107,11 @@ def nodule_to_dict(nodule: Nodule) -> dict[str, Any]:
         "outline": {
             "centre_ras_mm": outline.centre_ras.tolist(),
             "bounds_ras_mm": outline.bounds_ras.tolist(),
-            **{name: getattr(outline, name) for name in MEASURED},
+            **{name: getattr(outline, name) for name in (*SIZES, "slices", "drawn_by", "unsure")},
         },
+        "solid_part": nodule.solid_part and asdict(nodule.solid_part),
+        "repeatability": nodule.repeatability
+        and dict(zip(("diameter_percent", "volume_percent"), nodule.repeatability, strict=True)),
         "stack": {
             "layout": asdict(stack.layout) | {"planes": list(stack.layout.planes)},
             "slices": [
@@ -122,8 +128,8 @@ def nodule_to_dict(nodule: Nodule) -> dict[str, Any]:
     }
 
 
-#: What ``Outline`` holds beside arrays and voxels.
-MEASURED = tuple(one.name for one in fields(Outline) if one.name not in ("centre_ras", "bounds_ras", "probability"))
+#: What is measured on an outline, mm and mm3.
+SIZES = ("diameter_mm", "long_axis_mm", "short_axis_mm", "volume_mm3")
 
 
 def nodule_from_dict(values: Mapping[str, Any], maps: Mapping[str, Volume], volume: Volume | None = None) -> Nodule:
@@ -133,6 +139,8 @@ def nodule_from_dict(values: Mapping[str, Any], maps: Mapping[str, Volume], volu
     # In the order of the grades, in which the mean code stands before the diameter.
     estimates = values["estimates"] | {"calcification": calcification["mean_code"]}
     outline = values["outline"]
+    # None of the two was known to what was stored before.
+    solid, repeated = values.get("solid_part"), values.get("repeatability")
     weights: dict[str, Array] = {}
     for one in values["stack"]["slices"]:
         for name, weight in one["weights"].items():
@@ -142,7 +150,11 @@ def nodule_from_dict(values: Mapping[str, Any], maps: Mapping[str, Volume], volu
             centre_ras=np.array(outline["centre_ras_mm"], float),
             bounds_ras=np.array(outline["bounds_ras_mm"], float),
             probability=maps.get(OUTLINE) or next(iter(paste(stack, stack.outline).values())),
-            **{name: outline[name] for name in MEASURED},
+            **{name: _size(outline[name]) for name in SIZES},
+            slices=int(outline["slices"]),
+            drawn_by="user" if outline["drawn_by"] == "user" else "network",
+            # Before outlines could be unsure, none was.
+            unsure=bool(outline.get("unsure", False)),
         ),
         estimates=tuple(
             Estimate(one, *(float(estimates[one.name][key]) for key in ("value", "low", "high", "percentile")))
@@ -157,7 +169,17 @@ def nodule_from_dict(values: Mapping[str, Any], maps: Mapping[str, Volume], volu
             name: Heatmap(of_slices, stack.valid, _on_slices(name, stack, maps)[stack.valid])
             for name, of_slices in weights.items()
         },
+        solid_part=SolidPart(**{one.name: _size(solid[one.name]) for one in fields(SolidPart)}) if solid else None,
+        repeatability=(_size(repeated["diameter_percent"]), _size(repeated["volume_percent"])) if repeated else None,
     )
+
+
+def _size(value: Any) -> float:
+    """A number that may be shown as a size; raises ``ValueError`` or ``TypeError`` for any other value."""
+    size = float(value)
+    if not math.isfinite(size):
+        raise ValueError("a size without end")
+    return size
 
 
 def _to_stack(values: Mapping[str, Any], maps: Mapping[str, Volume], volume: Volume | None) -> SliceStack:
@@ -208,6 +230,10 @@ def _nodule_of_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("value", "low", "high", "percentile")
     estimates = {name: dict(zip(keys, numbers, strict=True)) for name, numbers in values["estimates"].items()}
     outline, stack = dict(values["extent"]), values["stack"]
+    diameter = estimates["diameter"]
+    # It showed the graders' diameter beside the outline's; there is one now, the outline's.
+    ratio = outline["diameter_mm"] / diameter["value"]
+    estimates["diameter"] = diameter | {key: ratio * diameter[key] for key in ("value", "low", "high")}
     planes = stack["layout"]["planes"]
     return {
         "suspicion_probability": values["suspicion_probability"],

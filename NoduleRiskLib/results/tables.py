@@ -40,12 +40,15 @@ class Column:
         Where the value stands in ``Assessment.to_dict``.
     text : bool
         Whether it is text; the others are numbers.
+    optional : bool
+        Whether a nodule may lack it.
     """
 
     name: str
     meaning: str
     path: tuple[str | int, ...]
     text: bool = False
+    optional: bool = False
 
 
 def _of_grade(grade: Grade) -> tuple[Column, ...]:
@@ -73,18 +76,24 @@ def _of_grade(grade: Grade) -> tuple[Column, ...]:
     )
 
 
+SOLID_PART = ("nodule", "solid_part")
 #: Left to right.
 COLUMNS = (
     Column("label", "the point's name", ("label",), text=True),
     *(Column(axis, "the point, RAS mm", ("point_ras_mm", n)) for n, axis in enumerate("ras")),
     Column("nodule_found", "yes or no", ("nodule_found",), text=True),
+    Column("doubts", 'what is doubtful about this nodule, between them "; "', ("doubts",), text=True),
     *(column for grade in GRADES for column in _of_grade(grade)),
     Column("suspicion_probability", SUSPICION_MEANS, ("nodule", "suspicion_probability")),
-    Column("outline_diameter_mm", "mean of the two axes", ("nodule", "outline", "diameter_mm")),
+    Column("outline_by", "network or user: who drew the outline", ("nodule", "outline", "drawn_by"), text=True),
+    Column("outline_unsure", "yes or no", ("outline_unsure",), text=True),
     Column("outline_long_axis_mm", "longest axial diameter", ("nodule", "outline", "long_axis_mm")),
     Column("outline_short_axis_mm", "the width across it", ("nodule", "outline", "short_axis_mm")),
     Column("outline_volume_mm3", "outlined volume", ("nodule", "outline", "volume_mm3")),
-    Column("warnings", "full sentences", ("warnings",), text=True),
+    Column("solid_part_diameter_mm", "mean of the two axes, by threshold", (*SOLID_PART, "diameter_mm"), optional=True),
+    Column("solid_part_volume_mm3", "solid volume, by threshold", (*SOLID_PART, "volume_mm3"), optional=True),
+    Column("warnings", "full sentences about this nodule", ("warnings",), text=True),
+    Column("ct_warnings", "full sentences about the whole CT", ("ct_warnings",), text=True),
     Column("model_id", "name and hash of the model package", ("model_id",), text=True),
 )
 
@@ -92,10 +101,14 @@ COLUMNS = (
 def row(assessment: Assessment | Mapping[str, Any]) -> dict[str, str | float | None]:
     """One assessment (or what ``to_dict`` made of it) by column; ``None`` for what a point without a nodule lacks."""
     values = assessment if isinstance(assessment, Mapping) else assessment.to_dict()
+    nodule, warnings = values["nodule"], values["warnings"]
     values = {
         **values,
-        "nodule_found": "no" if values["nodule"] is None else "yes",
-        "warnings": " ".join(warning["text"] for warning in values["warnings"]),
+        "nodule_found": "no" if nodule is None else "yes",
+        "outline_unsure": None if nodule is None else "yes" if nodule["outline"]["unsure"] else "no",
+        "doubts": "; ".join(values["doubts"]),
+        "warnings": " ".join(one["text"] for one in warnings if one["about"] == "nodule"),
+        "ct_warnings": " ".join(one["text"] for one in warnings if one["about"] == "ct"),
     }
     return {column.name: _at(values, column.path) for column in COLUMNS}
 

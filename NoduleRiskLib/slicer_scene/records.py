@@ -100,7 +100,7 @@ def readable_row(text: str) -> Row | None:
         columns = tables.row(assessment)
         for column in tables.COLUMNS:
             value = columns[column.name]
-            lacking = value is None and assessment.nodule is None
+            lacking = value is None and (column.optional or assessment.nodule is None)
             if not lacking and not (isinstance(value, str) if column.text else math.isfinite(value)):  # type: ignore[arg-type]
                 raise NoduleRiskError(f"A stored assessment has no {column.name}: assess that point again.")
         twins = values.get("same_nodule_as", {}).items()

@@ -6,16 +6,22 @@ import csv
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from test_results import found
 
+from NoduleRiskLib import assessor as assessors
 from NoduleRiskLib.assessor import Assessor
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.imaging import reading
+from NoduleRiskLib.imaging.outline import Outline
 from NoduleRiskLib.imaging.points import Point
+from NoduleRiskLib.imaging.segmentation_files import Segment
+from NoduleRiskLib.imaging.solid_part import SolidPart
 from NoduleRiskLib.imaging.volume import Volume
 from NoduleRiskLib.phantom import chest_ct
 from NoduleRiskLib.phantom.chest_ct import PhantomNodule
@@ -68,6 +74,8 @@ def test_every_nodule_of_the_phantom_is_found_and_graded(assessed: dict[str, Ass
         for estimate in one.estimates:
             assert estimate.grade.low <= estimate.low <= estimate.value <= estimate.high <= estimate.grade.high
             assert 0 <= estimate.percentile <= 100
+        assert one.estimate("diameter").value == one.outline.diameter_mm, "one diameter"
+        assert assessed[label].doubts == (), "what is sure stands in the headline"
         assert 0 <= one.suspicion_probability <= 1
         assert one.outline.diameter_mm == pytest.approx(nodule.diameter_mm, rel=0.35)
 
@@ -139,7 +147,7 @@ def test_other_places_of_the_sample_are_no_nodules_of_that_kind(
     volume, point, _ = sample
     mirrored = Point("mirrored", (-point.ras[0], *point.ras[1:]))
     there, elsewhere = assessor.assess(volume, [point, mirrored], heatmaps=False)
-    assert elsewhere.nodule is None or np.abs(grades(elsewhere) - grades(there)).max() > 0.5
+    assert elsewhere.doubts or np.abs(grades(elsewhere) - grades(there)).max() > 0.5
 
 
 def test_vessels_and_chest_wall_of_the_sample_are_told_from_nodules(
@@ -165,6 +173,69 @@ def test_a_point_off_the_scan_is_refused_by_name(assessor: Assessor, chest: Ches
     doubtful = replace(chest[0], warnings=("The file does not say where its voxels lie.",))
     with pytest.raises(NoduleRiskError, match=r"F-9 lies outside the CT: .* does not say where its voxels lie\."):
         assessor.assess(doubtful, [outside])
+
+
+def guessing(assessor: Assessor, monkeypatch: pytest.MonkeyPatch, ratio: float) -> None:
+    """Let the graders guess another diameter than they do, and nothing else."""
+    predict = assessor._predict
+    factors = torch.tensor([ratio if name == "diameter" else 1.0 for name in GRADE_NAMES])
+
+    def other(stacks: Any) -> list[Any]:
+        return [one._replace(grades=one.grades * factors) for one in predict(stacks)]
+
+    monkeypatch.setattr(assessor, "_predict", other)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 2.0])
+def test_graders_that_see_another_size_make_the_outline_unsure_and_change_no_number(
+    assessor: Assessor, assessed: dict[str, Assessment], chest: Chest, monkeypatch: pytest.MonkeyPatch, ratio: float
+) -> None:
+    guessing(assessor, monkeypatch, ratio)
+    point = chest[1]["calcified"].point
+    (one,) = assessor.assess(chest[0], [point], heatmaps=False)
+    assert one.doubts == ("outline unsure",)
+    assert one.nodule is not None and assessed["calcified"].nodule is not None
+    before = assessed["calcified"].nodule.estimate("diameter")
+    assert one.nodule.estimate("diameter").value == pytest.approx(before.value, abs=1e-3)
+    drawn = [Segment("mine", one.nodule.mask(like=chest[0]))]
+    (mine,) = assessor.assess(chest[0], [point], heatmaps=False, outlines=drawn)
+    assert mine.doubts == (), "what the user drew is not doubted"
+
+
+def test_an_outline_that_the_network_forced_is_said_to_be_unsure(
+    assessor: Assessor, chest: Chest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = assessors.segment
+    monkeypatch.setattr(assessors, "segment", lambda *given: [replace(one, unsure=True) for one in plain(*given)])
+    (one,) = assessor.assess(chest[0], [chest[1]["calcified"].point], heatmaps=False)
+    assert one.doubts == ("outline unsure",)
+    assert "The outline under calcified is unsure: edit it before you rely on sizes and grades." in map(
+        str, one.warnings
+    )
+    assert found(one).outline.unsure
+
+
+def test_the_solid_part_and_the_packages_repeatability_come_with_the_nodule(
+    assessor: Assessor, chest: Chest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = SolidPart(3.0, 3.5, 2.5, 14.0)
+    asked: list[tuple[Volume, Outline]] = []
+    monkeypatch.setattr(assessors, "solid_part", lambda *given: asked.append(given) or part)
+    limits = ((9.5, 12.0, 31.0), (60.0, 8.0, 22.0))
+    monkeypatch.setattr(assessor, "_calibration", replace(assessor._calibration, repeatability=limits))
+    small, large = assessor.assess(
+        chest[0], [chest[1][name].point for name in ("calcified", "spiculated")], heatmaps=False
+    )
+    assert [found(one).repeatability for one in (small, large)] == [(12.0, 31.0), (8.0, 22.0)]
+    assert found(small).solid_part == part
+    assert asked == [(chest[0], found(one).outline) for one in (small, large)]
+
+
+def test_a_point_on_nothing_has_a_nodule_all_the_same_and_a_doubt(assessor: Assessor, chest: Chest) -> None:
+    air = chest[0].to_ras(np.array([10.0, 10, 80]))
+    (one,) = assessor.assess(chest[0], [Point("F-1", tuple(map(float, air)))], heatmaps=False)
+    assert one.nodule is not None and one.nodule.outline.unsure
+    assert {"outside the lungs", "outline unsure"} <= set(one.doubts)
 
 
 def test_air_and_soft_tissue_get_no_bare_number(assessor: Assessor, chest: Chest) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from test_results import found, named, nodule, nothing, scan
+from test_results import doubtful, found, named, nodule, nothing, scan
 
 import NoduleRiskLib
 from NoduleRiskLib import Assessor, NoduleRiskError, Point, Volume, assess, read_ct, results
@@ -128,6 +128,8 @@ def test_a_result_fits_one_line_whatever_its_label(assessment: Assessment) -> No
         assert "\n" not in repr(one) and len(repr(one)) < 160
     assert "R -40.1 A 25.3 S -110.7" in repr(assessment) and "malignancy 3.2 (2.6 to 3.9)" in repr(assessment)
     assert "no nodule outlined" in repr(nothing())
+    doubted = doubtful(assessment, "vessel?", "outline unsure", "vessel?")
+    assert "-110.7: doubtful (vessel?, outline unsure): 12.9 mm, malignancy 3.2" in repr(doubted)
 
 
 def test_a_notebook_shows_the_card_and_runs_nothing_of_a_label(assessment: Assessment) -> None:
@@ -136,6 +138,15 @@ def test_a_notebook_shows_the_card_and_runs_nothing_of_a_label(assessment: Asses
     for words in (*GRADE_NAMES, DISCLAIMER, "68 %", "central (60 %)", *(w.text for w in assessment.warnings)):
         assert words in html
     assert "no grades" in nothing()._repr_html_()
+
+
+def test_a_notebook_greys_what_is_doubtful_and_says_of_the_ct_what_is_the_cts(assessment: Assessment) -> None:
+    sure, unsure = assessment._repr_html_(), doubtful(assessment, "<vessel>?")._repr_html_()
+    assert "opacity" not in sure.split("<table>")[0] and "opacity:0.5" in unsure.split("68 %")[0]
+    assert unsure.index("&lt;vessel&gt;?") < unsure.index("opacity:0.5") and "<vessel>" not in unsure
+    about_ct, about_nodule = (str(one) for one in assessment.warnings)
+    assert unsure.index(f"This CT: {about_ct}") < unsure.index("68 %") < unsure.index(about_nodule)
+    assert unsure.count(about_ct) == 1
 
 
 def test_a_frame_holds_numbers_as_numbers(assessment: Assessment) -> None:

@@ -13,6 +13,7 @@ from test_results import found
 from NoduleRiskLib import Assessor, NoduleRiskError, Point, Volume, assess
 from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.imaging.segmentation_files import Segment
+from NoduleRiskLib.imaging.simpleitk_images import to_image
 from NoduleRiskLib.imaging.volume import write_nrrd
 from NoduleRiskLib.phantom.chest_ct import PhantomNodule, chest_ct
 from NoduleRiskLib.results.assessment import Assessment
@@ -106,11 +107,18 @@ def test_a_segmentation_file_needs_no_points(assessor: Assessor, chest: Chest, t
     ct, nodules = chest
     segments = [ball(ct, tuple(nodules[name].point.ras), 5.0) for name in ("calcified", "lobulated")]
     write_nrrd(tmp_path / "mine.nrrd", label_map(ct, *segments))
-    told = list(assessor.assess(ct, heatmaps=False, outlines=tmp_path / "mine.nrrd"))
     direct = list(assessor.assess(ct, heatmaps=False, outlines=segments))
-    assert [one.point.label for one in told] == ["segment 1", "segment 2"]
-    for one, other in zip(told, direct, strict=True):
-        assert found(one).estimates == found(other).estimates
+    labels = label_map(ct, *segments)
+    for given in (tmp_path / "mine.nrrd", str(tmp_path / "mine.nrrd"), labels, to_image(labels)):
+        told = list(assessor.assess(ct, given, heatmaps=False))
+        assert [one.point.label for one in told] == ["segment 1", "segment 2"]
+        for one, other in zip(told, direct, strict=True):
+            assert found(one).outline.drawn_by == "user"
+            assert found(one).estimates == found(other).estimates
+    (again, _) = assessor.assess(ct, segments, heatmaps=False)
+    assert found(again).estimates == found(direct[0]).estimates
+    with pytest.raises(NoduleRiskError, match=r"points\.txt does not exist or is no file"):
+        assessor.assess(ct, tmp_path / "points.txt")
 
 
 def test_an_outline_comes_back_as_the_users(assessor: Assessor, chest: Chest) -> None:

@@ -95,9 +95,27 @@ def test_negative_coordinates_are_no_options(given: Sequence[str], monkeypatch: 
     assert [point.ras for point in seen] == [(-56.19, -86.21, -115.0), (1.0, -20.0, 0.5)]
 
 
-def test_a_fourth_number_is_not_swallowed(tmp_path: Path) -> None:
-    answer = run("assess", "ct.nrrd", "--point", "1", "2", "3", "4", "--out", tmp_path)
-    assert answer.code == 2 and "unexpected" in answer.err.lower()
+@pytest.mark.parametrize(
+    ("given", "example"),
+    [
+        (("ct.nrrd", "-56.2", "-86.2", "-115"), "--point -56.2 -86.2 -115."),
+        (("ct.nrrd", "56.2", "86.2", "115"), "--point 56.2 86.2 115."),
+        (("--no-heatmaps", "ct.nrrd", "-1", "2", "3", "--json"), "--point -1 2 3."),
+        (("-1", "2", "3", "ct.nrrd"), "--point -1 2 3."),
+        (("ct.nrrd", "--point", "1", "2", "3", "4"), "4: "),
+        (("ct.nrrd", "--point", "1", "2", "3", "-4", "5", "6"), "--point -4 5 6."),
+    ],
+    ids=" ".join,
+)
+def test_numbers_without_point_are_told_where_they_belong(tmp_path: Path, given: Sequence[str], example: str) -> None:
+    assert_refused(run("assess", "--out", tmp_path, *given), "behind a --point of their own", example)
+
+
+def test_numbers_that_belong_to_options_or_name_the_ct_are_left_alone(monkeypatch: Any, tmp_path: Path) -> None:
+    seen = faked(monkeypatch, [nothing()])
+    monkeypatch.chdir(tmp_path)
+    assert run("assess", "5", "--point", "1", "2", "3", "--out", "7", "--series", "1.2", "--device", "0").code == 0
+    assert [point.ras for point in seen] == [(1.0, 2.0, 3.0)] and (tmp_path / "7" / CSV).exists()
 
 
 def test_missing_files_are_named(tmp_path: Path, monkeypatch: Any) -> None:
@@ -113,6 +131,14 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Pa
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         assert_refused(run("assess", "ct.nrrd", "--point", "1", "2", "3", "--out", out), "--out", str(out))
         assert_refused(run("demo", "--out", out), "--out", str(out))
+
+
+def test_what_comes_to_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder"
+    (tmp_path / "ct.nrrd").write_text("no CT")
+    for ct in ("ct.nrrd", "nowhere.nrrd"):
+        assert_refused(run("assess", tmp_path / ct, "--point", "1", "2", "3", "--out", out), ct)
+    assert not out.parent.exists()
 
 
 def test_a_table_that_is_open_elsewhere_is_told_before_the_work(tmp_path: Path) -> None:
@@ -270,6 +296,43 @@ def test_an_outline_drawn_elsewhere_is_graded_without_points(tmp_path: Path) -> 
     (one,) = strict(answer.out)["nodules"]
     assert one["nodule"]["outline"]["drawn_by"] == "user"
     assert one["nodule"]["outline"]["diameter_mm"] == pytest.approx(12, abs=1)
+
+
+def test_points_and_an_outline_that_slicer_saved_are_graded_in_one_call(tmp_path: Path) -> None:
+    """The segment lies on a grid of its own; one point lies in it, the other has no outline."""
+    volume = scan()
+    near, far = np.array((-40.0, 25.0, -110.0)), np.array((-20.0, 5.0, -125.0))
+    places = volume.to_ras(np.stack(np.indices(volume.array.shape)[::-1], -1))
+    hu = np.where(np.linalg.norm(places - far, axis=-1) < 5, 40, volume.array).astype(np.int16)
+    write_nrrd(tmp_path / "ct.nrrd", replace(volume, array=hu))
+    write_seg_nrrd(tmp_path / "mine.seg.nrrd", near, 4.0, "upper lobe")
+    answer = run(
+        *("assess", tmp_path / "ct.nrrd", "--segmentation", tmp_path / "mine.seg.nrrd", "--json", "--no-heatmaps"),
+        *("--point", *map(str, far), "--point", *map(str, near + 1), "--out", tmp_path / "out"),
+        *("--model", SHIPPED, "--device", "cpu"),
+    )
+    assert answer.code == 0, answer.err
+    by_network, by_user = strict(answer.out)["nodules"]
+    assert [one["label"] for one in (by_network, by_user)] == ["nodule 1", "nodule 2"]
+    assert [one["nodule"]["outline"]["drawn_by"] for one in (by_network, by_user)] == ["network", "user"]
+    for one, centre, mm in ((by_network, far, 10), (by_user, near, 8)):
+        assert np.linalg.norm(np.array(one["nodule"]["outline"]["centre_ras_mm"]) - centre) < 1.5
+        assert one["nodule"]["estimates"]["diameter"]["value"] == pytest.approx(mm, abs=1.2)
+    assert [row["outline_by"] for row in rows(tmp_path / "out" / CSV)] == ["network", "user"]
+
+
+def write_seg_nrrd(path: Path, centre_ras: Any, radius_mm: float, name: str) -> None:
+    """A ball as Slicer's Segment Editor saves it: a small label map with the segment's name in its header."""
+    side, spacing = 15, 0.9
+    k, j, i = np.indices((side,) * 3)
+    middle = (side - 1) / 2
+    inside = spacing * np.sqrt((i - middle) ** 2 + (j - middle) ** 2 + (k - middle) ** 2) < radius_mm
+    image = sitk.GetImageFromArray(3 * inside.astype(np.uint8))
+    image.SetSpacing((spacing,) * 3)
+    image.SetOrigin([float(x) for x in centre_ras * (-1, -1, 1) - middle * spacing])
+    for key, value in {"Name": name, "LabelValue": "3", "Layer": "0"}.items():
+        image.SetMetaData(f"Segment0_{key}", value)
+    sitk.WriteImage(image, str(path))
 
 
 def test_a_point_beside_the_ct_is_refused_by_name(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS
 from NoduleRiskLib.networks.json_values import JsonValue
 from NoduleRiskLib.networks.manifest import (
+    FORMAT,
     Calibration,
     GradeFaithfulness,
     HeatmapFaithfulness,
@@ -44,6 +45,8 @@ MANIFEST = Manifest(
         {name: (1.0, 2.5, 2.5, 5.0) for name in GRADE_NAMES},
         (-12.0, 3.7),
         (8.0,),
+        likely=0.7,
+        repeatability=((6.0, 12.5, 31.0), (30.0, 9.0, 24.0)),
     ),
     heatmap_faithfulness=FAITHFULNESS,
     weights_sha256="0" * 64,
@@ -70,6 +73,26 @@ def edited(key: str, value: Any) -> bytes:
 @pytest.mark.parametrize("manifest", [MANIFEST, replace(MANIFEST, heatmap_faithfulness=None)], ids=["measured", "not"])
 def test_nothing_gets_lost_in_the_file(manifest: Manifest) -> None:
     assert read_manifest(to_json(manifest), FILE) == manifest
+
+
+def test_a_package_of_format_5_is_read_and_knows_of_no_repeatability() -> None:
+    settings = deepcopy(SETTINGS) | {"format": 5}
+    for name in ("likely", "repeatability"):
+        with pytest.raises(NoduleRiskError, match=rf'does not know, "calibration\.{name}"'):
+            read_manifest(signed(settings), FILE)
+        del settings["calibration"][name]
+    read = read_manifest(signed(settings), FILE)
+    assert read.format == 5
+    assert read.calibration == replace(MANIFEST.calibration, likely=0.8, repeatability=())
+    assert read.calibration.repeatability_at(10.0) is None
+
+
+@pytest.mark.parametrize(
+    ("diameter_mm", "limits"),
+    [(1.0, (12.5, 31.0)), (6.0, (12.5, 31.0)), (6.1, (9.0, 24.0)), (30.0, (9.0, 24.0)), (30.1, None)],
+)
+def test_repeatability_is_that_of_the_nodules_size(diameter_mm: float, limits: tuple[float, float] | None) -> None:
+    assert MANIFEST.calibration.repeatability_at(diameter_mm) == limits
 
 
 def test_configurations_survive_json(tiny: ModelConfig) -> None:
@@ -153,6 +176,15 @@ WRONG = [
     ("calibration.suspicion", [1000, 1], r"calibration.suspicion\[0\] must be a number from -100 to 100"),
     ("calibration.strata_mm", [8, 8], "calibration.strata_mm must be rising diameters"),
     ("calibration.strata_mm", 8, "calibration.strata_mm must be a list"),
+    ("calibration.repeatability", None, "calibration.repeatability must be a list"),
+    ("calibration.repeatability", [[6, 12]], r"calibration.repeatability\[0\] must be a list of 3"),
+    (
+        "calibration.repeatability",
+        [[6, 12, -1]],
+        r"calibration.repeatability\[0\]\[2\] must be a number from 0 to 1000",
+    ),
+    ("calibration.repeatability", [[6, "12", 1]], r"calibration.repeatability\[0\]\[1\] must be a number"),
+    ("calibration.repeatability", [[8, 1, 1]] * 2, "calibration.repeatability must be rows of rising diameters"),
     ("heatmap_faithfulness.nodules", 0, "heatmap_faithfulness.nodules must be"),
     ("heatmap_faithfulness.overall.retest", 2, "heatmap_faithfulness.overall.retest must be a number from -1 to 1"),
     ("heatmap_faithfulness.grades.margin", {}, "lacks the key heatmap_faithfulness.grades.margin.beats_gaussian"),
@@ -206,6 +238,7 @@ def test_every_key_is_needed(key: str) -> None:
 
 
 TEXT = to_json(MANIFEST).decode()
+NOW = f'"format": {FORMAT}'
 
 
 @pytest.mark.parametrize(
@@ -217,10 +250,10 @@ TEXT = to_json(MANIFEST).decode()
         TEXT.replace('"drop": 0.1', '"drop": NaN').encode(),
         TEXT.replace('"drop": 0.1', '"drop": -Infinity').encode(),
         TEXT.replace('"slices": 49', '"slices": ' + "4" * 5000).encode(),
-        TEXT.replace('"format": 5', '"format": ' + "5" * 5000).encode(),
-        TEXT.replace('"format": 5', '"format": "5"').encode(),
-        TEXT.replace('"format": 5', '"format": true').encode(),
-        TEXT.replace('"format": 5', '"format": 5.0').encode(),
+        TEXT.replace(NOW, '"format": ' + "5" * 5000).encode(),
+        TEXT.replace(NOW, '"format": "5"').encode(),
+        TEXT.replace(NOW, '"format": true').encode(),
+        TEXT.replace(NOW, '"format": 5.0').encode(),
         TEXT.encode("utf-16"),
         TEXT.encode("utf-8-sig"),
         TEXT.replace("toy", "t\xf6y").encode("latin-1"),
@@ -258,5 +291,5 @@ def test_an_altered_setting_is_told_as_such_before_its_value_is_looked_at() -> N
 
 @pytest.mark.parametrize("form", [0, -3, 1])
 def test_a_format_that_nothing_reads_any_more_is_told(form: int) -> None:
-    with pytest.raises(NoduleRiskError, match=f"has format {form}, this NoduleRisk reads 2 to 5: take a newer package"):
+    with pytest.raises(NoduleRiskError, match=f"has format {form}, this NoduleRisk reads 2 to {FORMAT}: take"):
         read_manifest(edited("format", form), FILE)

@@ -48,7 +48,7 @@ def test_a_package_grades_as_the_networks_did(kept: ModelPackage, networks: Netw
     for network in (*graders, *segmentation_nets, *false_positive_nets):
         assert not network.training
         assert all(p.dtype == torch.float32 and not p.requires_grad for p in network.parameters())
-    batch, slices, cubes = collate([stack]), torch.rand(2, CHANNELS, 32, 32), torch.rand(2, SIDE, SIDE, SIDE) * 400
+    batch, slices, cubes = collate([stack]), torch.rand(2, CHANNELS, 32, 32), torch.rand(2, 2, SIDE, SIDE, SIDE)
     for mine, theirs in zip(graders, networks.graders, strict=True):
         assert torch.allclose(mine(batch).grades, theirs(batch).grades, atol=1e-2)
         assert torch.allclose(mine(batch).pattern, theirs(batch).pattern, atol=1e-2)

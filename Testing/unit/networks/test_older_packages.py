@@ -63,7 +63,7 @@ def test_a_package_of_0_1_0_grades_as_it_did(stack: SliceStack) -> None:
     assert prediction.grades[0].tolist() == pytest.approx(GRADES, abs=1e-5)
     assert prediction.calcified.item() == pytest.approx(0.479236, abs=1e-5)
     assert segmentation[0](ramp(1, CHANNELS, 16, 16)).mean().item() == pytest.approx(-0.114577, abs=1e-5)
-    assert false_positive[0](ramp(1, SIDE, SIDE, SIDE) * 400).item() == pytest.approx(-0.0625, abs=1e-5)
+    assert false_positive[0](ramp(1, 1, SIDE, SIDE, SIDE) * 400).item() == pytest.approx(-0.0625, abs=1e-5)
 
 
 def test_a_package_from_before_shape_features_is_read(older: Path) -> None:

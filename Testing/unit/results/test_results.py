@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 from rich.console import Console
 
@@ -24,6 +25,7 @@ from NoduleRiskLib.imaging.outline import measure
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS, Layout
+from NoduleRiskLib.imaging.solid_part import SolidPart
 from NoduleRiskLib.imaging.volume import Volume, write_nrrd
 from NoduleRiskLib.networks.manifest import Calibration, Manifest, NetworkCounts
 from NoduleRiskLib.networks.model_config import ModelConfig
@@ -77,7 +79,7 @@ def nodule(
     assert outline is not None
     stack = cut(volume, outline.centre_ras, layout, outline.bounds_ras, outline.probability)
     middle = np.exp(-((stack.offset_mm / 4) ** 2)) * stack.valid
-    values = dict.fromkeys(GRADE_NAMES, 3.21) | {"calcification": MEAN_CODE, "diameter": 12.3}
+    values = dict.fromkeys(GRADE_NAMES, 3.21) | {"calcification": MEAN_CODE, "diameter": outline.diameter_mm}
     found = Nodule(
         outline=outline,
         estimates=tuple(
@@ -100,6 +102,12 @@ def nodule(
 def nothing(label: str = "nodule 2") -> Assessment:
     missed = InputWarning("No nodule was found.", "nodule")
     return Assessment(Point(label, (-30.0, 20.0, -100.0)), (missed,), "toy@0123")
+
+
+def doubtful(assessment: Assessment, *doubts: str) -> Assessment:
+    """The assessment with one more warning of each doubt."""
+    more = tuple(InputWarning("This makes one think.", "nodule", doubt) for doubt in doubts)
+    return replace(assessment, warnings=assessment.warnings + more)
 
 
 def found(assessment: Assessment) -> Nodule:
@@ -160,7 +168,27 @@ def test_a_spreadsheet_holds_the_very_numbers_of_the_assessment(assessment: Asse
     assert float(first["suspicion_probability"]) == found(assessment).suspicion_probability
     assert float(first["outline_volume_mm3"]) == found(assessment).outline.volume_mm3
     assert first["model_id"] == PACKAGE.model_id
-    assert first["warnings"] == " ".join(map(str, WARNINGS))
+    assert (first["ct_warnings"], first["warnings"]) == tuple(map(str, WARNINGS))
+
+
+def test_a_table_holds_one_diameter() -> None:
+    names = {column.name for column in COLUMNS if "diameter" in column.name}
+    ends = ("", "_low", "_high", "_word", "_percentile")
+    assert names == {f"diameter{end}" for end in ends} | {"solid_part_diameter_mm"}
+
+
+def test_a_row_says_what_is_doubtful_and_whose_outline_was_measured(assessment: Assessment) -> None:
+    mine = changed(assessment, outline=replace(found(assessment).outline, drawn_by="user"))
+    unsure = changed(assessment, outline=replace(found(assessment).outline, unsure=True))
+    rows = table_of(mine, doubtful(unsure, "vessel?", "outline unsure", "vessel?"), nothing())
+    told = [tuple(row[name] for name in ("doubts", "outline_by", "outline_unsure")) for row in rows]
+    assert told == [("", "user", "no"), ("vessel?; outline unsure", "network", "yes"), ("", "", "")]
+
+
+def test_the_solid_part_has_columns_of_its_own(assessment: Assessment) -> None:
+    rows = table_of(changed(assessment, solid_part=SolidPart(6.25, 7.0, 5.5, 120.5)), assessment)
+    told = [(row["solid_part_diameter_mm"], row["solid_part_volume_mm3"]) for row in rows]
+    assert told == [("6.25", "120.5"), ("", "")]
 
 
 def test_calcification_is_a_presence_and_a_pattern_and_never_a_mean_of_codes(assessment: Assessment) -> None:
@@ -213,10 +241,12 @@ def test_json_holds_all_that_is_needed_to_repeat_and_compare_a_result(volume: Vo
     first, empty = told["nodules"]
     nodule = first["nodule"]
     assert set(nodule["estimates"]) == set(GRADE_NAMES) - {"calcification"}
-    assert nodule["estimates"]["diameter"]["value"] == 12.3
+    assert nodule["estimates"]["diameter"]["value"] == nodule["outline"]["diameter_mm"]
     assert nodule["suspicion_probability"] == 0.678
     assert [one["text"] for one in first["warnings"]] == [str(warning) for warning in WARNINGS]
     assert [one["about"] for one in first["warnings"]] == ["ct", "nodule"]
+    assert first["doubts"] == []
+    assert as_json(volume, [doubtful(assessment, "vessel?")])["nodules"][0]["doubts"] == ["vessel?"]
     assert "word" not in nodule["calcification"]["mean_code"]
     assert empty["nodule"] is None
     assert [one["model_id"] for one in told["nodules"]] == [PACKAGE.model_id, "toy@0123"]
@@ -252,8 +282,73 @@ def test_the_terminal_shows_every_grade_every_warning_and_the_disclaimer_unshort
             assert text.count(sentence) == 1
     assert all(name in shown([assessment]) for name in GRADE_NAMES)
     assert max(map(len, shown([assessment]).splitlines())) <= 80
-    for part in ("3.2", "2.6 – 3.9", "indeterminate", "68 %", "12.3", "R -40.1"):
+    for part in ("3.2", "2.6 – 3.9", "indeterminate", "68 %", "R -40.1"):
         assert part in shown([assessment])
+    outline = replace(found(assessment).outline, diameter_mm=11.1, long_axis_mm=13.3, short_axis_mm=8.8)
+    text = shown([changed(assessment, outline=outline)])
+    assert "13.3 × 8.8 mm" in text and "12.9" in text and "11.1" not in text, (
+        "the diameter stands among the grades alone"
+    )
+
+
+def grey(assessments: list[Assessment]) -> str:
+    """What of the terminal is printed dim."""
+    console = Console(file=io.StringIO(), width=80)
+    segments = [part for line in console.render_lines(on_terminal(assessments)) for part in line]
+    return " ".join(part.text for part in segments if part.style and part.style.dim)
+
+
+def test_the_terminal_greys_a_doubtful_nodules_figures_and_says_why_in_its_own_row(assessment: Assessment) -> None:
+    doubted = named(doubtful(assessment, "vessel?", "outline unsure"), "doubted")
+    for assessments in ([doubted], [assessment, doubted]):
+        dim, text = grey(assessments), shown(assessments)
+        assert all(figure in dim for figure in ("68 %", "12.9", "3.2"))
+        assert not any(words in dim for words in ("vessel?", "outline unsure", "doubted", "makes one think"))
+        assert text.count("vessel?") == text.count("outline unsure") == text.count("makes one think") - 1 == 1
+        assert max(map(len, text.splitlines())) <= 80
+    assert "68 %" not in grey([assessment]) + grey([assessment, named(assessment, "other")])
+    lines = shown([assessment, doubted]).splitlines()
+    (row,) = [number for number, line in enumerate(lines) if "doubted" in line]
+    assert [line.strip() for line in lines[row + 1 : row + 3]] == ["vessel?", "outline unsure"]
+
+
+def test_what_holds_for_the_ct_stands_once_above_the_list_and_nodules_warnings_below(assessment: Assessment) -> None:
+    for assessments in ([assessment], [assessment, named(assessment, "other")]):
+        text = " ".join(shown(assessments).split())
+        assert text.count(str(WARNINGS[0])) == 1
+        assert text.index(str(WARNINGS[0])) < text.index("68 %") < text.index(str(WARNINGS[1]))
+
+
+@pytest.mark.parametrize(("texture", "said"), [(1.4, False), (1.5, True), (4.4, True), (4.5, False)])
+def test_a_solid_part_is_shown_of_part_solid_nodules_alone(assessment: Assessment, texture: float, said: bool) -> None:
+    one = changed(
+        assessment,
+        solid_part=SolidPart(6.23, 7.0, 5.5, 1204.0),
+        estimates=tuple(
+            replace(each, value=texture) if each.grade.name == "texture" else each
+            for each in found(assessment).estimates
+        ),
+    )
+    words = "solid part 6.2 mm (7.0 × 5.5), 1,204 mm³, by threshold"
+    for text in (shown([one]), one._repr_html_()):
+        assert (words in text.lower()) is said
+    assert "solid part" not in shown([changed(one, solid_part=None)]).lower()
+
+
+def test_how_repeatable_sizes_are_is_said_where_it_is_known(assessment: Assessment) -> None:
+    words = (
+        "A second measurement of this nodule may differ by ± 9 % in diameter and ± 24 % in volume without any growth."
+    )
+    known = changed(assessment, repeatability=(9.2, 23.7))
+    for text in (shown([known]), known._repr_html_()):
+        assert words in " ".join(text.split())
+    assert "second measurement" not in shown([assessment]) + assessment._repr_html_()
+
+
+def test_sizes_say_whose_outline_they_were_measured_on(assessment: Assessment) -> None:
+    mine = changed(assessment, outline=replace(found(assessment).outline, drawn_by="user"))
+    for one, words in ((assessment, "measured on the network's outline"), (mine, "measured on your outline")):
+        assert words in " ".join(shown([one]).split()) and words in one._repr_html_()
 
 
 def test_labels_are_printed_as_they_are_whatever_brackets_they_have(assessment: Assessment) -> None:

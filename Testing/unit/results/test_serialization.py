@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
-from test_results import found, named, nodule, nothing
+from test_results import changed, doubtful, found, named, nodule, nothing
 
 from NoduleRiskLib.errors import InputWarning, NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES
+from NoduleRiskLib.imaging.outline import Outline
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS
+from NoduleRiskLib.imaging.solid_part import SolidPart
 from NoduleRiskLib.imaging.volume import Volume
 from NoduleRiskLib.results.assessment import Assessment
 from NoduleRiskLib.results.serialization import FORMAT
@@ -51,10 +53,11 @@ def as_version_0_1_0_kept_it(assessment: Assessment) -> dict[str, Any]:
 def assert_equal(after: Assessment, before: Assessment) -> None:
     assert (after.point, after.model_id) == (before.point, before.model_id)
     one, other = found(after), found(before)
+    assert (one.solid_part, one.repeatability) == (other.solid_part, other.repeatability)
     assert one.estimates == other.estimates
     assert one.calcification == other.calcification
     assert one.suspicion_probability == other.suspicion_probability
-    for name in ("diameter_mm", "long_axis_mm", "short_axis_mm", "volume_mm3", "slices"):
+    for name in {field.name for field in fields(Outline)} - {"centre_ras", "bounds_ras", "probability"}:
         assert getattr(one.outline, name) == getattr(other.outline, name)
     np.testing.assert_array_equal(one.outline.bounds_ras, other.outline.bounds_ras)
     for name in ("outline", "ijk_to_ras", "plane", "offset_mm", "valid"):
@@ -70,7 +73,11 @@ def assert_equal(after: Assessment, before: Assessment) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_an_assessment_comes_back_from_json_and_small_volumes_as_it_was(volume: Volume, layout: str) -> None:
-    before = nodule(volume, LAYOUTS[layout])
+    before = changed(
+        doubtful(nodule(volume, LAYOUTS[layout]), "vessel?"),
+        solid_part=SolidPart(6.25, 7.0, 5.5, 120.5),
+        repeatability=(9.0, 24.0),
+    )
     after = Assessment.from_dict(json.loads(json.dumps(before.to_dict())), before.maps(), volume)
     assert after.warnings == before.warnings
     assert_equal(after, before)
@@ -95,6 +102,49 @@ def test_scenes_that_version_0_1_0_saved_are_read(volume: Volume) -> None:
     after = Assessment.from_dict(json.loads(json.dumps(as_version_0_1_0_kept_it(before))), before.maps())
     assert_equal(after, before)
     assert after.warnings == tuple(InputWarning(str(warning), "nodule") for warning in before.warnings)
+
+
+def test_of_two_diameters_that_version_0_1_0_showed_the_measured_one_stays(volume: Volume) -> None:
+    kept = as_version_0_1_0_kept_it(nodule(volume))
+    kept["extent"] |= {"diameter_mm": 12.0}
+    kept["estimates"]["diameter"] = [15.0, 12.5, 20.0, 81.0]
+    one = found(Assessment.from_dict(kept))
+    told = one.estimate("diameter")
+    assert (told.value, told.low, told.high, told.percentile) == pytest.approx((12.0, 10.0, 16.0, 81.0))
+    assert one.outline.diameter_mm == 12.0
+
+
+@pytest.mark.parametrize("name", ["diameter_mm", "long_axis_mm", "volume_mm3"])
+@pytest.mark.parametrize("value", ["9 mm", None, float("nan"), float("inf")])
+def test_a_size_that_is_no_number_is_not_shown(volume: Volume, name: str, value: Any) -> None:
+    values = nodule(volume).to_dict()
+    values["nodule"]["outline"][name] = value
+    with pytest.raises(NoduleRiskError, match="damaged"):
+        Assessment.from_dict(values)
+
+
+def test_a_diameter_of_nothing_is_damage(volume: Volume) -> None:
+    kept = as_version_0_1_0_kept_it(nodule(volume))
+    kept["estimates"]["diameter"] = [0.0, 0.0, 0.0, 0.0]
+    with pytest.raises(NoduleRiskError, match="damaged"):
+        Assessment.from_dict(kept)
+
+
+def test_doubts_and_an_unsure_outline_come_back_and_what_was_stored_before_had_none(volume: Volume) -> None:
+    before = nodule(volume)
+    doubt = InputWarning("It looks like a vessel.", "nodule", "vessel?")
+    unsure = replace(
+        changed(before, outline=replace(found(before).outline, unsure=True)), warnings=(*before.warnings, doubt)
+    )
+    values = json.loads(json.dumps(unsure.to_dict()))
+    after = Assessment.from_dict(values)
+    assert after.warnings == unsure.warnings and found(after).outline.unsure is True
+    for warning in values["warnings"]:
+        del warning["doubt"]
+    del values["doubts"], values["nodule"]["outline"]["unsure"]
+    del values["nodule"]["solid_part"], values["nodule"]["repeatability"]
+    older = Assessment.from_dict(values)
+    assert {warning.doubt for warning in older.warnings} == {""} and found(older).outline.unsure is False
 
 
 def test_a_label_with_a_full_stop_makes_no_warning_of_its_own(volume: Volume) -> None:
