@@ -100,8 +100,10 @@ class Reader:
         self._trace.read.setdefault(known.name, known)
         if known.name in self._tried:
             return self._tried[known.name]
-        value = QUESTIONS[known.name].usual if known.value is None else known.value
-        return None if value is None else (value,)
+        if known.value is not None:
+            return (known.value,)
+        usual = QUESTIONS[known.name].usual
+        return None if usual is None else (usual,)
 
 
 def interval_months(inputs: Inputs, read: Reader) -> float:

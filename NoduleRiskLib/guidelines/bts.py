@@ -82,7 +82,7 @@ def _first_solid(inputs: Inputs, read: Reader, change: str) -> Conclusion:
     notes = _other_size(inputs, read, volume, size)
     if size == SIZES[0][2]:
         if change == "new":
-            return _say("small, new", "Follow up: it is new.", f"{size}, new within 1 or 2 years", notes)
+            return _say("small, new", "Follow-up CT, as it is new.", f"{size}, new within 1 or 2 years", notes)
         if read(inputs.cancer) != "none":
             advice = "Whether to follow up is a matter of clinical judgement."
             return _say("small, earlier cancer", advice, f"{size}, earlier cancer; {CORRECTION}", notes)

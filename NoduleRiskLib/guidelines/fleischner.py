@@ -75,8 +75,8 @@ def fleischner(inputs: Inputs) -> Answer:
     """The Fleischner Society's guideline of 2017 for nodules found by chance.
 
     Sizes are the mean of long and short axis rounded to whole mm: 5.5 mm is 6 mm, 8.4 mm is 8 mm. The diameter
-    decides; where the volume would lead elsewhere, a note says so. Risk is the clinician's estimate (age, smoking,
-    size, margin, upper lobe): no formula gives it, and suspicion is not used for it.
+    decides where it is known; where the volume would lead elsewhere, a note says so. Risk is the clinician's estimate
+    (age, smoking, size, margin, upper lobe): no formula gives it, and suspicion is not used for it.
 
     References
     ----------
@@ -91,19 +91,20 @@ def rule(inputs: Inputs, read: Reader) -> Outcome:
     """The row of the table, or why the guideline does not hold."""
     if refusal := _outside(inputs, read):
         return refusal
-    size = _class(read(inputs.size).mean_mm(0))
-    row = _row(inputs, read, size)
+    volume = read.optional(inputs.volume_mm3)
+    by_volume = None if volume is None else _class(rounded(volume, 0), column=1)
+    if by_volume is not None and inputs.size.value is None:
+        row = _row(inputs, read, by_volume)
+    else:
+        row = _row(inputs, read, _class(read(inputs.size).mean_mm(0)))
     category = ", ".join(filter(None, [read(inputs.nodule_type), row.number, _sizes(row), row.risk, row.solid_part]))
     notes = []
     if row.solid_part == LARGE_PART and read(inputs.solid_part).mean_mm(0) > PART_FOR_PET_MM:
         notes.append("As the solid part is over 8 mm, PET/CT, biopsy or resection are recommended.")
     if read.optional(inputs.comparison) not in (None, "baseline"):
         notes.append("The table is for the CT that shows a nodule first; growth of 2 mm or more needs more than that.")
-    volume = read.optional(inputs.volume_mm3)
-    if volume is not None:
-        by_volume = _row(inputs, read, _class(rounded(volume, 0), column=1))
-        if by_volume != row:
-            notes.append(f"By its volume of {rounded(volume, 0):.0f} mm3 it would be {_sizes(by_volume)}.")
+    if volume is not None and by_volume is not None and by_volume not in row.sizes:
+        notes.append(f"By its volume of {rounded(volume, 0):.0f} mm3 it would be {by_volume}.")
     return Conclusion(category, row.advice, category, SOURCE, tuple(notes))
 
 

@@ -19,8 +19,9 @@ ADVICE = {
     "4B": "Refer for work-up: chest CT with or without contrast, PET/CT or tissue sampling.",
     "4X": "Refer for work-up: chest CT with or without contrast, PET/CT or tissue sampling.",
 }
-#: Added to 4A where the nodule, or the solid part of it, has at least this mean diameter or volume.
-PET_ADVICE, PET_FROM = "PET/CT may be considered, as what is solid has 8 mm or more.", (8.0, 268.0)
+#: Added to 4A where the nodule, or the solid part of it, reaches the second step.
+PET_ADVICE = "PET/CT may be considered, as what is solid has 8 mm or more."
+PET_STEPS: Steps = ((0, 0, "no"), (8, 268, "yes"))
 
 #: Steps of mean diameter (mm) and volume (mm3) from which on a category holds.
 Steps = tuple[tuple[float, float, str], ...]
@@ -61,13 +62,10 @@ AIRWAY = {
     (asked.LARGE_AIRWAY, "growing"): "4B",
     (asked.LARGE_AIRWAY, "slowly growing"): "4B",
 }
+#: In the order of ``CYST_CHANGES``. A thick-walled cyst with more than one locule became multilocular.
 CYST = {
-    (asked.THICK_CYST, "none"): "4A",
-    (asked.THICK_CYST, "cystic part larger"): "3",
-    (asked.THICK_CYST, "wall thicker, denser or more locules"): "4B",
-    (asked.MULTILOCULAR_CYST, "none"): "4A",
-    (asked.MULTILOCULAR_CYST, "cystic part larger"): "4B",
-    (asked.MULTILOCULAR_CYST, "wall thicker, denser or more locules"): "4B",
+    asked.THICK_CYST: dict(zip(asked.CYST_CHANGES, ("4A", "3", "4B", "4A", "4A"), strict=True)),
+    asked.MULTILOCULAR_CYST: dict(zip(asked.CYST_CHANGES, ("4A", "4B", "4B", "4A", "4B"), strict=True)),
 }
 
 #: More than this within 12 months is growth; less over a longer time is slow growth.
@@ -82,9 +80,9 @@ def lung_rads(inputs: Inputs) -> Answer:
     """Lung-RADS v2022 of one nodule.
 
     Sizes are mean diameters: both axes are rounded to one decimal, and so is their mean; volumes are rounded to whole
-    mm3. The diameter decides; where the volume would lead elsewhere, a note says so. What became of the nodule since
-    the earlier CT is what the user says, or else follows from ``Inputs.earlier`` by Lung-RADS' own definition of
-    growth. The modifier S (another significant finding) is the reader's to add.
+    mm3. The diameter decides where it is known; where the volume would lead elsewhere, a note says so. What became of
+    the nodule since the earlier CT is what the user says, or else follows from ``Inputs.earlier`` by Lung-RADS' own
+    definition of growth. The modifier S (another significant finding) is the reader's to add.
 
     References
     ----------
@@ -102,14 +100,17 @@ def rule(inputs: Inputs, read: Reader) -> Outcome:
     examination = read(inputs.examination)
     if examination != "complete":
         return _incomplete(examination)
-    found = _category(inputs, read)
+    size = _Size(inputs, read)
+    found = _category(inputs, read, size)
     if isinstance(found, Refusal):
         return found
     category, row = found
     if category in ("3", "4A", "4B") and read(inputs.suspicious_features):
         category, row = "4X", f"category {category} with further features that suggest cancer; {row}"
-    notes = tuple(filter(None, [_pet(inputs, read) if category == "4A" else "", _by_volume(inputs, read, category)]))
-    return Conclusion(category, ADVICE[category], row, SOURCE, notes)
+        return Conclusion(category, ADVICE[category], row, SOURCE)
+    pet = _pet(inputs, read, size) if category == "4A" else ""
+    other = _by_volume(inputs, read, category) if size.used else ""
+    return Conclusion(category, ADVICE[category], row, SOURCE, tuple(filter(None, [pet, other])))
 
 
 def growth(earlier: Earlier, size: Axes) -> str:
@@ -137,22 +138,23 @@ def _incomplete(examination: str) -> Conclusion:
     return Conclusion("0", advice[examination], f"incomplete: {examination}", SOURCE)
 
 
-def _category(inputs: Inputs, read: Reader, by_volume: bool = False) -> _Found | Refusal:
+def _category(inputs: Inputs, read: Reader, size: _Size) -> _Found | Refusal:
     """Category and row of the table."""
     lesion = read(inputs.lesion)
-    if lesion in (asked.THICK_CYST, asked.MULTILOCULAR_CYST):
-        change = read(inputs.cyst_change)
-        return CYST[lesion, change], f"{lesion}, change: {change}"
     change = _change(inputs, read)
     if change == "gone":
         return Refusal("Lung-RADS grades what is on this CT, and the nodule is gone.", SOURCE)
+    if lesion in CYST:
+        of_cyst = read(inputs.cyst_change)
+        if of_cyst == "none" and change in ("stable", "smaller"):
+            return _stepped(inputs, read, lesion, change, size)
+        return CYST[lesion][of_cyst], f"{lesion}, change: {of_cyst}"
     if lesion in (asked.SMALL_AIRWAY, asked.LARGE_AIRWAY):
         if (lesion, change) not in AIRWAY:
             return Refusal(f"Lung-RADS v2022 names no category for a {change} lesion {lesion}.", SOURCE)
         return AIRWAY[lesion, change], f"lesion {lesion}, {change}"
     if read(inputs.calcification) in asked.BENIGN_CALCIFICATION or read(inputs.fat):
         return "1", "benign calcification (complete, central, popcorn or concentric rings) or fat"
-    size = _Size(inputs, read, by_volume)
     if lesion == asked.LYMPH_NODE and change in ("baseline", "new", "stable", "smaller"):
         category, band = size.of(LYMPH_NODE)
         if category != "as solid":
@@ -188,7 +190,7 @@ def _by_size(inputs: Inputs, read: Reader, kind: str, change: str, size: _Size) 
 
 
 def _stepped(inputs: Inputs, read: Reader, kind: str, change: str, size: _Size) -> _Found:
-    """Solid and part-solid nodules that are stable or smaller: the earlier category, or one lower after its time."""
+    """What is stable or smaller, but for airway lesions: the earlier category, or a lower one after its time."""
     if change == "stable" and (crossed := _crossed(inputs, read, kind, size)):
         return crossed
     before = read(inputs.earlier_category)
@@ -232,28 +234,29 @@ def _solid_change(inputs: Inputs, read: Reader) -> str:
     earlier = read.optional(inputs.earlier)
     if inputs.solid_change.value is not None or earlier is None or earlier.solid_part is None:
         return read(inputs.solid_change)
+    part = read(inputs.solid_part)
     if earlier.solid_part.long_mm == 0:
-        return "new"
-    change = growth(Earlier(earlier.days, earlier.solid_part), read(inputs.solid_part))
+        return "new" if part.long_mm > 0 else "stable"
+    change = growth(Earlier(earlier.days, earlier.solid_part), part)
     return "growing" if change in ("growing", "slowly growing") else "stable"
 
 
-def _pet(inputs: Inputs, read: Reader) -> str:
+def _pet(inputs: Inputs, read: Reader, size: _Size) -> str:
     """The advice that 4A adds for large solid nodules and solid parts."""
     lesion = read(inputs.lesion)
     if lesion not in ("nodule", asked.LYMPH_NODE):
         return ""
     solid = lesion == asked.LYMPH_NODE or read(inputs.nodule_type) == "solid"
-    size = read(inputs.size if solid else inputs.solid_part)
-    return PET_ADVICE if size.mean_mm(1) >= PET_FROM[0] else ""
+    large, _ = size.of(PET_STEPS) if solid else _step(PET_STEPS, read(inputs.solid_part).mean_mm(1))
+    return PET_ADVICE if large == "yes" else ""
 
 
 def _by_volume(inputs: Inputs, read: Reader, category: str) -> str:
     """A note where the nodule's volume leads to another category than its diameter."""
     volume = read.optional(inputs.volume_mm3)
-    if volume is None or category == "4X":
+    if volume is None:
         return ""
-    found = _category(inputs, read, by_volume=True)
+    found = _category(inputs, read, _Size(inputs, read, by_volume=True))
     other = category if isinstance(found, Refusal) else found[0]
     return "" if other == category else f"By its volume of {rounded(volume, 0):.0f} mm3 it would be category {other}."
 
@@ -261,13 +264,16 @@ def _by_volume(inputs: Inputs, read: Reader, category: str) -> str:
 class _Size:
     """The size of the whole nodule, as diameter or as volume, read only where a table asks for it."""
 
-    def __init__(self, inputs: Inputs, read: Reader, by_volume: bool) -> None:
-        self._inputs, self._read, self._by_volume = inputs, read, by_volume
+    def __init__(self, inputs: Inputs, read: Reader, by_volume: bool = False) -> None:
+        self._inputs, self._read = inputs, read
+        self._by_volume = by_volume or (inputs.size.value is None and inputs.volume_mm3.value is not None)
+        self.used = False
 
     def of(self, steps: Steps) -> _Found:
         """The category of the highest step that the size reaches, and that step in words."""
         if len(steps) == 1:
             return steps[0][2], "any size"
+        self.used = True
         if self._by_volume:
             return _step(steps, rounded(self._read(self._inputs.volume_mm3), 0), 1)
         return _step(steps, self._read(self._inputs.size).mean_mm(1))

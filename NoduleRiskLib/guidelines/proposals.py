@@ -46,7 +46,12 @@ def proposed(nodule: Nodule, solid_part: Measured | None = None) -> Inputs:
         calcification=graded(nodule.calcification.word),
         spiculation=graded(nodule.estimate("spiculation").value >= SPICULATED_FROM),
     )
-    return inputs if solid_part is None else replace(inputs, solid_part=measured(_axes(solid_part)))
+    if solid_part is None:
+        return inputs
+    # Measured in its own slice, a part's axis may be longer than that of the whole in another one.
+    whole, part = _axes(outline), _axes(solid_part)
+    part = Axes(min(part.long_mm, whole.long_mm), min(part.short_mm, whole.long_mm))
+    return replace(inputs, solid_part=measured(part))
 
 
 def with_header(inputs: Inputs, header: Mapping[str, Any]) -> Inputs:

@@ -20,7 +20,13 @@ THICK_CYST, MULTILOCULAR_CYST = "thick-walled cyst", "multilocular cyst"
 LESIONS = ("nodule", LYMPH_NODE, SMALL_AIRWAY, LARGE_AIRWAY, THICK_CYST, MULTILOCULAR_CYST)
 EXAMINATIONS = ("complete", "earlier CT awaited", "lungs not wholly shown", "infection or inflammation likely")
 CHANGES = ("baseline", "new", "stable", "smaller", "growing", "slowly growing", "gone")
-CYST_CHANGES = ("none", "cystic part larger", "wall thicker, denser or more locules")
+CYST_CHANGES = (
+    "none",
+    "cystic part larger",
+    "wall thicker or nodular, or denser",
+    "became multilocular",
+    "more locules",
+)
 NO_YES = (False, True)
 
 
@@ -59,6 +65,8 @@ class Question:
             raise NoduleRiskError(f"{label} cannot be {said(value)}: choose one of {choices}.")
         if isinstance(value, float | int) and self.cuts and not (math.isfinite(value) and value > 0):
             raise NoduleRiskError(f"{label} cannot be {said(value)}: give a number above 0.")
+        if self.make is int and value != int(value):
+            raise NoduleRiskError(f"{label} cannot be {said(value)}: give a whole number.")
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,7 @@ QUESTIONS = {
     "family_history": Question("lung cancer in the family", NO_YES),
     "cancer": Question("earlier cancer", ("none", "outside the chest, over 5 years ago", "other")),
     "immunosuppressed": Question("immunosuppressed", NO_YES),
-    "risk": Question("cancer risk as the clinician estimates it", ("low", "high")),
+    "risk": Question("the patient's risk as the clinician estimates it", ("low", "high")),
     "setting": Question("why the CT was made", ("screening", "incidental")),
     "comparison": Question("against earlier CTs", CHANGES, usual="baseline"),
     "solid_change": Question("change of the solid part", ("stable", "new", "growing")),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given as drawn
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from NoduleRiskLib.guidelines import Axes, Conclusion, Earlier, Inputs
@@ -273,6 +274,7 @@ def test_outside_its_range_one_sentence_says_so(given: Given, changed: dict[str,
 ORDER = ["small", "5 to 6 mm", "6 to 8 mm or 80 to 300 mm3", "Brock under 10 %", "Brock 10 % or more"]
 
 
+@settings(deadline=None, derandomize=True, database=None)
 @drawn(st.floats(1, 40), st.floats(0, 40), st.booleans(), st.booleans())
 def test_bigger_is_never_lower(
     found: Callable[..., Conclusion], mm: float, more: float, upper: bool, by_volume: bool

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given as drawn
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from NoduleRiskLib.guidelines import Axes, Conclusion, Inputs
@@ -168,6 +169,7 @@ def test_every_field_of_the_table_is_reached_by_one_case_alone() -> None:
 URGENCY = [NONE, OPTIONAL, "CT in 6 to 12 months", "CT in 3 to 6 months", LARGE]
 
 
+@settings(deadline=None, derandomize=True, database=None)
 @drawn(
     st.sampled_from(["solid", "part-solid", "non-solid"]),
     st.integers(1, 4),

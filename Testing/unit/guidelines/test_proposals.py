@@ -82,6 +82,11 @@ def test_the_solid_part_is_measured(nodule: Make) -> None:
     assert inputs.solid_part.value == Axes(4.1, 3.0) and inputs.solid_part.origin == "measured"
 
 
+def test_a_solid_part_is_told_no_longer_than_its_nodule(nodule: Make) -> None:
+    """Each is measured in the slice where it is widest."""
+    assert proposed(nodule(texture=3.0), Part(8.9, 3.0)).solid_part.value == Axes(8.2, 3.0)
+
+
 def test_suspicion_changes_nothing(nodule: Make) -> None:
     assert proposed(nodule(suspicion=0.01, malignancy=1.0)) == proposed(nodule(suspicion=0.99, malignancy=5.0))
 
