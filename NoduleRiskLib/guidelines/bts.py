@@ -158,7 +158,7 @@ def _slow(doubling: float, by_volume: bool) -> Conclusion:
 
 
 def _later_subsolid(inputs: Inputs, read: Reader, change: str) -> Conclusion:
-    if change in ("growing", "slowly growing") or change == "new solid part":
+    if change in ("growing", "slowly growing", "new solid part"):
         row = "subsolid, new solid part" if change == "new solid part" else "subsolid, growth of 2 mm or more"
         return _say("subsolid, growing", "Resection or other treatment is favoured, or biopsy.", row)
     low, high = brock.MODEL.risk(inputs, read)
@@ -177,8 +177,6 @@ def _change(inputs: Inputs, read: Reader, solid: bool) -> str:
     if volumes is not None:
         percent = change_percent(*volumes)
         return "growing" if percent >= CHANGE_PERCENT else "smaller" if percent <= -CHANGE_PERCENT else "stable"
-    if earlier.size is None:
-        return read(inputs.comparison)
     part = read.optional(inputs.solid_part)
     if not solid and earlier.solid_part is not None and earlier.solid_part.long_mm == 0 and part and part.long_mm > 0:
         return "new solid part"
@@ -197,8 +195,6 @@ def _doubling(inputs: Inputs, read: Reader, change: str) -> float | None:
         return told if told is not None or change == "growing" else read(inputs.doubling_time_days)
     if (volumes := _volumes(inputs, read)) is not None:
         return doubling_time_days(*volumes, earlier.days)
-    if earlier.size is None:
-        return None
     return doubling_time_days(earlier.size.long_mm, read(inputs.size).long_mm, earlier.days, dimensions=1)
 
 

@@ -60,12 +60,14 @@ class Earlier:
     ----------
     days : float
         From that CT to this one.
-    size, solid_part : Axes, optional
+    size : Axes
     volume_mm3 : float, optional
+    solid_part : Axes, optional
+        0 x 0 mm where nothing was solid; ``None`` if it is not known.
     """
 
     days: float
-    size: Axes | None = None
+    size: Axes
     volume_mm3: float | None = None
     solid_part: Axes | None = None
 
@@ -74,8 +76,8 @@ class Earlier:
             raise NoduleRiskError("An earlier CT lies some days before this one, and its nodule has a volume above 0.")
 
     def __str__(self) -> str:
-        parts = [str(self.size or ""), "" if self.volume_mm3 is None else f"{self.volume_mm3:.0f} mm3"]
-        return ", ".join([*filter(None, parts), f"{self.days:.0f} days before"])
+        volume = "" if self.volume_mm3 is None else f", {self.volume_mm3:.0f} mm3"
+        return f"{self.size}{volume}, {self.days:.0f} days before"
 
 
 @dataclass(frozen=True)

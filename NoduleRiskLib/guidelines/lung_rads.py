@@ -118,8 +118,6 @@ def growth(earlier: Earlier, size: Axes) -> str:
 
     Over more than 12 months the increase counts as growth if it was more than 1.5 mm a year, else as slow growth.
     """
-    if earlier.size is None:
-        raise ValueError("growth needs the earlier size")
     larger = rounded(size.mean_mm(1) - earlier.size.mean_mm(1), 1)
     if abs(larger) <= GROWTH_MM:
         return "stable"
@@ -208,7 +206,7 @@ def _stepped(inputs: Inputs, read: Reader, kind: str, change: str, size: _Size) 
 def _crossed(inputs: Inputs, read: Reader, kind: str, size: _Size) -> _Found | None:
     """The category by size of a solid nodule that grew too little to be growing, and yet into a higher size class."""
     earlier = read.optional(inputs.earlier)
-    if earlier is None or earlier.size is None or kind != "solid":
+    if earlier is None or kind != "solid":
         return None
     now, band = size.of(SOLID["baseline"])
     before, _ = _step(SOLID["baseline"], earlier.size.mean_mm(1))
@@ -218,7 +216,7 @@ def _crossed(inputs: Inputs, read: Reader, kind: str, size: _Size) -> _Found | N
 def _change(inputs: Inputs, read: Reader) -> str:
     """What became of the nodule: as told, or else as measured."""
     earlier = read.optional(inputs.earlier)
-    if inputs.comparison.value is not None or earlier is None or earlier.size is None:
+    if inputs.comparison.value is not None or earlier is None:
         return read(inputs.comparison)
     change = growth(earlier, read(inputs.size))
     part, before = inputs.solid_part.value, earlier.solid_part

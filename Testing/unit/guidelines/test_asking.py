@@ -108,8 +108,8 @@ def test_a_value_that_is_no_answer_is_refused_with_a_sentence(
         lambda: Axes(5, 6),
         lambda: Axes(float("inf"), 6),
         lambda: Axes(5, -1),
-        lambda: Earlier(0),
-        lambda: Earlier(90, volume_mm3=0),
+        lambda: Earlier(0, Axes(8, 6)),
+        lambda: Earlier(90, Axes(8, 6), 0),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(make: Callable[[], Any]) -> None:

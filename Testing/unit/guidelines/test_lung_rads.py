@@ -333,7 +333,7 @@ TABLES = st.sampled_from(
 )
 
 
-@settings(deadline=None, derandomize=True, database=None)
+@settings(deadline=None, derandomize=True, database=None, max_examples=50)
 @drawn(TABLES, st.floats(1, 60), st.floats(0, 30), st.floats(0, 1))
 def test_bigger_is_never_lower(given: Given, table: tuple[str, str], mm: float, more: float, part: float) -> None:
     kind, change = table
@@ -344,7 +344,7 @@ def test_bigger_is_never_lower(given: Given, table: tuple[str, str], mm: float, 
     assert ORDER.index(found[0]) <= ORDER.index(found[1])
 
 
-@settings(deadline=None, derandomize=True, database=None)
+@settings(deadline=None, derandomize=True, database=None, max_examples=50)
 @drawn(st.sampled_from(["baseline", "new", "growing"]), st.floats(6, 30), st.floats(0, 1), st.floats(0, 1))
 def test_more_of_it_solid_is_never_lower(given: Given, change: str, mm: float, part: float, more: float) -> None:
     found = [
@@ -363,7 +363,7 @@ def test_more_of_it_solid_is_never_lower(given: Given, change: str, mm: float, p
     assert ORDER.index(found[0]) <= ORDER.index(found[1])
 
 
-@settings(deadline=None, derandomize=True, database=None)
+@settings(deadline=None, derandomize=True, database=None, max_examples=50)
 @drawn(TABLES, st.integers(10, 500))
 def test_mm_and_mm3_agree_for_balls(given: Given, table: tuple[str, str], tenths: int) -> None:
     """Diameters to one decimal, as they are reported: between two of them rounding may decide otherwise."""

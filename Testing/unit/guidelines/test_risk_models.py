@@ -169,7 +169,7 @@ def test_herder_says_that_it_is_meant_for_solid_nodules(given: Given) -> None:
     assert conclusion is not None and conclusion.notes == ("It is meant for solid nodules.",)
 
 
-@settings(deadline=None, derandomize=True, database=None)
+@settings(deadline=None, derandomize=True, database=None, max_examples=50)
 @drawn(
     st.floats(2, 60),
     st.floats(0, 20),
@@ -190,7 +190,7 @@ def test_brock_rises_with_size_and_falls_with_count(
     assert risk(age=age + 1) > risk() and risk(spiculation=True) > risk() and risk(lobe="upper") > risk()
 
 
-@settings(deadline=None, derandomize=True, database=None)
+@settings(deadline=None, derandomize=True, database=None, max_examples=50)
 @drawn(st.floats(4, 30), st.floats(4, 30), st.floats(20, 95), st.booleans())
 def test_mayo_and_herder_rise_with_size_and_uptake(
     given: Given, one: float, other: float, age: float, smoked: bool
@@ -205,7 +205,7 @@ def test_mayo_and_herder_rise_with_size_and_uptake(
     assert percent(herder(inputs(large, "none"))) >= risks[0]
 
 
-@settings(deadline=None, derandomize=True, database=None)
+@settings(deadline=None, derandomize=True, database=None, max_examples=50)
 @drawn(st.sampled_from(["family_history", "emphysema", "lobe", "count", "spiculation", "nodule_type", "sex", "age"]))
 def test_what_brock_misses_spans_what_every_value_would_give(given: Given, missing: str) -> None:
     values = {"size": 12.0, missing: None}
