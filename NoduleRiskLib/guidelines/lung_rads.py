@@ -68,8 +68,8 @@ CYST = {
     asked.MULTILOCULAR_CYST: dict(zip(asked.CYST_CHANGES, ("4A", "4B", "4B", "4A", "4B"), strict=True)),
 }
 
-#: More than this within 12 months is growth; less over a longer time is slow growth.
-GROWTH_MM, GROWTH_MONTHS = 1.5, 12
+#: More than this within 12 months is growth; as much over a longer time is slow growth.
+GROWTH_MM = 1.5
 #: Stepped management: the earlier category of what is stable or smaller, months after which it steps down, and to what.
 STEPS_DOWN = {"3": (6, "2"), "4A": (3, "3")}
 

@@ -397,3 +397,43 @@ def test_growth_of_ground_glass_alone_goes_by_size(
 ) -> None:
     earlier = Earlier(183, Axes.of_round(8), solid_part=Axes.of_round(part_before))
     assert category(screened(size=10, solid_part=part_now, nodule_type="part-solid", earlier=earlier)) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "mm3", "expected"),
+    [
+        ({"comparison": "baseline"}, 112, "2"),
+        ({"comparison": "baseline"}, 113, "3"),
+        ({"comparison": "baseline"}, 267, "3"),
+        ({"comparison": "baseline"}, 268, "4A"),
+        ({"comparison": "baseline"}, 1766, "4A"),
+        ({"comparison": "baseline"}, 1767, "4B"),
+        ({"comparison": "new"}, 33, "2"),
+        ({"comparison": "new"}, 34, "3"),
+        ({"comparison": "new"}, 112, "3"),
+        ({"comparison": "new"}, 113, "4A"),
+        ({"comparison": "new"}, 267, "4A"),
+        ({"comparison": "new"}, 268, "4B"),
+        ({"comparison": "growing"}, 267, "4A"),
+        ({"comparison": "growing"}, 268, "4B"),
+        ({"nodule_type": "non-solid"}, 14136, "2"),
+        ({"nodule_type": "non-solid"}, 14137, "3"),
+        ({"nodule_type": "non-solid", "comparison": "new"}, 14136, "2"),
+        ({"nodule_type": "non-solid", "comparison": "new"}, 14137, "3"),
+        ({"nodule_type": "non-solid", "comparison": "growing"}, 14136, "2"),
+        ({"nodule_type": "non-solid", "comparison": "growing"}, 14137, "3"),
+        ({"nodule_type": "part-solid"}, 112, "2"),
+        ({"nodule_type": "part-solid"}, 113, "3"),
+        ({"nodule_type": "part-solid", "comparison": "new"}, 112, "3"),
+        ({"nodule_type": "part-solid", "comparison": "new"}, 113, "4A"),
+        ({"lesion": LYMPH_NODE}, 523, "2"),
+        ({"lesion": LYMPH_NODE}, 524, "4A"),
+        # 112.5 mm3 is reported as 113.
+        ({"comparison": "baseline"}, 112.5, "3"),
+    ],
+)
+def test_volumes_have_thresholds_of_their_own(
+    screened: Given, values: dict[str, str], mm3: float, expected: str
+) -> None:
+    inputs = screened(**{"nodule_type": "solid", "solid_part": 3.0, **values}, volume_mm3=float(mm3))
+    assert category(inputs) == expected
