@@ -85,8 +85,8 @@ class Open:
 
     @property
     def matters(self) -> bool:
-        """Whether any two of its values lead elsewhere."""
-        return len({outcomes for _, outcomes in self.changes}) > 1
+        """Whether any two of its values lead elsewhere; for which reason a guideline does not apply is one to it."""
+        return len({tuple(one for one in found if isinstance(one, Conclusion)) for _, found in self.changes}) > 1
 
     def __str__(self) -> str:
         """Its values and what follows from them; of a value that was taken, the others that lead elsewhere."""
@@ -131,8 +131,9 @@ class Answer:
     @property
     def refusal(self) -> str:
         """Why the guideline does not apply, if it certainly does not; otherwise empty."""
-        only = self.outcomes[0] if len(self.outcomes) == 1 else None
-        return only.sentence if isinstance(only, Refusal) else ""
+        first = self.outcomes[0]
+        # Refusals stand last: where one is first, there are only refusals.
+        return first.sentence if isinstance(first, Refusal) else ""
 
     @property
     def missing(self) -> tuple[Open, ...]:
@@ -154,10 +155,12 @@ class Answer:
             if isinstance(outcome, Refusal):
                 yield f"  {outcome.sentence} [{outcome.source}]"
             else:
-                yield f"  {' '.join([f'{outcome.category}:', *filter(None, [outcome.advice]), *outcome.notes])}"
+                yield "  " + ": ".join(
+                    filter(None, [outcome.category, " ".join([outcome.advice, *outcome.notes]).strip()])
+                )
                 yield f"    by: {outcome.rule} [{outcome.source}]"
         if self.used:
-            yield "  from: " + "; ".join(f"{one.label} {one.value} ({one.origin})" for one in self.used)
+            yield "  from: " + "; ".join(f"{one.label}: {one.value} ({one.origin})" for one in self.used)
         for why, heading in (("unknown", "missing"), ("graded", "not confirmed"), ("not named", "taken for granted")):
             yield from (f"  {heading}: {one}" for one in self.open if one.why == why and one.matters)
         if idle := [one.label for one in self.open if not one.matters]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import questions as asked
 from .answer import Answer, Conclusion, Outcome, Refusal
@@ -71,6 +71,35 @@ TABLE = (
 )
 
 
+class Limit(NamedTuple):
+    """One limit of the guideline's range: an input, when it lies outside, and the sentence that says so."""
+
+    name: str
+    outside: Callable[[Any], bool]
+    sentence: str
+
+
+_BENIGN = "Fleischner 2017 is not for nodules with benign calcification or fat."
+LIMITS = (
+    Limit("age", lambda age: age < YOUNGEST, "Fleischner 2017 is for patients of 35 years and older."),
+    Limit("cancer", lambda cancer: cancer != "none", "Fleischner 2017 is not for patients who have or had a cancer."),
+    Limit("immunosuppressed", bool, "Fleischner 2017 is not for immunosuppressed patients."),
+    Limit(
+        "setting",
+        lambda setting: setting == "screening",
+        "Fleischner 2017 is for nodules found by chance, not for screening.",
+    ),
+    Limit(
+        "lesion",
+        lambda lesion: lesion not in ("nodule", asked.LYMPH_NODE),
+        "Fleischner 2017 is for nodules, not for airway lesions or cysts.",
+    ),
+    Limit("calcification", lambda pattern: pattern in asked.BENIGN_CALCIFICATION, _BENIGN),
+    Limit("fat", bool, _BENIGN),
+    Limit("comparison", lambda change: change == "gone", "The nodule is gone: there is nothing to follow up."),
+)
+
+
 def fleischner(inputs: Inputs) -> Answer:
     """The Fleischner Society's guideline of 2017 for nodules found by chance.
 
@@ -109,20 +138,14 @@ def rule(inputs: Inputs, read: Reader) -> Outcome:
 
 
 def _outside(inputs: Inputs, read: Reader) -> Refusal | None:
-    if read(inputs.lesion) not in ("nodule", asked.LYMPH_NODE):
-        return Refusal("Fleischner 2017 is for nodules, not for airway lesions or cysts.", SOURCE)
-    if read(inputs.calcification) in asked.BENIGN_CALCIFICATION or read(inputs.fat):
-        return Refusal("Fleischner 2017 is not for nodules with benign calcification or fat.", SOURCE)
-    if read.optional(inputs.comparison) == "gone":
-        return Refusal("The nodule is gone: there is nothing to follow up.", SOURCE)
-    if read(inputs.age) < YOUNGEST:
-        return Refusal("Fleischner 2017 is for patients of 35 years and older.", SOURCE)
-    if read(inputs.cancer) != "none":
-        return Refusal("Fleischner 2017 is not for patients who have or had a cancer.", SOURCE)
-    if read(inputs.immunosuppressed):
-        return Refusal("Fleischner 2017 is not for immunosuppressed patients.", SOURCE)
-    if read(inputs.setting) == "screening":
-        return Refusal("Fleischner 2017 is for nodules found by chance, not for screening.", SOURCE)
+    """Why the guideline does not hold, if it does not: by what is known before anything unknown is asked."""
+    for limit in LIMITS:
+        value = read.optional(getattr(inputs, limit.name))
+        if value is not None and limit.outside(value):
+            return Refusal(limit.sentence, SOURCE)
+    for limit in LIMITS:
+        if limit.outside(read(getattr(inputs, limit.name))):
+            return Refusal(limit.sentence, SOURCE)
     return None
 
 

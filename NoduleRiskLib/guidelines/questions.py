@@ -97,8 +97,8 @@ class Axes:
 
 #: By the names of the fields of ``Inputs``, in the order in which a panel asks.
 QUESTIONS = {
-    "size": Question("size", cuts=(1, 4, 5, 6, 8, 10, 15, 30, 60), unit="mm", make=Axes.of_round),
-    "volume_mm3": Question("volume", cuts=(1, 34, 80, 100, 113, 268, 300, 524, 1767, 14137, 100000), unit="mm3"),
+    "size": Question("size", cuts=(1, 4, 5, 6, 8, 9, 10, 15, 30, 31, 60), unit="mm", make=Axes.of_round),
+    "volume_mm3": Question("volume", cuts=(1, 34, 80, 100, 113, 251, 268, 300, 524, 1767, 14137, 100000), unit="mm3"),
     "solid_part": Question("size of the solid part", cuts=(0, 4, 6, 8, 9, 60), unit="mm", make=Axes.of_round),
     "nodule_type": Question("nodule type", ("solid", "part-solid", "non-solid")),
     "calcification": Question("calcification", ("absent", *CALCIFICATION_PATTERNS), usual="absent"),

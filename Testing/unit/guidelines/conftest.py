@@ -21,3 +21,9 @@ def given() -> Callable[..., Inputs]:
         return Inputs(**{name: told(value) for name, value in values.items() if value is not None})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def screened(given: Callable[..., Inputs]) -> Callable[..., Inputs]:
+    """A whole answer's inputs but for the nodule: a screening CT."""
+    return lambda **values: given(**{"setting": "screening", **values})

@@ -21,6 +21,7 @@ from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.guidelines import (
     GUIDELINES,
     QUESTIONS,
+    Answer,
     Axes,
     Conclusion,
     Earlier,
@@ -36,8 +37,10 @@ from NoduleRiskLib.guidelines import (
     told,
 )
 from NoduleRiskLib.guidelines.answer import RESEARCH_USE
+from NoduleRiskLib.guidelines.bts import bts
 from NoduleRiskLib.guidelines.fleischner import fleischner
 from NoduleRiskLib.guidelines.lung_rads import lung_rads
+from NoduleRiskLib.guidelines.mayo import mayo
 from NoduleRiskLib.guidelines.questions import rounded
 
 Given = Callable[..., Inputs]
@@ -74,7 +77,7 @@ def test_suspicion_is_no_input() -> None:
 def test_an_answer_says_where_each_value_came_from(known: Known[Axes], origin: str) -> None:
     answer = lung_rads(Inputs(size=known, nodule_type=told("solid"), setting=told("screening")))
     assert ("size", "8.0 x 6.0 mm", origin) in [(one.label, one.value, one.origin) for one in answer.used]
-    assert f"size 8.0 x 6.0 mm ({origin})" in str(answer)
+    assert f"size: 8.0 x 6.0 mm ({origin})" in str(answer)
 
 
 def test_what_is_unknown_has_no_value_and_what_is_known_has_an_origin() -> None:
@@ -164,6 +167,38 @@ def test_without_a_size_every_row_is_possible(given: Given) -> None:
     answer = lung_rads(given(setting="screening", nodule_type="solid"))
     assert answer.headline == "Lung-RADS v2022: 2 or 3 or 4A or 4B"
     assert str(answer.missing[0]) == "size (under 6 mm: 2; 6 to under 8 mm: 3; 8 to under 15 mm: 4A; 15 mm or more: 4B)"
+
+
+@pytest.mark.parametrize(
+    ("guideline", "values", "text"),
+    [
+        (
+            fleischner,
+            {"age": 60.0, "cancer": "none", "immunosuppressed": False, "setting": "incidental", "risk": "low"},
+            "size (under 6 mm: solid, single, under 6 mm, low risk; 6 to under 9 mm: solid, single, 6 to 8 mm, "
+            "low risk; 9 mm or more: solid, single, over 8 mm)",
+        ),
+        (
+            bts,
+            {"cancer": "none", "lobe": "upper", "emphysema": True, "sex": "female", "age": 70.0, "spiculation": True}
+            | {"family_history": True},
+            "size (under 5 mm: small; 5 to under 6 mm: 5 to 6 mm; 6 to under 8 mm: 6 to 8 mm or 80 to 300 mm3; "
+            "8 mm or more: Brock 10 % or more)",
+        ),
+    ],
+)
+def test_every_threshold_of_size_is_tried(
+    given: Given, guideline: Callable[[Inputs], Answer], values: dict[str, Any], text: str
+) -> None:
+    assert str(guideline(given(**values, nodule_type="solid", count=1)).missing[0]) == text
+
+
+def test_models_refuse_a_part_of_the_sizes_that_could_be(given: Given) -> None:
+    (gap,) = mayo(given(age=60.0, cancer="none", smoked=True, spiculation=False, lobe="upper")).missing
+    assert [span for span, outcomes in gap.changes if isinstance(outcomes[0], Refusal)] == [
+        "under 4 mm",
+        "31 mm or more",
+    ]
 
 
 @pytest.mark.parametrize(("mm3", "expected"), [(112.0, "2"), (113.0, "3"), (268.0, "4A"), (1767.0, "4B")])

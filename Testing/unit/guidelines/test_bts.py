@@ -11,9 +11,11 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from NoduleRiskLib.guidelines import Axes, Conclusion, Earlier, Inputs
+from NoduleRiskLib.guidelines import Answer, Axes, Conclusion, Earlier, Inputs
+from NoduleRiskLib.guidelines.brock import brock
 from NoduleRiskLib.guidelines.bts import bts
 from NoduleRiskLib.guidelines.doubling_time import change_percent, doubling_time_days
+from NoduleRiskLib.guidelines.herder import herder
 from NoduleRiskLib.guidelines.questions import BENIGN_CALCIFICATION, LYMPH_NODE
 
 Given = Callable[..., Inputs]
@@ -130,6 +132,38 @@ def test_large_nodules_after_pet(
 ) -> None:
     # Over 10 % by Brock through size and lobe.
     assert found(**{"size": 16.0, "lobe": "upper", "pet": pet, **changed}).category == category
+
+
+def risks(given: Given, model: Callable[[Inputs], Answer], **values: Any) -> float:
+    conclusion = model(given(**{**PATIENT, **values})).conclusion
+    assert conclusion is not None and conclusion.probability is not None
+    return conclusion.probability[0]
+
+
+def test_brocks_10_percent_divide_the_ways(found: Callable[..., Conclusion], given: Given) -> None:
+    seen = []
+    for tenths in range(80, 300, 2):
+        values = {"size": tenths / 10}
+        risk = risks(given, brock, **values)
+        seen.append(risk)
+        assert found(**values).category == ("Brock 10 % or more" if risk >= 0.10 else "Brock under 10 %")
+    assert any(0.097 < risk < 0.10 for risk in seen) and any(0.10 <= risk < 0.103 for risk in seen)
+
+
+@pytest.mark.parametrize(("pet", "threshold"), [("none", 0.10), ("moderate", 0.70)])
+def test_herders_10_and_70_percent_divide_the_ways(
+    found: Callable[..., Conclusion], given: Given, pet: str, threshold: float
+) -> None:
+    seen = set()
+    for tenths in range(120, 300, 2):
+        values = {"size": tenths / 10, "lobe": "upper", "emphysema": True, "family_history": True, "pet": pet}
+        # What Mayo adds for these brings the probability near the threshold.
+        values |= dict.fromkeys(("smoked", "spiculation"), pet == "none")
+        risk = risks(given, herder, **values)
+        seen.add(risk > threshold)
+        expected = "under 10 %" if risk < 0.10 else "10 to 70 %" if risk <= 0.70 else "over 70 %"
+        assert found(**values).category == f"Herder {expected}"
+    assert seen == {False, True}
 
 
 @pytest.mark.parametrize(

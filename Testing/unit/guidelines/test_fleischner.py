@@ -186,3 +186,9 @@ def test_bigger_is_never_less_urgent(
         return next(n for n, start in enumerate(URGENCY) if advice.startswith(start))
 
     assert urgency(mm) <= urgency(mm + more)
+
+
+@pytest.mark.parametrize("known", [{"setting": "screening"}, {"age": 30.0}, {"cancer": "other"}, {"fat": True}])
+def test_where_something_known_rules_it_out_nothing_else_is_asked(given: Given, known: dict[str, Any]) -> None:
+    answer = fleischner(given(size=7, nodule_type="solid", **known))
+    assert answer.refusal and len(answer.outcomes) == 1 and answer.missing == ()
