@@ -302,7 +302,7 @@ def test_guidelines_and_models_stand_side_by_side_and_are_not_mixed(bare: Inputs
 
 
 def test_one_nodule_that_is_known_takes_about_a_millisecond(given: Given) -> None:
-    """The bound is 20 times what it takes, so that a busy machine passes."""
+    """The bound is ten times what it takes, so that a slow machine passes."""
     known = given(
         size=9.0,
         nodule_type="solid",
@@ -327,10 +327,10 @@ def test_one_nodule_that_is_known_takes_about_a_millisecond(given: Given) -> Non
         comparison="baseline",
     )
     answers(known)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(10):
         answers(known)
-    assert (time.perf_counter() - start) / 10 < 0.02
+    assert (time.process_time() - start) / 10 < 0.01
     assert len(GUIDELINES) == 6
 
 
