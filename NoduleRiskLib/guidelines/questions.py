@@ -1,0 +1,146 @@
+"""What the guidelines can ask: each question, and all that may be answered, in one table that panels and tests read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import NoduleRiskError
+from ..grades import CALCIFICATION_PATTERNS
+
+#: LIDC's calcification patterns that every guideline counts as benign: complete ("solid"), central, popcorn and
+#: concentric rings ("laminated").
+BENIGN_CALCIFICATION = ("popcorn", "laminated", "solid", "central")
+#: A smooth, solid, oval, lentiform or triangular nodule at a fissure or the pleura: most likely a lymph node.
+LYMPH_NODE = "juxtapleural or perifissural, smooth, oval or triangular"
+SMALL_AIRWAY, LARGE_AIRWAY = "in a subsegmental airway", "in a segmental or larger airway"
+THICK_CYST, MULTILOCULAR_CYST = "thick-walled cyst", "multilocular cyst"
+LESIONS = ("nodule", LYMPH_NODE, SMALL_AIRWAY, LARGE_AIRWAY, THICK_CYST, MULTILOCULAR_CYST)
+EXAMINATIONS = ("complete", "earlier CT awaited", "lungs not wholly shown", "infection or inflammation likely")
+CHANGES = ("baseline", "new", "stable", "smaller", "growing", "slowly growing", "gone")
+CYST_CHANGES = (
+    "none",
+    "cystic part larger",
+    "wall thicker or nodular, or denser",
+    "became multilocular",
+    "more locules",
+)
+NO_YES = (False, True)
+
+
+@dataclass(frozen=True)
+class Question:
+    """How a value is asked for, and what it can be.
+
+    Attributes
+    ----------
+    label : str
+    choices : tuple
+        All values, where they can be counted.
+    cuts : tuple of float
+        Otherwise: where a guideline's answer may change, from the lowest to the highest value worth trying. Sizes are
+        tried as round ones.
+    unit : str
+    usual : object or None
+        What holds as long as nobody says otherwise: findings that a report names only where they are present, and that
+        a CT is the first one.
+    make : callable
+        A value of the field from a number of ``cuts``.
+    """
+
+    label: str
+    choices: tuple[Any, ...] = ()
+    cuts: tuple[float, ...] = ()
+    unit: str = ""
+    usual: Any = None
+    make: Callable[[float], Any] = float
+
+    def check(self, value: Any) -> None:
+        """Raise ``NoduleRiskError`` for a value that is no answer."""
+        label = self.label[0].upper() + self.label[1:]
+        if self.choices and value not in self.choices:
+            choices = ", ".join(said(choice) for choice in self.choices)
+            raise NoduleRiskError(f"{label} cannot be {said(value)}: choose one of {choices}.")
+        if isinstance(value, float | int) and self.cuts and not (math.isfinite(value) and value > 0):
+            raise NoduleRiskError(f"{label} cannot be {said(value)}: give a number above 0.")
+        if self.make is int and value != int(value):
+            raise NoduleRiskError(f"{label} cannot be {said(value)}: give a whole number.")
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Long and short axis of a nodule or of its solid part, in mm; both 0 where there is no solid part."""
+
+    long_mm: float
+    short_mm: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.long_mm) and 0 <= self.short_mm <= self.long_mm):
+            raise NoduleRiskError(
+                f"Axes of {self.long_mm} x {self.short_mm} mm are no size: give the long axis first, in millimetres."
+            )
+
+    @classmethod
+    def of_round(cls, diameter_mm: float) -> Axes:
+        """A round nodule's."""
+        return cls(diameter_mm, diameter_mm)
+
+    def mean_mm(self, decimals: int) -> float:
+        """Mean of both axes, each rounded to ``decimals`` and the mean again."""
+        return rounded((rounded(self.long_mm, decimals) + rounded(self.short_mm, decimals)) / 2, decimals)
+
+    def __str__(self) -> str:
+        return f"{self.long_mm:.1f} x {self.short_mm:.1f} mm"
+
+
+#: By the names of the fields of ``Inputs``, in the order in which a panel asks.
+QUESTIONS = {
+    "size": Question("size", cuts=(1, 4, 5, 6, 8, 9, 10, 15, 30, 31, 60), unit="mm", make=Axes.of_round),
+    "volume_mm3": Question("volume", cuts=(1, 34, 80, 100, 113, 251, 268, 300, 524, 1767, 14137, 100000), unit="mm3"),
+    "solid_part": Question("size of the solid part", cuts=(0, 4, 6, 8, 9, 60), unit="mm", make=Axes.of_round),
+    "nodule_type": Question("nodule type", ("solid", "part-solid", "non-solid")),
+    "calcification": Question("calcification", ("absent", *CALCIFICATION_PATTERNS), usual="absent"),
+    "spiculation": Question("spiculation", NO_YES),
+    "lesion": Question("place and shape", LESIONS, usual="nodule"),
+    "fat": Question("fat in the nodule", NO_YES, usual=False),
+    "lobe": Question("lobe", ("upper", "middle or lower")),
+    "count": Question("nodules on the CT", cuts=(1, 2, 5, 20), make=int),
+    "emphysema": Question("emphysema on the CT", NO_YES),
+    "suspicious_features": Question("further features that suggest cancer", NO_YES, usual=False),
+    "examination": Question("examination", EXAMINATIONS, usual="complete"),
+    "pet": Question("uptake on PET", ("not done", "none", "faint", "moderate", "intense"), usual="not done"),
+    "age": Question("age", cuts=(18, 35, 50, 65, 80, 100), unit="years"),
+    "sex": Question("sex", ("female", "male")),
+    "smoked": Question("ever smoked", NO_YES),
+    "family_history": Question("lung cancer in the family", NO_YES),
+    "cancer": Question("earlier cancer", ("none", "outside the chest, over 5 years ago", "other")),
+    "immunosuppressed": Question("immunosuppressed", NO_YES),
+    "risk": Question("the patient's risk as the clinician estimates it", ("low", "high")),
+    "setting": Question("why the CT was made", ("screening", "incidental")),
+    "comparison": Question("against earlier CTs", CHANGES, usual="baseline"),
+    "solid_change": Question("change of the solid part", ("stable", "new", "growing")),
+    "cyst_change": Question("change of the cyst", CYST_CHANGES, usual="none"),
+    "earlier": Question("measured on an earlier CT"),
+    "interval_months": Question("months since the earlier CT", cuts=(1, 3, 6, 12, 24, 60)),
+    "doubling_time_days": Question("volume doubling time", cuts=(1, 401, 601, 2000), unit="days"),
+    "earlier_category": Question("Lung-RADS category of the earlier CT", ("1", "2", "3", "4A", "4B", "4X")),
+    "proved_benign": Question("proved benign by work-up", NO_YES, usual=False),
+}
+
+
+def said(value: Any, unit: str = "") -> str:
+    """A value as a person reads it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float | int):
+        number = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+        return f"{number} {unit}".strip()
+    return str(value)
+
+
+def rounded(value: float, decimals: int) -> float:
+    """``value`` rounded half up, as people round: 5.5 becomes 6 and 6.05 becomes 6.1."""
+    # 6.05 is stored as 6.0499...: nine more decimals first.
+    return math.floor(round(value * 10**decimals, 9) + 0.5) / 10**decimals
