@@ -216,12 +216,13 @@ class Assessor:
                 if nodule:
                     warnings += input_checks.check_repetition(point, nodule.outline, earlier)
                     earlier.append((point, nodule.outline))
-                about_nodule = tuple(InputWarning(text, "nodule") for text in warnings)
                 yield Assessment(
-                    point, prepared.warnings + self._device_warnings + about_nodule, self.package.model_id, nodule
+                    point, prepared.warnings + self._device_warnings + warnings, self.package.model_id, nodule
                 )
 
-    def _graded(self, volume: Volume, marked: Sequence[_Marked]) -> list[tuple[Nodule | None, tuple[str, ...]]]:
+    def _graded(
+        self, volume: Volume, marked: Sequence[_Marked]
+    ) -> list[tuple[Nodule | None, tuple[InputWarning, ...]]]:
         """For each point its nodule without heatmaps, and what is unusual about it."""
         alone = np.array([one.point.ras for one in marked if not one.outline]).reshape(-1, 3)
         by_network = iter(segment(volume, alone, self._networks.segmentation, self._device))
@@ -232,11 +233,11 @@ class Assessor:
         centres = np.array([one.centre_ras for one in found]).reshape(-1, 3)
         likely = nodule_probability(volume, centres, self._networks.false_positive, self._device)
         each = iter(zip(stacks, self._predict(stacks), likely.tolist(), strict=True))
-        results: list[tuple[Nodule | None, tuple[str, ...]]] = []
+        results: list[tuple[Nodule | None, tuple[InputWarning, ...]]] = []
         for point, outline in zip([one.point for one in marked], outlines, strict=True):
             warnings = input_checks.check_point(volume, point)
             if outline is None:
-                results.append((None, (*warnings, NOTHING_FOUND.format(label=point.label))))
+                results.append((None, (*warnings, InputWarning(NOTHING_FOUND.format(label=point.label), "nodule"))))
                 continue
             stack, prediction, probability = next(each)
             warnings += input_checks.check_outline(volume, point, outline)

@@ -8,6 +8,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from scipy import ndimage
 
+from ..errors import InputWarning
+from .lung_mask import lung_mask
 from .outline import INSIDE, Outline, same_nodule
 from .points import Point
 from .resampling import sample
@@ -15,6 +17,8 @@ from .volume import Array, Volume
 
 #: Sizes that LIDC's readers graded: beyond them the model guesses.
 TRAINED_MM = (3.0, 40.0)
+#: So far from the lungs a point may still be on a nodule of theirs.
+AT_LUNG_MM = 6.0
 #: Half the side of the cube around a point in which lung is looked for, and its grid.
 AROUND_MM, GRID_MM = 20.0, 2.5
 #: Aerated lung, emphysema to dependent density (HU); below it is plain air.
@@ -32,6 +36,9 @@ NOISY_HU, VERY_NOISY_HU = 90.0, 200.0
 WINDOW_MM, NOISE_SLICES, QUIET_PERCENT, FEW_WINDOWS = 5.0, 12, 20, 100
 #: Less surely a nodule than this: of 1,120 nodules out of fold one in twenty is (training/RESULTS.md).
 LIKELY = 0.8
+
+#: What makes a nodule doubtful, as its own row says it.
+VESSEL, OUTSIDE, UNSURE_OUTLINE = "vessel?", "outside the lungs", "outline unsure"
 
 _SEEN: WeakKeyDictionary[Volume, bool] = WeakKeyDictionary()
 
@@ -54,19 +61,30 @@ def check_volume(volume: Volume) -> tuple[str, ...]:
     return tuple(found)
 
 
-def check_point(volume: Volume, point: Point) -> tuple[str, ...]:
-    """What lies around a point: nothing but air, or no lung. Outside the volume counts as what lies at its edge."""
+def check_point(volume: Volume, point: Point) -> tuple[InputWarning, ...]:
+    """Whether a point lies in or at the lungs.
+
+    Where the volume shows none (a crop around a nodule), whether there is lung or tissue around the point; outside the
+    volume counts as what lies at its edge.
+    """
+    (distance_mm,) = lung_mask(volume).distance_mm(np.array([point.ras]))
+    if distance_mm <= AT_LUNG_MM:
+        return ()
     side = np.arange(-AROUND_MM, AROUND_MM + 1, GRID_MM)
     around = np.stack(np.meshgrid(side, side, side, indexing="ij"), -1) + np.array(point.ras)
     hu = sample(volume, around)
     if (hu > LUNG_HU[1]).mean() < LITTLE_TISSUE and (hu > LUNG_HU[0]).mean() < LITTLE_LUNG:
-        return (f"Around {point.label} there is only air: it lies outside the body or in a large airway.",)
-    if ((hu > LUNG_HU[0]) & (hu < LUNG_HU[1])).mean() < LITTLE_LUNG:
-        return (f"No lung lies within {AROUND_MM:.0f} mm of {point.label}: the model knows only nodules of the lung.",)
-    return ()
+        text = f"Around {point.label} there is only air: it lies outside the body or in a large airway."
+    elif distance_mm > AT_LUNG_MM:
+        text = f"{point.label} lies outside the lungs: the model knows only nodules of the lung."
+    elif ((hu > LUNG_HU[0]) & (hu < LUNG_HU[1])).mean() < LITTLE_LUNG:
+        text = f"No lung lies within {AROUND_MM:.0f} mm of {point.label}: the model knows only nodules of the lung."
+    else:
+        return ()
+    return (InputWarning(text, "nodule", OUTSIDE),)
 
 
-def check_outline(volume: Volume, point: Point, outline: Outline) -> tuple[str, ...]:
+def check_outline(volume: Volume, point: Point, outline: Outline) -> tuple[InputWarning, ...]:
     """What makes one nodule's grades less sure: cut off by the scan's edge, smaller or larger than any trained on."""
     found = []
     corners = volume.to_ijk(outline.probability.to_ras(_ends(outline.probability.array > INSIDE)))
@@ -80,25 +98,29 @@ def check_outline(volume: Volume, point: Point, outline: Outline) -> tuple[str, 
             f"The nodule under {point.label} measures {outline.diameter_mm:.1f} mm; "
             f"the model knows nodules of {TRAINED_MM[0]:.0f} to {TRAINED_MM[1]:.0f} mm."
         )
-    return tuple(found)
+    return tuple(InputWarning(text, "nodule") for text in found)
 
 
-def check_likeness(point: Point, probability: float) -> tuple[str, ...]:
+def check_likeness(point: Point, probability: float) -> tuple[InputWarning, ...]:
     """What false-positive reduction says of what was outlined: ``probability`` (0 to 1) that it is a nodule."""
     if probability >= LIKELY:
         return ()
-    return (
+    text = (
         f"What was found under {point.label} looks more like a vessel or the chest wall than a nodule: "
-        "make sure that it is one.",
+        "make sure that it is one."
     )
+    return (InputWarning(text, "nodule", VESSEL),)
 
 
-def check_repetition(point: Point, outline: Outline, earlier: Sequence[tuple[Point, Outline]]) -> tuple[str, ...]:
+def check_repetition(
+    point: Point, outline: Outline, earlier: Sequence[tuple[Point, Outline]]
+) -> tuple[InputWarning, ...]:
     """Whether one of the points before lies on the same nodule, which then counts twice."""
     twins = [other.label for other, theirs in earlier if same_nodule(outline, theirs)]
     if not twins:
         return ()
-    return (f"{twins[0]} and {point.label} lie on the same nodule: remove one of them, or it counts twice.",)
+    text = f"{twins[0]} and {point.label} lie on the same nodule: remove one of them, or it counts twice."
+    return (InputWarning(text, "nodule"),)
 
 
 def has_contrast(volume: Volume) -> bool:

@@ -171,7 +171,7 @@ def test_air_and_soft_tissue_get_no_bare_number(assessor: Assessor, chest: Chest
     volume = chest[0]
     top = volume.to_ras(np.array([10.0, 10, 80]))
     liver = volume.to_ras(np.array([150.0, 150, 12]))
-    for place, words in ((top, "only air"), (liver, "No lung lies")):
+    for place, words in ((top, "only air"), (liver, "outside the lungs")):
         (one,) = assessor.assess(volume, [Point("F-1", tuple(map(float, place)))])
         assert any(words in warning.text for warning in one.warnings)
 
