@@ -159,4 +159,4 @@ def test_a_whole_ct_takes_less_than_a_click(sample: Volume) -> None:
     again = Volume(sample.array, sample.ijk_to_ras)
     begin = time.process_time()
     lung_mask(again)
-    assert time.process_time() - begin < 2.5
+    assert time.process_time() - begin < 5
