@@ -238,7 +238,7 @@ class Assessor:
             warnings = (
                 *input_checks.check_point(volume, one.point),
                 *input_checks.check_outline(volume, one.point, outline),
-                *input_checks.check_likeness(one.point, probability),
+                *input_checks.check_likeness(one.point, probability, self._calibration.likely),
                 *check_sureness(one.point, outline, float(prediction.grades[GRADE_NAMES.index("diameter")])),
             )
             results.append((nodule, warnings))

@@ -31,8 +31,9 @@ from .studies import cross_validation, label_study, radiomics
 from .studies.drawings import draw
 from .studies.heatmap_study import heatmaps
 from .studies.outline_study import study_outlines
-from .studies.release import release
+from .studies.release import PACKAGES, release
 from .studies.robustness_study import robustness as study_robustness
+from .studies.solid_part_study import solid_parts as study_solid_parts
 from .studies.speed import speed as measure_speed
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -166,7 +167,13 @@ def compare(
 @app.command()
 def robustness(data: Data, out: Out = OUT, package: Package = SHIPPED) -> None:
     """Measure how far the package's grades move when nothing about the nodule changes."""
-    _report(out / "robustness.md", study_robustness(data, package))
+    _report(out / "robustness.md", study_robustness(data, package, out / PACKAGES))
+
+
+@app.command()
+def solid_parts(data: Data, out: Out = OUT, limit: Limit = None) -> None:
+    """Compare the solid part that a threshold finds with the readers' texture, at their outlines."""
+    _report(out / "solid_parts.md", study_solid_parts(data, out, limit))
 
 
 @app.command()

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import InputWarning
+from .lung_mask import lung_mask
 from .outline import INSIDE, Outline, same_nodule
 from .points import Point
 from .resampling import sample
@@ -16,6 +17,8 @@ from .volume import Array, Volume
 
 #: Sizes that LIDC's readers graded: beyond them the model guesses.
 TRAINED_MM = (3.0, 40.0)
+#: So far from the lungs a point may still be on a nodule of theirs.
+AT_LUNG_MM = 6.0
 #: Half the side of the cube around a point in which lung is looked for, and its grid.
 AROUND_MM, GRID_MM = 20.0, 2.5
 #: Aerated lung, emphysema to dependent density (HU); below it is plain air.
@@ -31,8 +34,6 @@ POOL_MM, POOL_GRID_MM = 18.0, 4.0
 NOISY_HU, VERY_NOISY_HU = 90.0, 200.0
 #: Noise is measured in windows of this side, in so many slices; the quiet ones hold no vessel.
 WINDOW_MM, NOISE_SLICES, QUIET_PERCENT, FEW_WINDOWS = 5.0, 12, 20, 100
-#: Less surely a nodule than this: of 1,120 nodules out of fold one in twenty is (training/RESULTS.md).
-LIKELY = 0.8
 
 #: What makes a nodule doubtful, as its own row says it.
 VESSEL, OUTSIDE, UNSURE_OUTLINE = "vessel?", "outside the lungs", "outline unsure"
@@ -59,17 +60,29 @@ def check_volume(volume: Volume) -> tuple[str, ...]:
 
 
 def check_point(volume: Volume, point: Point) -> tuple[InputWarning, ...]:
-    """What lies around a point: nothing but air, or no lung. Outside the volume counts as what lies at its edge."""
+    """Whether a point lies in or at the lungs.
+
+    Where the volume shows none (a crop around a nodule), whether there is lung or tissue around the point; outside the
+    volume counts as what lies at its edge.
+    """
+    (distance_mm,) = lung_mask(volume).distance_mm(np.array([point.ras]))
+    if distance_mm <= AT_LUNG_MM:
+        return ()
     side = np.arange(-AROUND_MM, AROUND_MM + 1, GRID_MM)
     around = np.stack(np.meshgrid(side, side, side, indexing="ij"), -1) + np.array(point.ras)
     hu = sample(volume, around)
     if (hu > LUNG_HU[1]).mean() < LITTLE_TISSUE and (hu > LUNG_HU[0]).mean() < LITTLE_LUNG:
         text = f"Around {point.label} there is only air: it lies outside the body or in a large airway."
-        return (InputWarning(text, "nodule", OUTSIDE),)
-    if ((hu > LUNG_HU[0]) & (hu < LUNG_HU[1])).mean() < LITTLE_LUNG:
+    elif distance_mm > AT_LUNG_MM:
+        text = (
+            f"{point.label} lies outside the lungs: the model knows only nodules of the lung. (Points are R A S in mm; "
+            "if yours are in LPS, change the signs of the first two numbers.)"
+        )
+    elif ((hu > LUNG_HU[0]) & (hu < LUNG_HU[1])).mean() < LITTLE_LUNG:
         text = f"No lung lies within {AROUND_MM:.0f} mm of {point.label}: the model knows only nodules of the lung."
-        return (InputWarning(text, "nodule", OUTSIDE),)
-    return ()
+    else:
+        return ()
+    return (InputWarning(text, "nodule", OUTSIDE),)
 
 
 def check_outline(volume: Volume, point: Point, outline: Outline) -> tuple[InputWarning, ...]:
@@ -89,9 +102,12 @@ def check_outline(volume: Volume, point: Point, outline: Outline) -> tuple[Input
     return tuple(InputWarning(text, "nodule") for text in found)
 
 
-def check_likeness(point: Point, probability: float) -> tuple[InputWarning, ...]:
-    """What false-positive reduction says of what was outlined: ``probability`` (0 to 1) that it is a nodule."""
-    if probability >= LIKELY:
+def check_likeness(point: Point, probability: float, likely: float) -> tuple[InputWarning, ...]:
+    """What false-positive reduction says of an outline: ``probability`` (0 to 1) that it is a nodule's.
+
+    Fewer nodules than one in twenty are less sure than ``likely``, which the model package holds.
+    """
+    if probability >= likely:
         return ()
     text = (
         f"What was found under {point.label} looks more like a vessel or the chest wall than a nodule: "

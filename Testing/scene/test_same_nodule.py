@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import fakes
 
-from NoduleRiskLib.errors import InputWarning
 from NoduleRiskLib.imaging.input_checks import check_repetition
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.panel.same_nodule import SAME_NODULE, Outlines
@@ -16,7 +15,7 @@ def _assessed(*points):
     for one in fakes.FakeAssessor().assess(fakes.lungs(), points):
         said = check_repetition(one.point, one.nodule.outline, earlier)
         earlier.append((one.point, one.nodule.outline))
-        yield replace(one, warnings=one.warnings + tuple(InputWarning(text, "nodule") for text in said))
+        yield replace(one, warnings=one.warnings + said)
 
 
 def test_the_sentence_is_the_assessors():

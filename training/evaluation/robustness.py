@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,10 @@ from scipy import ndimage
 
 from NoduleRiskLib.assessor import Assessor
 from NoduleRiskLib.grades import GRADE_NAMES
+from NoduleRiskLib.imaging.input_checks import TRAINED_MM
+from NoduleRiskLib.imaging.lung_mask import lung_mask
 from NoduleRiskLib.imaging.points import Point
+from NoduleRiskLib.imaging.resampling import sample
 from NoduleRiskLib.imaging.volume import Array, Volume
 from NoduleRiskLib.results.assessment import Assessment
 
@@ -19,6 +23,9 @@ from ..data.context_synthesis import at_one_millimetre
 from ..data.found_outlines import missed_point
 
 Change = Callable[[Volume], Volume]
+Place = tuple[float, float, float]
+#: A pocket of gas in bowel or stomach holds more than this; wall and contents lie within so much of it.
+POCKET_MM3, NEAR_MM = 500.0, 8.0
 
 
 def around(volume: Volume, point: Point, half_mm: float = 60.0) -> Volume:
@@ -107,37 +114,76 @@ def moves(assessor: Assessor, scans: Sequence[tuple[Volume, Sequence[Point]]], h
     return table.assign(mean=table.mean(axis=1), lost=pd.Series(lost)).rename_axis("change")
 
 
-def false_finds(assessor: Assessor, volume: Volume, nodules: Sequence[Point], count: int = 100) -> pd.DataFrame:
-    """The answers at points where there is no nodule, one row per kind of tissue.
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A CT with places where there is no nodule.
+
+    Attributes
+    ----------
+    name : str
+        The patient's.
+    volume : Volume
+    places : dict
+        What is there (the row of the table) -> points, RAS mm.
+    """
+
+    name: str
+    volume: Volume
+    places: dict[str, list[Place]]
+
+
+def false_finds(assessor_of: Callable[[str], Assessor], sites: Sequence[Site]) -> pd.DataFrame:
+    """The answers where there is no nodule, one row per kind of place.
 
     Parameters
     ----------
-    assessor : Assessor
-    volume : Volume
-        A whole CT, axial slices.
-    nodules : sequence of Point
-        Its known nodules: points keep 20 mm away from them.
-    count : int
-        Points of each kind of tissue.
+    assessor_of : function
+        From a site's name to an assessor; out of fold, one whose networks never saw that patient.
+    sites : sequence of Site
 
     Returns
     -------
     DataFrame
-        ``points``; ``none``: the share where no nodule is found; ``warned``: the share where none is found or a
-        warning about the nodule is given.
+        ``points``; ``doubtful``: the share whose nodule is doubtful; ``warned``: the share told or warned, that is
+        no nodule, a doubtful one, or an outline of a size that the models do not know.
     """
-    rows = {}
-    for name, places in _healthy(volume, nodules, count).items():
-        points = [Point(f"{name} {n}", place) for n, place in enumerate(places)]
-        assessments = list(assessor.assess(volume, points, heatmaps=False))
-        none = [one.nodule is None for one in assessments]
-        own = [any(warning.about == "nodule" for warning in one.warnings) for one in assessments]
-        rows[name] = {"points": len(assessments), "none": np.mean(none), "warned": np.mean(own)}
-    return pd.DataFrame(rows).T.astype({"points": int}).rename_axis("tissue")
+    answers: dict[str, list[tuple[bool, bool]]] = {}
+    for site in sites:
+        assessor = assessor_of(site.name)
+        prepared = assessor.prepare(site.volume)
+        for kind, places in site.places.items():
+            points = [Point(f"{kind} {n}", place) for n, place in enumerate(places)]
+            each = assessor.assess(prepared, points, heatmaps=False) if points else iter(())
+            answers.setdefault(kind, []).extend((_doubtful(one), _told(one)) for one in each)
+    rows = {
+        kind: {"points": len(given), **dict(zip(("doubtful", "warned"), np.mean(given, axis=0), strict=True))}
+        for kind, given in answers.items()
+        if given
+    }
+    return pd.DataFrame(rows).T.astype({"points": int}).rename_axis("place")
 
 
-def _healthy(volume: Volume, nodules: Sequence[Point], count: int) -> dict[str, list[tuple[float, float, float]]]:
-    """RAS points (mm) in lung tissue, in vessels and on the chest wall, drawn at random."""
+def _doubtful(assessment: Assessment) -> bool:
+    return any(one.doubt for one in assessment.warnings if one.about == "nodule")
+
+
+def _told(assessment: Assessment) -> bool:
+    nodule = assessment.nodule
+    return nodule is None or _doubtful(assessment) or not TRAINED_MM[0] <= nodule.outline.diameter_mm <= TRAINED_MM[1]
+
+
+def tissue_places(volume: Volume, nodules: Sequence[Point], count: int = 100) -> dict[str, list[Place]]:
+    """Points drawn at random in lung, in vessels, on the chest wall, and in and on bowel and stomach.
+
+    Parameters
+    ----------
+    volume : Volume
+        A whole CT with the upper abdomen, axial slices.
+    nodules : sequence of Point
+        Its known nodules: points keep 20 mm away from them.
+    count : int
+        Points of each kind of tissue.
+    """
     spacing = volume.spacing_mm[::-1]
     air = ndimage.label(volume.array < -500)[0]
     sides = np.unique(np.concatenate([air[:, [0, -1]].ravel(), air[:, :, [0, -1]].ravel()]))
@@ -154,9 +200,32 @@ def _healthy(volume: Volume, nodules: Sequence[Point], count: int) -> dict[str, 
         "chest wall": (outside_mm > 0) & (outside_mm < 4) & (volume.array > -200),
     }
     rng = np.random.default_rng(0)
-    drawn: dict[str, list[tuple[float, float, float]]] = {}
-    for name, mask in tissue.items():
-        places = volume.to_ras(rng.permutation(np.argwhere(mask))[: 4 * count, ::-1])
-        far = np.min([np.linalg.norm(places - np.array(one.ras), axis=1) for one in nodules], axis=0) > 20
-        drawn[name] = [(float(r), float(a), float(s)) for r, a, s in places[far][:count]]
+    drawn: dict[str, list[Place]] = {}
+    found = {name: volume.to_ras(np.argwhere(mask)[:, ::-1]) for name, mask in tissue.items()}
+    for name, places in (found | {"bowel and stomach": _in_bowel(volume)}).items():
+        some = rng.permutation(places)[: 4 * count]
+        far = np.min([np.linalg.norm(some - np.array(one.ras), axis=1) for one in nodules], axis=0) > 20
+        drawn[name] = [(float(r), float(a), float(s)) for r, a, s in some[far][:count]]
     return drawn
+
+
+def _in_bowel(volume: Volume) -> Array:
+    """Places (RAS mm, shape (N, 3)) in and near gas that lies below most of the lungs and does not touch them.
+
+    Near are wall and contents. All lie on the coarse grid of the lung mask.
+    """
+    lungs = lung_mask(volume).outside_mm
+    if lungs is None:
+        return np.zeros((0, 3))
+    spacing, in_lung = lungs.spacing_mm[::-1], lungs.array == 0
+    k, j, i = np.indices(lungs.array.shape)
+    ras = lungs.to_ras(np.stack([i, j, k], -1))
+    # Under nine tenths of the lungs lies the abdomen.
+    low = ras[..., 2] < np.quantile(ras[in_lung][:, 2], 0.1)
+    gas, _ = ndimage.label((sample(volume, ras) < -500) & low)
+    sides = [gas.take(end, axis) for axis in (1, 2) for end in (0, -1)]
+    large = np.bincount(gas.ravel()) * spacing.prod() > POCKET_MM3
+    large[np.unique(np.concatenate([gas[in_lung], *(side.ravel() for side in sides)]))] = False
+    pockets = large[gas]
+    near = pockets | ((ndimage.distance_transform_edt(~pockets, spacing) < NEAR_MM) & (gas == 0) & ~in_lung)
+    return np.asarray(ras[near])

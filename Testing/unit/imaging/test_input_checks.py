@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from NoduleRiskLib.errors import InputWarning
 from NoduleRiskLib.imaging import input_checks
 from NoduleRiskLib.imaging.outline import measure
 from NoduleRiskLib.imaging.points import Point
@@ -12,6 +13,7 @@ from NoduleRiskLib.imaging.resampling import cut
 from NoduleRiskLib.imaging.slice_stack import Layout
 from NoduleRiskLib.imaging.volume import Array, Volume
 from Testing.unit.imaging.made_scans import chest
+from training.evaluation.robustness import around
 
 SPACING = (2.0, 1.0, 1.0)
 
@@ -40,14 +42,22 @@ def place(x_left: float, y_back: float, z_up: float) -> Point:
         (place(55, 0, 80), None),
         (place(88, 0, 80), None),
         (place(-123, -90, 80), "only air"),
-        (place(-60, 40, 80), "No lung lies"),
+        (place(-60, 40, 80), "outside the lungs"),
     ],
     ids=["in the lung", "on the chest wall", "outside the body", "in the other side's tissue"],
 )
 def test_a_point_where_no_lung_is_gets_said_so(point: Point, words: str | None) -> None:
     found = [one.text for one in input_checks.check_point(body(), point)]
     assert len(found) == (words is not None)
-    assert all(words is not None and words in sentence and "P" in sentence for sentence in found)
+    assert all(words is not None and words in one.text and "P" in one.text for one in found)
+    assert all((one.about, one.doubt) == ("nodule", input_checks.OUTSIDE) for one in found)
+
+
+def test_in_a_crop_without_lungs_what_lies_around_the_point_decides() -> None:
+    whole = body()
+    for point, words in ((place(55, 0, 80), None), (place(-60, 40, 80), "No lung lies"), (place(-123, -90, 80), "air")):
+        found = input_checks.check_point(around(whole, point, 25), point)
+        assert [words is not None and words in one.text for one in found] == [True] * (words is not None)
 
 
 def test_enhanced_blood_is_told_from_plain_blood_and_from_bone() -> None:
@@ -81,7 +91,7 @@ def test_without_lung_there_is_no_noise_to_measure() -> None:
     assert input_checks.lung_noise_hu(Volume(np.full((9, 30, 30), 40, np.int16), np.eye(4))) is None
 
 
-def outlined(centre: Array, radius_mm: float) -> tuple[str, ...]:
+def outlined(centre: Array, radius_mm: float) -> tuple[InputWarning, ...]:
     volume = body()
     stack = cut(volume, centre, Layout("native"))
     inside = np.linalg.norm(stack.pixels_ras() - centre, axis=-1) < radius_mm
@@ -92,10 +102,16 @@ def outlined(centre: Array, radius_mm: float) -> tuple[str, ...]:
 
 def test_a_nodule_that_the_scan_cuts_off_is_pointed_out() -> None:
     assert outlined(np.array([-55.0, 0, 80]), 6) == ()
-    (sentence,) = outlined(np.array([-55.0, 0, 4]), 6)
-    assert "edge of the scan" in sentence
+    (warning,) = outlined(np.array([-55.0, 0, 4]), 6)
+    assert "edge of the scan" in warning.text and not warning.doubt
 
 
 def test_sizes_that_nobody_trained_on_are_pointed_out() -> None:
-    (sentence,) = outlined(np.array([-55.0, 0, 80]), 1)
-    assert "3 to 40 mm" in sentence
+    (warning,) = outlined(np.array([-55.0, 0, 80]), 1)
+    assert "3 to 40 mm" in warning.text and not warning.doubt
+
+
+def test_what_looks_like_a_vessel_is_doubtful() -> None:
+    (warning,) = input_checks.check_likeness(Point("P", (0, 0, 0)), 0.3, 0.31)
+    assert (warning.about, warning.doubt) == ("nodule", input_checks.VESSEL)
+    assert input_checks.check_likeness(Point("P", (0, 0, 0)), 0.9, 0.9) == ()
