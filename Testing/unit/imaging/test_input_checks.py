@@ -47,7 +47,7 @@ def place(x_left: float, y_back: float, z_up: float) -> Point:
     ids=["in the lung", "on the chest wall", "outside the body", "in the other side's tissue"],
 )
 def test_a_point_where_no_lung_is_gets_said_so(point: Point, words: str | None) -> None:
-    found = [one.text for one in input_checks.check_point(body(), point)]
+    found = input_checks.check_point(body(), point)
     assert len(found) == (words is not None)
     assert all(words is not None and words in one.text and "P" in one.text for one in found)
     assert all((one.about, one.doubt) == ("nodule", input_checks.OUTSIDE) for one in found)
@@ -97,7 +97,7 @@ def outlined(centre: Array, radius_mm: float) -> tuple[InputWarning, ...]:
     inside = np.linalg.norm(stack.pixels_ras() - centre, axis=-1) < radius_mm
     outline = measure(stack, inside.astype(np.float32))
     assert outline is not None
-    return tuple(one.text for one in input_checks.check_outline(volume, Point("P", tuple(centre)), outline))
+    return input_checks.check_outline(volume, Point("P", tuple(centre)), outline)
 
 
 def test_a_nodule_that_the_scan_cuts_off_is_pointed_out() -> None:
