@@ -148,22 +148,6 @@ class PanelTest(PanelCase):
         composite = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")[0]
         self.assertAlmostEqual(composite.GetForegroundOpacity(), 0.25)
 
-    def test_the_outline_is_a_segment_and_can_be_kept(self):
-        self.assess()
-        self.ui.outlineCheckBox.setChecked(True)
-        self.settle()
-        self.ui.keepOutlineButton.click()
-        self.ui.noduleTable.selectRow(1)
-        self.settle()
-        self.ui.keepOutlineButton.click()
-        shown, kept = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-        self.assertEqual(shown.GetSegmentation().GetNumberOfSegments(), 1)
-        names = [kept.GetSegmentation().GetNthSegment(n).GetName() for n in range(2)]
-        self.assertEqual(names, ["N-1", "N-2"])
-        self.ui.outlineCheckBox.setChecked(False)
-        self.settle()
-        self.assertFalse(shown.GetDisplayVisibility())
-
     # --- warnings
 
     def test_what_is_said_about_the_ct_stands_once_above_the_list(self):
