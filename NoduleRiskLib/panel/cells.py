@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 import qt
@@ -14,16 +15,23 @@ ROW_PIXELS, GRADE_PIXELS, BAR_PIXELS = 24, 30, 104
 RAIL_RGBA, MARK_RGBA = (140, 150, 160, 90), (140, 150, 160, 160)
 INTERVAL_RGBA, VALUE_RGBA = (72, 149, 214, 150), (11, 87, 160, 255)
 #: What is doubtful stands back: readable on light and on dark panels, in text and drawn scales.
-DOUBTFUL_RGB = (142, 142, 142)
+DOUBTFUL_RGB = (128, 128, 128)
 DOUBTFUL_INTERVAL_RGBA, DOUBTFUL_VALUE_RGBA = (*DOUBTFUL_RGB, 110), (*DOUBTFUL_RGB, 255)
 
 
-def dress_table(table: Any, stretched: int, row_pixels: int) -> None:
-    """Columns as wide as their text, one of them as wide as it can be; no row numbers."""
+def dress_table(table: Any, stretched: Sequence[int], row_pixels: int) -> None:
+    """Columns as wide as their text, some of them as wide as they can be; no row numbers."""
     table.verticalHeader().setVisible(False)
     table.verticalHeader().setDefaultSectionSize(row_pixels)
     table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-    table.horizontalHeader().setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
+    for column in stretched:
+        table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.Stretch)
+
+
+def selection_style(doubtful: bool) -> str:
+    """Style sheet of a table's chosen row: the usual highlight would hide drawn scales and what stands back."""
+    colour = f"rgb{DOUBTFUL_RGB}" if doubtful else "palette(text)"
+    return f"selection-background-color: rgba(72, 149, 214, 70); selection-color: {colour};"
 
 
 def write_cell(

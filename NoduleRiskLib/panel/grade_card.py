@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from ..grades import GRADE_NAMES, GRADES
 from ..results.grade_lines import GradeLine, grade_lines
 from ..results.phrases import NOTHING_OUTLINED, SUSPICION_MEANS, percent, size
-from .cells import DOUBTFUL_RGB, GRADE_PIXELS, ROW_PIXELS, bar_label, dress_table, write_cell
+from .cells import DOUBTFUL_RGB, GRADE_PIXELS, ROW_PIXELS, bar_label, dress_table, selection_style, write_cell
 from .view_state import ViewState
 
 if TYPE_CHECKING:
@@ -25,11 +25,10 @@ class GradeCard:
         self._ui = ui
         self._drawn: object = None
         table = ui.gradeTable
-        dress_table(table, 3, GRADE_PIXELS)
+        dress_table(table, (3,), GRADE_PIXELS)
         table.setRowCount(len(GRADES))
         table.setMinimumHeight(GRADE_PIXELS * len(GRADES) + ROW_PIXELS + 8)
-        # The usual highlight would hide the scale.
-        table.setStyleSheet("selection-background-color: rgba(72, 149, 214, 70); selection-color: palette(text);")
+        table.setStyleSheet(selection_style(False))
         table.horizontalHeaderItem(4).setToolTip(_("Percentage of LIDC's nodules whose readers gave a lower value."))
         ui.warningsLabel.setStyleSheet("color: #9a6200;")
         table.currentCellChanged.connect(
@@ -68,6 +67,7 @@ class GradeCard:
 
     def _draw_grades(self, state: ViewState) -> None:
         table, doubtful = self._ui.gradeTable, bool(state.chosen and state.chosen.doubts)
+        table.setStyleSheet(selection_style(doubtful))
         for row, line in enumerate(grade_lines(state.assessment.nodule if state.assessment else None)):
             for column, text in enumerate((line.name.capitalize(), "", *_texts(line))):
                 tip = GRADES[row].high_means if column == 0 else text

@@ -66,7 +66,7 @@ class PanelTest(PanelCase):
 
     def test_assessing_fills_list_card_and_heatmap(self):
         self.assess()
-        self.assertEqual(self.rows()[0], ["N-1", "2.8", "37 %", "9.8 mm", "465 mm³", "⚠ 2"])
+        self.assertEqual(self.rows()[0], ["N-1", "2.8", "37 %", "9.8 mm", "⚠ 2"])
         self.assertEqual(self.cell(8, 0), "Malignancy")
         self.assertEqual([self.cell(8, c) for c in (2, 3, 4)], ["2.8", "indeterminate", "94 %"])
         self.assertEqual(self.cell(6, 3), "of readers; absent")

@@ -3,6 +3,9 @@
 Runs under pytest on the stand-ins, under the Slicer kit, and in Slicer by Reload & Test: nothing here knows which.
 """
 
+import tempfile
+from pathlib import Path
+
 import drawing
 import fakes
 import numpy as np
@@ -72,12 +75,20 @@ class OutlinesTest(PanelCase):
         self.assess()
         after = self.rows()[0]
         self.assertEqual(after[-1], "drawn by you ⚠ 2")
-        for column in (1, 3, 4):
+        for column in (1, 3):
             self.assertNotEqual(after[column], before[column])
         self.assertIn("outline drawn by you", read(self.ui.cardTitleLabel, "text"))
-        self.assertIn("drawn by you", self.ui.noduleTable.item(0, 5).toolTip())
+        self.assertIn("drawn by you", self.ui.noduleTable.item(0, 4).toolTip())
         np.testing.assert_array_equal(drawing.voxels(self.node(), segment_id), drawn)
         self.assertEqual(self.notes()[1:], ["⚠ 2", "⚠ 2"])
+
+    def test_a_file_says_that_the_outline_was_edited_since(self):
+        self.drawn_by_user()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "nodules.csv"
+            self.panel.work.export("csv", path)
+            self.settle(lambda: self.state.export is None)
+            self.assertEqual(path.read_text(encoding="utf-8").count("The outline was edited after this assessment"), 1)
 
     def test_while_the_user_draws_elsewhere_the_panel_reads_nothing(self):
         self.assess()
@@ -97,7 +108,7 @@ class OutlinesTest(PanelCase):
         self.ui.otherOutlineButton.click()
         self.settle(lambda: self.state.task is None)
         self.settle()
-        self.assertEqual(self.rows()[0], ["N-1", "2.8", "37 %", "9.8 mm", "465 mm³", "⚠ 2"])
+        self.assertEqual(self.rows()[0], ["N-1", "2.8", "37 %", "9.8 mm", "⚠ 2"])
         self.assertEqual(self.names(), ["N-1 (drawn)", "N-2", "N-3", "N-1"])
         np.testing.assert_array_equal(drawing.voxels(self.node(), segment_id), drawn)
         self.assertEqual(read(self.ui.otherOutlineButton, "text"), "Use my outline")
@@ -207,8 +218,6 @@ class OutlinesTest(PanelCase):
         self.assertEqual(self.names(), ["N-1", "left: upper|lobe", "N-3"])
 
     def test_a_scene_of_0_1_0_gets_its_outlines_as_segments(self):
-        from pathlib import Path
-
         path = Path(__file__).resolve().parents[1] / "scene" / "data" / "scene-0.1.0.mrb"
         self.assertTrue(slicer.mrmlScene.ReadFromMRB(str(path), True))
         self.ct, self.points = slicer.util.getNode("CT"), slicer.util.getNode("Nodules")
@@ -221,15 +230,15 @@ class OutlinesTest(PanelCase):
     # --- doubt
 
     def colours(self, row):
-        return [self.ui.noduleTable.item(row, column).foreground().color().getRgb()[:3] for column in range(6)]
+        return [self.ui.noduleTable.item(row, column).foreground().color().getRgb()[:3] for column in range(5)]
 
     def test_doubt_stands_in_its_own_row_and_the_figures_stand_back(self):
         self.assessor.doubtful.add("N-2")
         self.assess()
         self.assertEqual(self.notes(), ["⚠ 2", "vessel? ⚠ 2", "⚠ 2"])
-        self.assertEqual([c == DOUBTFUL_RGB for c in self.colours(1)], [False, True, True, True, True, False])
+        self.assertEqual([c == DOUBTFUL_RGB for c in self.colours(1)], [False, True, True, True, False])
         self.assertNotIn(DOUBTFUL_RGB, self.colours(0))
-        for column in range(6):
+        for column in range(5):
             self.assertIn(fakes.DOUBT_SENTENCE, self.ui.noduleTable.item(1, column).toolTip())
         self.assertNotIn("vessel?", read(self.ui.cardTitleLabel, "text"))
         self.ui.noduleTable.selectRow(1)
@@ -255,4 +264,4 @@ class OutlinesTest(PanelCase):
         self.assess()
         self.assertEqual(read(self.ui.ctWarningsLabel, "text"), f"• {fakes.CT_WARNING}")
         for row in range(3):
-            self.assertNotIn(str(fakes.CT_WARNING), self.ui.noduleTable.item(row, 5).toolTip())
+            self.assertNotIn(str(fakes.CT_WARNING), self.ui.noduleTable.item(row, 4).toolTip())

@@ -7,12 +7,14 @@ import pytest
 import slicer
 import slicer.util
 import vtk
+from test_acquisition_transform import SLICES, put_under_grid
 from test_geometry import MATRICES, VOXEL_IJK
 
 import NoduleRisk
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.slicer_scene import inputs, outline_segments, results
 from NoduleRiskLib.slicer_scene.outline_segments import segment_ids, segmentation_of
+from NoduleRiskLib.slicer_scene.segment_voxels import to_world
 
 
 @pytest.fixture
@@ -122,6 +124,16 @@ def test_outlines_that_are_moved_with_the_ct_are_nobodys_drawing(logic, ct, poin
     assert drawing.voxels(node, segment_ids(node)[0]).mean(0) == pytest.approx(
         np.add(fakes.PLACES[0], (5, 0, 0)), abs=0.5
     )
+
+
+def test_a_ct_under_slicers_acquisition_transform_is_outlined_and_graded_where_it_lies(logic, ct, points):
+    put_under_grid(ct, 0.14 * np.sin(2.1 * np.arange(SLICES)))
+    node, segment_id, _ = edited(logic, ct, points)
+    first = logic.assess(ct, points)[0].nodule.outline
+    assert first.drawn_by == "user"
+    voxels = logic.reader.read(node, segment_id, to_world(node, ct))
+    assert first.centre_ras == pytest.approx(voxels.middle_ras(), abs=1.0)
+    assert [one.state for one in logic.nodules(ct, points)] == ["assessed"] * 3
 
 
 # --- removed things
