@@ -28,8 +28,8 @@ POINT, NETWORK, NAMED, ASIDE = (f"NoduleRisk.{name}" for name in ("point", "netw
 #: What the name of a segment that was set aside ends in.
 SET_ASIDE = " (drawn)"
 OUTLINE_RGB = (0.18, 0.88, 0.82)
-#: How strongly segments are filled in slice views: the CT and a heatmap stay readable.
-FILL = 0.08
+#: How strongly segments are filled in slice views: not at all, so that CT and heatmap under them keep their colours.
+FILL = 0.0
 #: Context lists and codes as Slicer's Terminologies module serialises them; the codes are DICOM's (CID 7159, CID 7155).
 LUNG_NODULE = (
     "Segmentation category and type - DICOM master list~SCT^49755003^Morphologically Altered Structure"
