@@ -268,7 +268,8 @@ class Panel:
         """Put points into outlines that have none, once the user has drawn and come back, or has chosen others."""
         state, settings = self.state, self.state.parameters
         wanted = state.ct, state.points, settings.outlines
-        if not (self._entered and state.ct) or wanted == self._given:
+        # Not while nodules are assessed: each one's own segment is an event.
+        if not (self._entered and state.ct) or state.task or wanted == self._given:
             return
         if settings.outlines and state.points is None:
             state.points = settings.points = inputs.add_points("Nodules", [])

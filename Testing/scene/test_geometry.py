@@ -11,7 +11,7 @@ import NoduleRisk
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.imaging.mosaic import mosaic
 from NoduleRiskLib.imaging.points import Point
-from NoduleRiskLib.slicer_scene import display, inputs, outline_segments, results
+from NoduleRiskLib.slicer_scene import display, inputs, outline_segments, results, segment_voxels
 
 VOXEL_IJK = np.array([40.0, 22.0, 14.0, 1.0])
 
@@ -82,7 +82,7 @@ def test_heatmap_outline_and_numbers_lie_where_the_nodule_lies(mrml, matrix, mov
     segmentation = outline_segments.segmentation_of(ct, points)
     (segment_id,) = outline_segments.segment_ids(segmentation)
     assert segmentation.GetSegmentCenterRAS(segment_id) == pytest.approx(world, abs=1.0)
-    voxels = logic.reader.read(segmentation, segment_id, to_world(segmentation, ct))
+    voxels = logic.reader.read(segmentation, segment_id, segment_voxels.to_world(segmentation, ct))
     assert voxels.middle_ras() == pytest.approx(world, abs=1.0)
     ijk = inputs.scan(ct).read().to_ijk(voxels.middle_ras())
     assert ijk == pytest.approx(np.rint(ijk), abs=1e-6), "it does not lie on the CT's grid"
