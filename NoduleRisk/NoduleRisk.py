@@ -144,7 +144,7 @@ class NoduleRiskTest(ScriptedLoadableModuleTest):
         result = unittest.TextTestRunner(verbosity=2).run(loader.loadTestsFromNames(names))
         sys.path.remove(str(folder))
         # They are made of the library that the next Reload replaces.
-        for name in (*names, "panel_case", "fakes"):
+        for name in (*names, "panel_case", "fakes", "drawing"):
             sys.modules.pop(name, None)
         if not result.wasSuccessful():
             raise AssertionError(f"{len(result.failures) + len(result.errors)} of {result.testsRun} tests failed")

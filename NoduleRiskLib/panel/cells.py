@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 import qt
@@ -13,18 +14,35 @@ from ..results.grade_lines import GradeLine
 ROW_PIXELS, GRADE_PIXELS, BAR_PIXELS = 24, 30, 104
 RAIL_RGBA, MARK_RGBA = (140, 150, 160, 90), (140, 150, 160, 160)
 INTERVAL_RGBA, VALUE_RGBA = (72, 149, 214, 150), (11, 87, 160, 255)
+#: What is doubtful stands back: readable on light and on dark panels, in text and drawn scales.
+DOUBTFUL_RGB = (128, 128, 128)
+DOUBTFUL_INTERVAL_RGBA, DOUBTFUL_VALUE_RGBA = (*DOUBTFUL_RGB, 110), (*DOUBTFUL_RGB, 255)
 
 
-def dress_table(table: Any, stretched: int, row_pixels: int) -> None:
-    """Columns as wide as their text, one of them as wide as it can be; no row numbers."""
+def dress_table(table: Any, stretched: Sequence[int], row_pixels: int) -> None:
+    """Columns as wide as their text, some of them as wide as they can be; no row numbers."""
     table.verticalHeader().setVisible(False)
     table.verticalHeader().setDefaultSectionSize(row_pixels)
     table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-    table.horizontalHeader().setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
+    for column in stretched:
+        table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.Stretch)
+
+
+def selection_style(doubtful: bool) -> str:
+    """Style sheet of a table's chosen row: the usual highlight would hide drawn scales and what stands back."""
+    colour = f"rgb{DOUBTFUL_RGB}" if doubtful else "palette(text)"
+    return f"selection-background-color: rgba(72, 149, 214, 70); selection-color: {colour};"
 
 
 def write_cell(
-    table: Any, row: int, column: int, text: str, tip: str, right: bool = False, italic: bool = False
+    table: Any,
+    row: int,
+    column: int,
+    text: str,
+    tip: str,
+    right: bool = False,
+    italic: bool = False,
+    doubtful: bool = False,
 ) -> Any:
     """Write a cell's text and tool tip; returns its item, which is made if there is none."""
     item = table.item(row, column)
@@ -38,6 +56,8 @@ def write_cell(
     font = item.font()
     font.setItalic(italic)
     item.setFont(font)
+    # An empty brush is the table's own colour.
+    item.setForeground(qt.QBrush(qt.QColor(*DOUBTFUL_RGB)) if doubtful else qt.QBrush())
     return item
 
 
@@ -46,7 +66,7 @@ def as_tip(text: str) -> str:
     return f"<div style='white-space: pre-wrap'>{html.escape(text)}</div>" if text else ""
 
 
-def bar_label(line: GradeLine) -> Any:
+def bar_label(line: GradeLine, doubtful: bool = False) -> Any:
     """A scale with its steps, the interval and the value on it."""
     height, width = GRADE_PIXELS - 6, BAR_PIXELS - 12
     pixmap = qt.QPixmap(BAR_PIXELS, height)
@@ -64,8 +84,8 @@ def bar_label(line: GradeLine) -> Any:
         box(at(mark), at(mark) + 1, 4, MARK_RGBA)
     if line.at is not None and line.low is not None and line.high is not None:
         first, last = at(min(line.low, line.at)), at(max(line.high, line.at))
-        box(first, max(last, first + 2), 4, INTERVAL_RGBA)
-        box(at(line.at) - 2, at(line.at) + 2, 7, VALUE_RGBA)
+        box(first, max(last, first + 2), 4, DOUBTFUL_INTERVAL_RGBA if doubtful else INTERVAL_RGBA)
+        box(at(line.at) - 2, at(line.at) + 2, 7, DOUBTFUL_VALUE_RGBA if doubtful else VALUE_RGBA)
     painter.end()
     label = qt.QLabel()
     label.setPixmap(pixmap)

@@ -41,18 +41,18 @@ PICTURES = "pictures"
 
 @dataclass(frozen=True, eq=False)
 class _Kept:
-    """What the scene holds of one nodule, whether the point or the CT was changed since, and what more is said."""
+    """What the scene holds of one nodule, why that does not hold any more (or nothing), and what more is said."""
 
     values: dict[str, Any]
     maps: dict[str, Volume]
-    changed: bool
+    outdated: str
     more: tuple[InputWarning, ...]
 
     def assessment(self, volume: Volume) -> Assessment:
         """The assessment, with a warning if it is outdated."""
         held = restored(self.values, self.maps, volume)
-        changed = self.changed or self.values["ct_digest"] != volume.digest
-        late = (InputWarning(CHANGED, "nodule"),) if changed else ()
+        outdated = self.outdated or (CHANGED if self.values["ct_digest"] != volume.digest else "")
+        late = (InputWarning(outdated, "nodule"),) if outdated else ()
         return replace(held, warnings=held.warnings + late + self.more)
 
 
@@ -142,5 +142,6 @@ def collect(kind: str, path: Path, scan: Scan, table: Node, nodules: Sequence[Li
     for nodule in nodules:
         kept = results.kept(table, nodule.mark.id)
         if kept:
-            found.append(_Kept(*kept, nodule.state != ASSESSED, nodule.scene_warnings))
+            outdated = nodule.outdated or ("" if nodule.state == ASSESSED else CHANGED)
+            found.append(_Kept(*kept, outdated, nodule.scene_warnings))
     return Export(kind, path, scan, found, grade)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
@@ -11,8 +11,8 @@ from slicer.i18n import tr as _
 from ..grades import GRADE_NAMES, GRADES
 from ..results.grade_lines import GradeLine, grade_lines
 from ..results.phrases import NOTHING_OUTLINED, SUSPICION_MEANS, percent, size
-from .cells import GRADE_PIXELS, ROW_PIXELS, bar_label, dress_table, write_cell
-from .view_state import CHANGED, OUTDATED, ViewState
+from .cells import DOUBTFUL_RGB, GRADE_PIXELS, ROW_PIXELS, bar_label, dress_table, selection_style, write_cell
+from .view_state import ViewState
 
 if TYPE_CHECKING:
     from ..results.assessment import Assessment
@@ -25,11 +25,10 @@ class GradeCard:
         self._ui = ui
         self._drawn: object = None
         table = ui.gradeTable
-        dress_table(table, 3, GRADE_PIXELS)
+        dress_table(table, (3,), GRADE_PIXELS)
         table.setRowCount(len(GRADES))
         table.setMinimumHeight(GRADE_PIXELS * len(GRADES) + ROW_PIXELS + 8)
-        # The usual highlight would hide the scale.
-        table.setStyleSheet("selection-background-color: rgba(72, 149, 214, 70); selection-color: palette(text);")
+        table.setStyleSheet(selection_style(False))
         table.horizontalHeaderItem(4).setToolTip(_("Percentage of LIDC's nodules whose readers gave a lower value."))
         ui.warningsLabel.setStyleSheet("color: #9a6200;")
         table.currentCellChanged.connect(
@@ -52,29 +51,33 @@ class GradeCard:
 
     def _draw_title(self, state: ViewState) -> None:
         self._ui.cardTitleLabel.setText(
-            title(state.chosen.mark.point.label, state.assessment)
+            title(state.chosen.mark.point.label, state.assessment, state.chosen.doubts)
             if state.chosen
             else _("Choose a nodule, or place a point.")
         )
 
     def _draw_warnings(self, state: ViewState) -> None:
-        warnings = [_(CHANGED)] if state.chosen and state.chosen.state == OUTDATED else []
+        warnings = []
         if state.chosen:
-            warnings += [warning.text for warning in state.chosen.warnings]
+            warnings = [_(state.chosen.outdated)] if state.chosen.outdated else []
+            # What makes the nodule doubtful comes first.
+            warnings += [warning.text for warning in sorted(state.chosen.warnings, key=lambda one: not one.doubt)]
         self._ui.warningsLabel.setText("\n".join(f"• {warning}" for warning in warnings))
         self._ui.warningsLabel.setVisible(bool(warnings))
 
     def _draw_grades(self, state: ViewState) -> None:
-        table = self._ui.gradeTable
+        table, doubtful = self._ui.gradeTable, bool(state.chosen and state.chosen.doubts)
+        table.setStyleSheet(selection_style(doubtful))
         for row, line in enumerate(grade_lines(state.assessment.nodule if state.assessment else None)):
             for column, text in enumerate((line.name.capitalize(), "", *_texts(line))):
                 tip = GRADES[row].high_means if column == 0 else text
-                write_cell(table, row, column, text, tip, right=column in (2, 4))
-            table.setCellWidget(row, 1, bar_label(line))
+                grey = doubtful and column > 1
+                write_cell(table, row, column, text, tip, right=column in (2, 4), doubtful=grey)
+            table.setCellWidget(row, 1, bar_label(line, doubtful))
 
 
-def title(label: str, assessment: Assessment | None) -> str:
-    """The card's heading, HTML."""
+def title(label: str, assessment: Assessment | None, doubts: Sequence[str] = ()) -> str:
+    """The card's heading, HTML: name, suspicion, sizes, whose outline it is; doubtful figures stand back."""
     bold = f"<b>{html.escape(label)}</b>"
     if assessment is None:
         return f"{bold}: {_('not assessed yet')}"
@@ -84,7 +87,15 @@ def title(label: str, assessment: Assessment | None) -> str:
         percent=f"<b>{percent(assessment.nodule.suspicion_probability)}</b>"
     )
     means = _("{meaning}: readers’ suspicion, not pathology").format(meaning=SUSPICION_MEANS)
-    return f"{bold} &nbsp; {suspicion}<br><small>{means}</small><br>{', '.join(size(assessment.nodule.outline))}"
+    outline = assessment.nodule.outline
+    drawn = (_("outline drawn by you"),) if outline.drawn_by == "user" else ()
+    sizes = ", ".join((*size(outline), *drawn))
+    if doubts:
+        grey = "#{:02x}{:02x}{:02x}".format(*DOUBTFUL_RGB)
+        words = html.escape(", ".join(doubts))
+        suspicion = f"<b>{words}</b> &nbsp; <span style='color: {grey}'>{suspicion}</span>"
+        sizes = f"<span style='color: {grey}'>{sizes}</span>"
+    return f"{bold} &nbsp; {suspicion}<br><small>{means}</small><br>{sizes}"
 
 
 def _texts(line: GradeLine) -> tuple[str, str, str]:

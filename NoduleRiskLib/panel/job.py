@@ -27,6 +27,8 @@ class Job:
     points : vtkMRMLMarkupsFiducialNode
     marks : tuple of Mark
         The points of that list to assess, in this order.
+    outlines : vtkMRMLSegmentationNode or None
+        Outlines that another tool drew.
     package : path or None
         Folder of a model package; empty or ``None``: the one that ships.
     device : str
@@ -43,6 +45,7 @@ class Job:
     ct: Node
     points: Node
     marks: tuple[Mark, ...]
+    outlines: Node = None
     package: Path | str | None = None
     device: str = "auto"
     heatmaps: bool = True

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from ..errors import NoduleRiskError
-from ..imaging.points import Point
 from ..imaging.volume import Volume
 from ..networks import model_package
-from ..slicer_scene import inputs, results
+from ..slicer_scene import drawn_outlines, inputs, outline_segments, results
+from ..slicer_scene.drawn_outlines import Drawn, DrawnOutline
 from ..slicer_scene.inputs import Mark, Node, Scan
-from ..slicer_scene.records import Record, record_of
+from ..slicer_scene.records import Record, Row, record_of
+from ..slicer_scene.segment_voxels import SegmentReader, on_grid_of, same
+from .assessing import NoduleAssessor, Outcome, assess_each
 from .export import collect
 from .job import Job
 from .parameters import NoduleRiskParameterNode
@@ -39,15 +42,6 @@ class _Look:
     version: tuple[int, bytes]
     digest: str
     problem: str = ""
-
-
-class NoduleAssessor(Protocol):
-    """What the logic needs of ``NoduleRiskLib.assessor.Assessor``."""
-
-    @property
-    def device_name(self) -> str: ...
-
-    def assess(self, ct: Volume, points: Sequence[Point], heatmaps: bool = True) -> Iterator[Assessment]: ...
 
 
 class NoduleRiskLogic(ScriptedLoadableModuleLogic):
@@ -71,6 +65,9 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         self.worker = Worker()
         #: The name of the device in use, once a model is loaded; the devices to choose from.
         self.device_name, self.devices = "", ["auto", "cpu"]
+        #: Which segments of the chosen segmentation can be no nodules, as it was seen last; one sentence each.
+        self.left_out: tuple[str, ...] = ()
+        self.reader = SegmentReader()
         self._make_assessor = make_assessor or _make_assessor
         self._assessor: tuple[tuple[str, str], NoduleAssessor] | None = None
         self._looks: dict[str, _Look] = {}
@@ -84,24 +81,30 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
     def assess(
         self,
         ct: Node,
-        points: Node,
+        points: Node = None,
         nodes: bool = True,
         heatmaps: bool = True,
         package: Path | str | None = None,
         device: str = "auto",
+        outlines: Node = None,
     ) -> list[Assessment]:
         """Assess every point of a list on a CT and wait for it.
 
         Parameters
         ----------
         ct : vtkMRMLScalarVolumeNode
-        points : vtkMRMLMarkupsFiducialNode
+        points : vtkMRMLMarkupsFiducialNode, optional
+            Without one, a new list for the outlines' points.
         nodes : bool
             Whether to put the results table and the heatmaps into the scene, as the panel does.
         heatmaps : bool
         package : path, optional
             Folder of a model package instead of the one that ships.
         device : str
+        outlines : vtkMRMLSegmentationNode, optional
+            Outlines of single nodules that the user or another tool drew. A point in or near a segment is graded at
+            that outline; a segment without a point is given one in the list. The segmentation is not changed. What was
+            edited in the list's own segmentation is graded in any case.
 
         Returns
         -------
@@ -119,8 +122,13 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         def assessed(mark: Mark, assessment: Assessment) -> None:
             found[mark.id] = assessment
 
+        if points is None:
+            points = inputs.add_points("Nodules", [])
+        self.give_points(ct, points, outlines)
+        for sentence in self.left_out:
+            logging.warning("NoduleRisk: %s", sentence)
         marks = tuple(inputs.marks(points))
-        task = self.start(Job(ct, points, marks, package, device, heatmaps, nodes, assessed, errors.append))
+        task = self.start(Job(ct, points, marks, outlines, package, device, heatmaps, nodes, assessed, errors.append))
         while not task.ended:
             time.sleep(0.005)
             self.worker.poll()
@@ -134,11 +142,15 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         ct_id, points_id = job.ct.GetID(), job.points.GetID()
         table = results.table_of(job.ct, job.points) if job.store_nodes else None
         stored = stored_outlines(table, job.points, [mark.id for mark in job.marks])
+        chosen_id = job.outlines.GetID() if job.outlines else ""
+        # Copies of what the user drew, made here and now.
+        in_force = self._in_force(self._drawn(job.ct, scan, job.points, job.outlines, anew=True), job.ct, job.points)
+        drawn = {mark.id: in_force[mark.id] for mark in job.marks if mark.id in in_force}
 
-        def deliver(mark: Mark, assessment: Assessment, record: Record | None) -> None:
+        def deliver(outcome: Outcome, record: Record | None, mask: Volume | None) -> None:
             if record:
-                _store(ct_id, points_id, mark, record)
-            job.assessed(mark, assessment)
+                self._store((ct_id, points_id, chosen_id), outcome, record, mask)
+            job.assessed(outcome.mark, outcome.assessment)
 
         def work(tell: Tell) -> None:
             def call(function: Callable[..., Any], *arguments: Any) -> None:
@@ -148,13 +160,13 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
             # A copy: what the user does to the voxels meanwhile is neither graded nor in the digest.
             volume = self._read(scan.copied(), ct_id, version, call)
             outlines = Outlines(stored, volume.digest) if job.store_nodes else None
-            assessments = assessor.assess(volume, [mark.point for mark in job.marks], job.heatmaps)
-            for mark, assessment in zip(job.marks, assessments, strict=True):
-                record = None
+            for outcome in assess_each(assessor, volume, job.marks, drawn, job.heatmaps):
+                record, mask, nodule = None, None, outcome.assessment.nodule
                 if outlines:
-                    kept, twins = outlines.compare(mark.id, assessment)
-                    record = record_of(kept, volume.digest, twins)
-                call(deliver, mark, assessment, record)
+                    kept, twins = outlines.compare(outcome.mark.id, outcome.assessment)
+                    record = record_of(kept, volume.digest, twins, outcome.drawn)
+                    mask = on_grid_of(volume, nodule.outline.probability) if nodule and not outcome.drawn else None
+                call(deliver, outcome, record, mask)
                 # Another one, if the GPU failed meanwhile.
                 call(self._remember_device, assessor.device_name, _devices())
 
@@ -200,28 +212,56 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         look = self._look_at(ct) if ct else None
         return look.problem if look else ""
 
-    def nodules(self, ct: Node, points: Node) -> list[ListedNodule]:
-        """The placed points of a list, each with what the scene holds of it."""
+    def nodules(self, ct: Node, points: Node, outlines: Node = None) -> list[ListedNodule]:
+        """The placed points of a list, each with what the scene holds of it; ``outlines`` as for ``assess``."""
         if not points:
             return []
         table = results.table_of(ct, points) if ct else None
         rows, without_maps = results.stored(table), results.without_maps(table)
         scan, look = (inputs.scan(ct), self._look_at(ct)) if ct else (None, None)
         digest = look.digest if look else None
+        drawn = self._drawn(ct, scan, points, outlines) if scan else Drawn()
+        in_force, self.left_out = self._in_force(drawn, ct, points), drawn.left_out
+        aside = outline_segments.points_set_aside(outline_segments.segmentation_of(ct, points))
         found = []
         for mark in inputs.marks(points):
-            row = rows.get(mark.id)
-            state = NEW if row is None else ASSESSED if row.fits(mark.point.ras, digest) else OUTDATED
+            row, outline = rows.get(mark.id), in_force.get(mark.id)
+            fits = row is not None and row.fits(mark.point.ras, digest)
+            edited = row is not None and not same(row.drawn, outline.voxels.place if outline else "")
+            # Not looked at without a CT.
+            edited = edited and scan is not None
+            state = NEW if row is None else ASSESSED if fits and not edited else OUTDATED
             if state != ASSESSED and scan and not scan.contains(mark.point):
                 state = OUTSIDE
-            damaged = row is None and mark.id in rows
-            lacks_maps = row is not None and row.found and mark.id in without_maps
-            found.append(ListedNodule(mark, row, state, damaged, lacks_maps))
+            found.append(
+                ListedNodule(
+                    mark,
+                    row,
+                    state,
+                    damaged=row is None and mark.id in rows,
+                    lacks_maps=row is not None and row.found and mark.id in without_maps,
+                    outline=(outline.node.GetID(), outline.segment_id) if outline else None,
+                    edited=fits and edited,
+                    aside=mark.id in aside,
+                )
+            )
         return with_twins(found)
 
-    def export(self, kind: str, path: Path | str, ct: Node, points: Node, grade: str, ended: Ended) -> Task:
-        """Write what the scene holds; parameters as in ``export.Export``."""
-        nodules = self.nodules(ct, points)
+    def give_points(self, ct: Node, points: Node, outlines: Node = None) -> int:
+        """Put a point into every drawn outline in which none lies, and into each once; returns how many."""
+        drawn = self._drawn(ct, inputs.scan(ct), points, outlines)
+        new, table = drawn_outlines.give_points(points, drawn, inputs.marks(points)), results.table_of(ct, points)
+        if new and table:
+            # Slicer uses the IDs of removed points again; what was said of those is said of no other.
+            results.forget(table, set(results.stored(table)) - set(new))
+        self.left_out = drawn.left_out
+        return len(new)
+
+    def export(
+        self, kind: str, path: Path | str, ct: Node, points: Node, grade: str, ended: Ended, outlines: Node = None
+    ) -> Task:
+        """Write what the scene holds; parameters as in ``export.Export`` and ``assess``."""
+        nodules = self.nodules(ct, points, outlines)
         files = collect(kind, Path(path), inputs.scan(ct), results.table_of(ct, points), nodules, grade)
         return self.worker.do(files.write, ended)
 
@@ -229,6 +269,39 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         """The scene is closed: drop the calls that are still to come, for new nodes may get the old ones' IDs."""
         self._scene_number += 1
         self._looks.clear()
+        self.reader.forget()
+
+    def _drawn(self, ct: Node, scan: Scan, points: Node, chosen: Node, anew: bool = False) -> Drawn:
+        ids = {points.GetNthControlPointID(n) for n in range(points.GetNumberOfControlPoints())}
+        return drawn_outlines.drawn_on(ct, scan, points, chosen, self.reader, ids, anew)
+
+    def _in_force(self, drawn: Drawn, ct: Node, points: Node) -> dict[str, DrawnOutline]:
+        """The drawn outlines at which points are graded instead of the network's, by control point ID."""
+        if not (drawn.chosen or drawn.own):
+            return {}
+        rows: dict[str, Row] = results.rows(results.table_of(ct, points))
+        found = {}
+        for mark in inputs.marks(points):
+            moved = mark.id not in rows or rows[mark.id].moved(mark.point.ras)
+            found[mark.id] = drawn_outlines.outline_of(mark, drawn, moved)
+        return {point_id: outline for point_id, outline in found.items() if outline}
+
+    def _store(self, node_ids: tuple[str, str, str], outcome: Outcome, record: Record, mask: Volume | None) -> None:
+        # Each of them, and the point, may have been removed in the meantime.
+        ct, points, chosen = (slicer.mrmlScene.GetNodeByID(node_id) for node_id in node_ids)
+        mark = outcome.mark
+        if not (ct and points and points.GetNthControlPointIndexByID(mark.id) >= 0):
+            return
+        # Before the results are stored: a point that was moved has left what it does not lie in.
+        drawn = self._drawn(ct, inputs.scan(ct), points, chosen)
+        outline = self._in_force(drawn, ct, points).get(mark.id)
+        results.store(ct, points, mark, record)
+        if outcome.drawn:
+            outline_segments.withdraw(ct, points, {mark.id}, self.reader)
+        if outline in drawn.own:
+            outline_segments.link(outline.node, outline.segment_id, mark.id)
+        elif mask is not None and outline is None:
+            outline_segments.propose(ct, points, mark, mask, self.reader)
 
     def _in_the_same_scene(self, scene_number: int, function: Callable[..., Any], *arguments: Any) -> None:
         if scene_number == self._scene_number:
@@ -265,13 +338,6 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
     def _look_at(self, ct: Node) -> _Look | None:
         look = self._looks.get(ct.GetID())
         return look if look and look.version == _version(ct) else None
-
-
-def _store(ct_id: str, points_id: str, mark: Mark, record: Record) -> None:
-    ct, points = (slicer.mrmlScene.GetNodeByID(node_id) for node_id in (ct_id, points_id))
-    # Both nodes and the point may have been removed in the meantime.
-    if ct and points and points.GetNthControlPointIndexByID(mark.id) >= 0:
-        results.store(ct, points, mark, record)
 
 
 def _version(ct: Node) -> tuple[int, bytes]:

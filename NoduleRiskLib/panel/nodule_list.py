@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import qt
 from slicer.i18n import tr as _
 
 from ..results.phrases import percent
-from .cells import ROW_PIXELS, dress_table, write_cell
-from .view_state import ASSESSED, CHANGED, NEW, OUTDATED, OUTSIDE, ListedNodule, ViewState
+from .cells import ROW_PIXELS, dress_table, selection_style, write_cell
+from .view_state import NEW, OUTDATED, OUTSIDE, ListedNodule, ViewState
 
-NOTES = {NEW: "new", OUTDATED: "outdated", ASSESSED: "", OUTSIDE: "outside"}
-TIPS = {
-    NEW: "Not assessed yet.",
-    OUTDATED: CHANGED,
-    ASSESSED: "",
-    OUTSIDE: "The point lies outside the CT: move it onto the image.",
-}
+TIPS = {NEW: "Not assessed yet.", OUTSIDE: "The point lies outside the CT: move it onto the image."}
+#: The last column; those between it and the name are figures.
+NOTES = 4
+#: Said of outlines that the user or another tool drew, in the list and in the card.
+DRAWN, DRAWN_TIP = "drawn by you", "Graded at the outline drawn by you."
 
 
 class NoduleList:
@@ -27,7 +26,12 @@ class NoduleList:
         self._table, self._ct_warnings, self._choose = ui.noduleTable, ui.ctWarningsLabel, choose
         ui.ctWarningsLabel.setStyleSheet("color: #9a6200;")
         self._drawn: list[ListedNodule] = []
-        dress_table(ui.noduleTable, 0, ROW_PIXELS)
+        self._doubtful: bool | None = None
+        # Names and notes share what the figures leave, and take a second line where that is narrow.
+        dress_table(ui.noduleTable, (0, NOTES), ROW_PIXELS)
+        ui.noduleTable.verticalHeader().setMinimumSectionSize(ROW_PIXELS)
+        ui.noduleTable.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        ui.noduleTable.horizontalHeader().sectionResized.connect(lambda *unused: self._table.resizeRowsToContents())
         ui.noduleTable.horizontalHeaderItem(2).setToolTip(
             _("Chance that at least half of LIDC's readers give malignancy 4 or 5: their suspicion, not pathology.")
         )
@@ -54,30 +58,46 @@ class NoduleList:
         elif table.currentRow() != at:
             table.selectRow(at)
         table.blockSignals(False)
+        doubtful = bool(state.chosen and state.chosen.doubts)
+        if doubtful != self._doubtful:
+            self._doubtful = doubtful
+            table.setStyleSheet(selection_style(doubtful))
 
     def _draw_row(self, row: int, nodule: ListedNodule) -> None:
-        tip = "\n".join(filter(None, (_(TIPS[nodule.state]), *(one.text for one in nodule.warnings))))
+        drawn = _(DRAWN_TIP) if nodule.row and nodule.row.by_user else ""
+        lines = (_(TIPS.get(nodule.state, "")), _(nodule.outdated), *(one.text for one in nodule.warnings), drawn)
+        tip = "\n".join(filter(None, lines))
         for column, text in enumerate((nodule.mark.point.label, *cells(nodule))):
-            italic = nodule.state == OUTDATED
-            write_cell(self._table, row, column, text, tip, right=0 < column < 5, italic=italic)
+            italic, figure = nodule.state == OUTDATED, 0 < column < NOTES
+            doubtful = figure and bool(nodule.doubts)
+            write_cell(self._table, row, column, text, tip, right=figure, italic=italic, doubtful=doubtful)
 
     def _choose_row(self, row: int) -> None:
         if 0 <= row < len(self._drawn):
             self._choose(self._drawn[row].mark.id)
 
 
-def cells(nodule: ListedNodule) -> tuple[str, str, str, str, str]:
-    """Malignancy, suspicion probability, diameter, volume and note; empty where not assessed."""
-    row, note = nodule.row, NOTES[nodule.state]
-    count = len(nodule.warnings)
+def cells(nodule: ListedNodule) -> tuple[str, str, str, str]:
+    """Malignancy, suspicion probability, diameter and notes; empty where not assessed."""
+    row, notes = nodule.row, _notes(nodule)
     if row is None:
-        return "", "", "", "", " ".join(filter(None, (note, f"⚠ {count}" if count else "")))
+        return "", "", "", notes
     if not row.found:
-        return "–", "–", "–", "–", note or "no nodule"
+        return "–", "–", "–", notes or "no nodule"
     return (
         f"{row.columns['malignancy']:.1f}",
         percent(row.columns["suspicion_probability"]),
-        f"{row.columns['outline_diameter_mm']:.1f} mm",
-        f"{row.columns['outline_volume_mm3']:,.0f} mm³",
-        " ".join(filter(None, (note, f"⚠ {count}" if count else ""))),
+        f"{row.columns.get('outline_diameter_mm', row.columns['diameter']):.1f} mm",
+        notes,
     )
+
+
+def _notes(nodule: ListedNodule) -> str:
+    """What holds of this nodule, in a few words; how many more warnings there are, which the tool tip says."""
+    state = {NEW: "new", OUTSIDE: "outside", OUTDATED: "outline edited" if nodule.edited else "outdated"}
+    if nodule.row and not nodule.row.found:
+        return state.get(nodule.state, "")
+    drawn = DRAWN if nodule.row and nodule.row.by_user and not nodule.edited else ""
+    more = sum(not one.doubt for one in nodule.warnings)
+    words = (state.get(nodule.state, ""), *nodule.doubts, drawn)
+    return " ".join(filter(None, (", ".join(filter(None, words)), f"⚠\N{NO-BREAK SPACE}{more}" if more else "")))

@@ -16,25 +16,36 @@ Observer = Callable[[Any, Any], None]
 
 
 class ChosenNodes:
-    """Follows the chosen CT and point list, and no other.
+    """Follows the chosen CT, the point list and the outlines, and no other.
 
     Parameters
     ----------
     observations : slicer.util.VTKObservationMixin
     changed, placed : callable
         Observers: something may look different, a point was placed.
+    drawn : callable
+        Observer: a segment was edited, added, removed or renamed.
     touched : callable
         Called with the ID of a control point that is clicked or dragged in a view.
     """
 
-    def __init__(self, observations: Any, changed: Observer, placed: Observer, touched: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        observations: Any,
+        changed: Observer,
+        placed: Observer,
+        drawn: Observer,
+        touched: Callable[[str], None],
+    ) -> None:
         self._observations = observations
-        self._changed, self._placed, self._touched = changed, placed, touched
+        self._changed, self._placed, self._drawn, self._touched = changed, placed, drawn, touched
         self._observed: list[tuple[Node, Any, Observer]] = []
 
-    def follow(self, ct: Node, points: Node) -> None:
-        """Observe these two nodes (or ``None``) from now on."""
+    def follow(self, ct: Node, points: Node, *segmentations: Node) -> None:
+        """Observe these nodes (or ``None``) from now on."""
         wanted = self._of_ct(ct) + self._of_points(points)
+        for node in dict.fromkeys(segmentations):
+            wanted += self._of_segmentation(node)
         for observed in self._observed:
             if observed not in wanted:
                 self._observations.removeObserver(*observed)
@@ -64,6 +75,16 @@ class ChosenNodes:
             *((points, event, self._changed) for event in events),
             (points, kind.PointPositionDefinedEvent, self._placed),
             (points, kind.PointStartInteractionEvent, self._interaction_starts),
+        ]
+
+    def _of_segmentation(self, node: Node) -> list[tuple[Node, Any, Observer]]:
+        if not node:
+            return []
+        kind = slicer.vtkSegmentation
+        events = (kind.SourceRepresentationModified, kind.SegmentAdded, kind.SegmentRemoved, kind.SegmentModified)
+        return [
+            *((node, event, self._drawn) for event in events),
+            (node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._drawn),
         ]
 
     def _interaction_starts(self, caller: Any, event: Any) -> None:

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from ..errors import NoduleRiskError
 from ..grades import DISCLAIMER
-from ..slicer_scene import display, inputs, results
+from ..slicer_scene import display, inputs, outline_segments, results
 from ..slicer_scene.inputs import Node
 from .export_section import ExportSection
 from .grade_card import GradeCard
@@ -20,6 +20,7 @@ from .logic import NoduleRiskLogic
 from .model_section import ModelSection
 from .nodule_list import NoduleList
 from .observers import ChosenNodes, SliceViews
+from .outline_section import OutlineSection
 from .overlay import Overlay
 from .requirements import Requirements
 from .run_section import RunSection
@@ -49,17 +50,19 @@ class Panel:
         self._gui_tag: Any = None
         self._entered = self._dirty = self._assess_new = self._removed = False
         self._read: object = None
+        self._given: object = None
         self._list = NoduleList(ui, self.choose)
         self._parts = (
             self._list,
             GradeCard(ui, self._choose_grade),
             self.strip,
-            Overlay(ui),
+            Overlay(),
+            OutlineSection(ui, logic.reader, self.work.assess),
             RunSection(ui, self.work.assess_waiting, self.work.cancel, lambda: self.logic.device_name),
             ExportSection(ui, self.work.export),
             ModelSection(ui, logic, self.work.use_model),
         )
-        self._nodes = ChosenNodes(observations, self.changed, self._placed, self._touched)
+        self._nodes = ChosenNodes(observations, self.changed, self._placed, self._drawn, self._touched)
         self._views = SliceViews(observations, self._take)
         ui.disclaimerLabel.setText(_(DISCLAIMER))
         ui.disclaimerLabel.setStyleSheet("background: #fff3d6; color: #5c4300; border-radius: 3px; padding: 4px;")
@@ -80,7 +83,7 @@ class Panel:
 
     def enter(self) -> None:
         """The module is shown."""
-        self._entered = True
+        self._entered, self._given = True, None
         self._bind()
         self._take()
 
@@ -150,6 +153,12 @@ class Panel:
         self.changed()
         if self.state.parameters.assessAsPlaced and not self._requirements.missing():
             self._assess_new = True
+
+    def _drawn(self, caller: Any, event: Any) -> None:
+        # Whoever draws is in another module: what was drawn is read when they come back, not with every stroke.
+        if self._entered:
+            self._given = None
+            self.changed()
 
     def _touched(self, point_id: str) -> None:
         if any(nodule.mark.id == point_id for nodule in self.state.nodules):
@@ -221,6 +230,7 @@ class Panel:
         if self._removed and not slicer.mrmlScene.IsBatchProcessing():
             self._removed = False
             results.forget_maps_without_table()
+            outline_segments.remove_ownerless(self.logic.reader)
         self._read_scene()
         for part in self._parts:
             part.draw(state)
@@ -233,22 +243,39 @@ class Panel:
         state, settings = self.state, self.state.parameters
         state.ct, state.points, state.problem = settings.ct, settings.points, ""
         try:
-            state.nodules = self.logic.nodules(state.ct, state.points)
+            self._give_points()
+            state.nodules = self.logic.nodules(state.ct, state.points, settings.outlines)
             state.problem = self.logic.problem(state.ct)
         except NoduleRiskError as error:
             state.problem, state.ct = str(error), None
             state.nodules = self.logic.nodules(None, state.points)
-        self._nodes.follow(settings.ct, settings.points)
+        state.left_out = self.logic.left_out
+        own = outline_segments.segmentation_of(settings.ct, settings.points)
+        self._nodes.follow(settings.ct, settings.points, settings.outlines, own)
         self._views.show(state.ct)
         self._ui.placeWidget.setCurrentNode(state.points)
         state.table = results.table_of(state.ct, state.points)
         for nodule in state.nodules:
             if nodule.row and nodule.row.columns["label"] != nodule.mark.point.label:
                 results.rename(state.table, nodule.mark)
+                outline_segments.rename(own, nodule.mark)
         state.chosen = next((nodule for nodule in state.nodules if nodule.mark.id == settings.nodule), None)
         self._read_assessment()
         state.missing = self._requirements.missing()
         state.missing_for_pictures = self._requirements.missing_for_pictures()
+
+    def _give_points(self) -> None:
+        """Put points into outlines that have none, once the user has drawn and come back, or has chosen others."""
+        state, settings = self.state, self.state.parameters
+        wanted = state.ct, state.points, settings.outlines
+        # Not while nodules are assessed: each one's own segment is an event.
+        if not (self._entered and state.ct) or state.task or wanted == self._given:
+            return
+        if settings.outlines and state.points is None:
+            state.points = settings.points = inputs.add_points("Nodules", [])
+        self._given = state.ct, state.points, settings.outlines
+        if state.points:
+            self.logic.give_points(state.ct, state.points, settings.outlines)
 
     def _read_assessment(self) -> None:
         """The chosen nodule's assessment, read again only if another one is chosen or it was assessed again."""

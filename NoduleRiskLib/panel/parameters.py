@@ -11,16 +11,18 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 class NoduleRiskParameterNode:
     """The panel's settings.
 
-    ``nodule`` is the chosen point's control point ID, ``grade`` the name of the grade whose heatmap is shown,
-    ``package`` the folder of a local model package (empty: the one that ships), ``device`` as ``Assessor`` takes it.
+    ``outlines`` is a segmentation that another tool drew, ``nodule`` the chosen point's control point ID, ``grade`` the
+    name of the grade whose heatmap is shown, ``package`` the folder of a local model package (empty: the one that
+    ships), ``device`` as ``Assessor`` takes it.
     Saved scenes know these names.
     """
 
     ct: slicer.vtkMRMLScalarVolumeNode
     points: slicer.vtkMRMLMarkupsFiducialNode
+    outlines: slicer.vtkMRMLSegmentationNode
     assessAsPlaced: bool
     heatmapShown: bool = True
-    outlineShown: bool
+    outlineShown: bool = True
     opacity: Annotated[float, WithinRange(0, 1)] = 0.6
     threshold: Annotated[float, WithinRange(0, 1)] = 0.2
     nodule: str

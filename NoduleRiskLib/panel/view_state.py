@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 #: States of a point: without assessment, changed since its assessment, assessed, not on the image.
 NEW, OUTDATED, ASSESSED, OUTSIDE = "new", "outdated", "assessed", "outside"
 CHANGED = "The point or the CT was changed after this assessment: assess again."
+EDITED = "The outline was edited after this assessment: assess again to have its grades."
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class ListedNodule:
         Whether there are results that cannot be read, and results without outline and heatmaps.
     repeated : str
         Says which other point lies on the same nodule; or nothing.
+    outline : (str, str) or None
+        The segment that will be graded, where the user or another tool drew it: IDs of its segmentation and its own.
+    edited : bool
+        Whether nothing but the outline is another one than was graded.
+    aside : bool
+        Whether the user drew an outline of it and asked for the network's again.
     """
 
     mark: Mark
@@ -41,6 +48,19 @@ class ListedNodule:
     damaged: bool = False
     lacks_maps: bool = False
     repeated: str = ""
+    outline: tuple[str, str] | None = None
+    edited: bool = False
+    aside: bool = False
+
+    @property
+    def outdated(self) -> str:
+        """Why the results do not hold any more: one sentence, or nothing."""
+        return "" if self.state != OUTDATED else EDITED if self.edited else CHANGED
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What makes the nodule doubtful, a few words each."""
+        return tuple(dict.fromkeys(one.doubt for one in self.warnings if one.doubt))
 
     @property
     def scene_warnings(self) -> tuple[InputWarning, ...]:
@@ -71,6 +91,8 @@ class ViewState:
         The chosen nodule's, as the scene holds it.
     problem, error : str
         What is wrong with the chosen CT, and the last error; one sentence each or empty.
+    left_out : tuple of str
+        Which segments of the chosen segmentation can be no nodules; one sentence each.
     missing, missing_for_pictures : list of str
         Modules that Slicer's Python lacks.
     task, export : Task or None
@@ -88,6 +110,7 @@ class ViewState:
     assessment: Assessment | None = None
     problem: str = ""
     error: str = ""
+    left_out: tuple[str, ...] = ()
     missing: list[str] = field(default_factory=list)
     missing_for_pictures: list[str] = field(default_factory=list)
     task: Task | None = None

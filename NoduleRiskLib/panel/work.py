@@ -96,6 +96,7 @@ class Work:
             ct=settings.ct,
             points=settings.points,
             marks=marks,
+            outlines=settings.outlines,
             package=settings.package,
             device=settings.device,
             assessed=self._assessed,
@@ -112,7 +113,9 @@ class Work:
             if error is None:
                 slicer.util.showStatusMessage(_("Saved {path}").format(path=path), 5000)
 
-        self._state.export = self._logic.export(kind, path, settings.ct, settings.points, settings.grade, ended)
+        self._state.export = self._logic.export(
+            kind, path, settings.ct, settings.points, settings.grade, ended, settings.outlines
+        )
 
     def _assessed(self, mark: Mark, assessment: Assessment) -> None:
         self._state.finished += 1

@@ -1,8 +1,6 @@
-"""What the slice views show of a nodule: heatmap with its colour legend, outline, and the place they are centred on."""
+"""What the slice views show of a nodule: heatmap with its colour legend, and the place they are centred on."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import slicer
@@ -10,11 +8,10 @@ import slicer.util
 import vtk
 
 from .inputs import Node
-from .results import CT_ROLE, OUTLINE, map_of, maps_of
+from .results import CT_ROLE, map_of, maps_of
 
 #: Node reference roles and attributes of our nodes.
-HEATMAP_ROLE, OUTLINE_ROLE = "noduleRiskHeatmap", "noduleRiskHeatmapOutline"
-FOREGROUND_ROLE = "noduleRiskForeground"
+HEATMAP_ROLE, FOREGROUND_ROLE = "noduleRiskHeatmap", "noduleRiskForeground"
 SHOWN = "NoduleRisk.shown"
 #: The heatmap's colours from 0 to 1: share, red, green, blue, opacity. Violet to yellow, brighter step by step, so that
 #: the order survives colour blindness and grey printing; nothing of the CT's greys among them.
@@ -25,7 +22,6 @@ HEAT = (
     (0.7, 0.95, 0.45, 0.10, 0.95),
     (1.0, 0.99, 0.95, 0.45, 1.0),
 )
-OUTLINE_RGB = (0.18, 0.88, 0.82)
 
 
 def show_heatmap(ct: Node, table: Node, point_id: str, grade: str, opacity: float, threshold: float) -> Node:
@@ -81,50 +77,6 @@ def hide_heatmap(ct: Node) -> None:
         legend.SetVisibility(False)
 
 
-def show_outline(ct: Node, table: Node, point_id: str, name: str = "") -> Node:
-    """Show a nodule's outline as the one segment of the CT's "chosen nodule" node, which the next outline replaces.
-
-    Returns the segmentation node, or ``None`` without an outline.
-
-    Parameters
-    ----------
-    ct, table : nodes
-    point_id : str
-    name : str
-        The segment's name.
-    """
-    outline = outline_labelmap(table, point_id)
-    node = ct.GetNodeReference(OUTLINE_ROLE)
-    if outline is None:
-        if node:
-            node.SetDisplayVisibility(False)
-        return None
-    if node is None:
-        title = f"Outline of the chosen nodule on {ct.GetName()}"
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", title)
-        node.CreateDefaultDisplayNodes()
-        node.SetReferenceImageGeometryParameterFromVolumeNode(ct)
-        node.GetDisplayNode().SetOpacity2DFill(0.0)
-        ct.SetNodeReferenceID(OUTLINE_ROLE, node.GetID())
-    segmentation = node.GetSegmentation()
-    if segmentation.GetSegment("outline"):
-        segmentation.RemoveSegment("outline")
-    segment = slicer.vtkSegment()
-    segment.SetName(name or "nodule")
-    segment.SetColor(*OUTLINE_RGB)
-    segment.AddRepresentation(binary_labelmap(), outline)
-    segmentation.AddSegment(segment, "outline")
-    node.SetDisplayVisibility(True)
-    return node
-
-
-def hide_outline(ct: Node) -> None:
-    """Take the chosen nodule's outline out of the views."""
-    node = ct.GetNodeReference(OUTLINE_ROLE) if ct else None
-    if node:
-        node.SetDisplayVisibility(False)
-
-
 def jump(point_ras: tuple[float, float, float]) -> None:
     """Centre all slice views on a place (world RAS mm)."""
     slicer.vtkMRMLSliceNode.JumpAllSlices(
@@ -137,28 +89,6 @@ def heat_rgb(share: float) -> tuple[int, int, int]:
     at = [step[0] for step in HEAT]
     red, green, blue = (round(255 * float(np.interp(share, at, [step[c] for step in HEAT]))) for c in (1, 2, 3))
     return red, green, blue
-
-
-def outline_labelmap(table: Node, point_id: str) -> Any:
-    """A nodule's outline as vtkOrientedImageData of 0 and 1, or ``None``."""
-    from ..imaging.outline import INSIDE
-
-    source = map_of(table, point_id, OUTLINE)
-    if source is None:
-        return None
-    inside = slicer.vtkMRMLScalarVolumeNode()
-    slicer.util.updateVolumeFromArray(inside, (slicer.util.arrayFromVolume(source) > INSIDE).astype(np.uint8))
-    labelmap = slicer.vtkOrientedImageData()
-    labelmap.DeepCopy(inside.GetImageData())
-    matrix = vtk.vtkMatrix4x4()
-    source.GetIJKToRASMatrix(matrix)
-    labelmap.SetImageToWorldMatrix(matrix)
-    return labelmap
-
-
-def binary_labelmap() -> str:
-    """Slicer's name of the representation of segments that ``outline_labelmap`` is."""
-    return str(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
 
 
 def _new_heatmap(ct: Node) -> Node:

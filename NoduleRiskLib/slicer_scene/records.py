@@ -39,12 +39,18 @@ class Row:
         ``Volume.digest`` of the CT that was assessed.
     twins : tuple of (str, (r, a, s))
         Control points on the same nodule, by their IDs, and where they were then (RAS mm).
+    drawn : str
+        ``segment_voxels.fingerprint`` of the outline that the user drew and that was graded; empty: the network's.
+    by_user : bool
+        Whether the user drew the outline.
     """
 
     columns: Mapping[str, Any]
     warnings: tuple[InputWarning, ...]
     digest: str
     twins: tuple[tuple[str, tuple[float, float, float]], ...] = ()
+    drawn: str = ""
+    by_user: bool = False
 
     @property
     def found(self) -> bool:
@@ -53,8 +59,11 @@ class Row:
 
     def fits(self, ras: tuple[float, float, float], digest: str | None) -> bool:
         """Whether it still holds for a point (RAS mm) and a CT (``None``: not known yet, so not known to differ)."""
-        moved_mm = math.dist([self.columns[axis] for axis in "ras"], ras)
-        return moved_mm < MOVED_MM and digest in (None, self.digest)
+        return not self.moved(ras) and digest in (None, self.digest)
+
+    def moved(self, ras: tuple[float, float, float]) -> bool:
+        """Whether the point lies elsewhere (RAS mm) than when it was assessed."""
+        return math.dist([self.columns[axis] for axis in "ras"], ras) >= MOVED_MM
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +73,9 @@ class Record:
     Attributes
     ----------
     text : str
-        JSON: ``Assessment.to_dict``; ``ct_digest``, the ``Volume.digest`` of the CT that was assessed; and
-        ``same_nodule_as``, [R, A, S] (mm) by the control point ID of each point on the same nodule.
+        JSON: ``Assessment.to_dict``; ``ct_digest``, the ``Volume.digest`` of the CT that was assessed;
+        ``same_nodule_as``, [R, A, S] (mm) by the control point ID of each point on the same nodule; and
+        ``drawn_outline``, ``Row.drawn``.
     maps : dict of str to Volume
         ``Assessment.maps``.
     """
@@ -75,10 +85,14 @@ class Record:
 
 
 def record_of(
-    assessment: Assessment, digest: str, twins: Mapping[str, tuple[float, float, float]] | None = None
+    assessment: Assessment,
+    digest: str,
+    twins: Mapping[str, tuple[float, float, float]] | None = None,
+    drawn: str = "",
 ) -> Record:
-    """The record of an assessment of the CT with this ``Volume.digest``; ``twins``: points on the same nodule."""
-    text = json.dumps({"ct_digest": digest, "same_nodule_as": dict(twins or {}), **assessment.to_dict()})
+    """The record of an assessment of the CT with this ``Volume.digest``; ``twins``, ``drawn``: as ``Row`` has them."""
+    kept = {"ct_digest": digest, "same_nodule_as": dict(twins or {}), "drawn_outline": drawn}
+    text = json.dumps({**kept, **assessment.to_dict()})
     # Read once here, so that the main thread finds it in the cache.
     readable_row(text)
     return Record(text, assessment.maps())
@@ -105,7 +119,9 @@ def readable_row(text: str) -> Row | None:
                 raise NoduleRiskError(f"A stored assessment has no {column.name}: assess that point again.")
         twins = values.get("same_nodule_as", {}).items()
         places = tuple((point_id, (float(r), float(a), float(s))) for point_id, (r, a, s) in twins)
-        return Row(columns, assessment.warnings, str(values["ct_digest"]), places)
+        drawn = str(values.get("drawn_outline", ""))
+        by_user = assessment.nodule is not None and assessment.nodule.outline.drawn_by == "user"
+        return Row(columns, assessment.warnings, str(values["ct_digest"]), places, drawn, by_user)
     # Scenes are files that people edit: nothing that stands in one may stop the panel.
     except Exception as error:
         logging.warning("NoduleRisk: %s", error)

@@ -53,6 +53,12 @@ def maps_of(table: Node, point_id: str) -> Node:
     return None
 
 
+def map_ids(table: Node) -> dict[str, str]:
+    """IDs of a table's sequence nodes by control point ID: others after each assessment."""
+    nodes = [table.GetNthNodeReference(MAPS_ROLE, n) for n in range(table.GetNumberOfNodeReferences(MAPS_ROLE))]
+    return {maps.GetAttribute(POINT_ID): maps.GetID() for maps in nodes if maps}
+
+
 def map_of(table: Node, point_id: str, item: str) -> Node:
     """One of a point's maps as a volume node, or ``None``."""
     maps = maps_of(table, point_id)

@@ -11,9 +11,10 @@ import numpy as np
 from NoduleRiskLib.errors import InputWarning, NoduleRiskError
 from NoduleRiskLib.explain.heatmap import Heatmap
 from NoduleRiskLib.grades import GRADES
-from NoduleRiskLib.imaging.outline import measure
+from NoduleRiskLib.imaging.outline import Outline, measure, users_outline
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.imaging.resampling import cut
+from NoduleRiskLib.imaging.segmentation_files import Segment, as_segments
 from NoduleRiskLib.imaging.slice_stack import Layout
 from NoduleRiskLib.imaging.volume import Array, Volume
 from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate, Nodule
@@ -22,6 +23,7 @@ LAYOUT = Layout("native", slices=15, pixels=32, pixel_mm=0.8)
 RADIUS_MM = 5.0
 MODEL_ID = "fake@0123456789ab"
 CT_WARNING = InputWarning("The lungs of this CT are empty boxes.", "ct")
+DOUBT, DOUBT_SENTENCE = "vessel?", "What lies there looks more like a vessel than a nodule."
 GPU_WARNING = InputWarning("FakeGPU 9000 ran out of memory: assessed on the CPU instead.", "ct")
 #: Nodules of ``lungs()``, RAS mm.
 PLACES = ((-16.0, -6.0, 2.0), (14.0, 4.0, -8.0), (-2.0, 10.0, 9.0))
@@ -51,6 +53,8 @@ class FakeAssessor:
         Labels of all points that were assessed, or begun to be.
     gpu_fails_at : int
         From that many assessments on, they come with ``GPU_WARNING``, from the CPU.
+    doubtful : set of str
+        Labels of points that come with ``DOUBT``.
     """
 
     device_name = "FakeGPU 9000"
@@ -61,30 +65,45 @@ class FakeAssessor:
         self.error: Exception | None = None
         self.asked: list[str] = []
         self.gpu_fails_at = 10**9
+        self.doubtful: set[str] = set()
 
-    def assess(self, volume: Volume, points: Sequence[Point], heatmaps: bool = True) -> Iterator[Assessment]:
+    def prepare(self, ct: Volume) -> Volume:
+        """Nothing to look at."""
+        return ct
+
+    def assess(
+        self,
+        volume: Volume,
+        points: Sequence[Point] = (),
+        heatmaps: bool = True,
+        outlines: Sequence[Segment] | None = None,
+    ) -> Iterator[Assessment]:
         """Checks all points at once, then yields one assessment after the other, as the real one does."""
         if self.error:
             raise self.error
         outside = [point.label for point in points if not volume.contains(np.array(point.ras))]
         if outside:
             raise NoduleRiskError(f"The point {outside[0]} lies outside the CT.")
-        return self._each(volume, points, heatmaps)
+        drawn = [(one.label, users_outline(volume, one.mask)) for one in as_segments(outlines)] if outlines else []
+        of_user = [(Point(label, tuple(outline.centre_ras.tolist())), outline) for label, outline in drawn]
+        return self._each(volume, [*((point, None) for point in points), *of_user], heatmaps)
 
-    def _each(self, volume: Volume, points: Sequence[Point], heatmaps: bool) -> Iterator[Assessment]:
-        for point in points:
+    def _each(
+        self, volume: Volume, wanted: Sequence[tuple[Point, Outline | None]], heatmaps: bool
+    ) -> Iterator[Assessment]:
+        for point, drawn in wanted:
             self.asked.append(point.label)
             self.gate.wait(20)
-            assessment = self._assess(volume, point, heatmaps)
+            assessment = self._assess(volume, point, drawn, heatmaps)
             if len(self.asked) >= self.gpu_fails_at:
                 self.device_name = "CPU"
                 assessment = replace(assessment, warnings=(GPU_WARNING, *assessment.warnings))
             yield assessment
 
-    def _assess(self, volume: Volume, point: Point, heatmaps: bool) -> Assessment:
+    def _assess(self, volume: Volume, point: Point, drawn: Outline | None, heatmaps: bool) -> Assessment:
         whole = cut(volume, np.array(point.ras), LAYOUT)
         distance = np.linalg.norm(whole.pixels_ras() - np.array(point.ras), axis=-1)
-        outline = measure(whole, np.where((whole.pixels > -400) & (distance < 2 * RADIUS_MM), 0.9, 0.0))
+        outline = drawn or measure(whole, np.where((whole.pixels > -400) & (distance < 2 * RADIUS_MM), 0.9, 0.0))
         if outline is None:
             warning = InputWarning(f"No nodule was found under {point.label}.", "nodule")
             return Assessment(point, (CT_WARNING, warning), MODEL_ID)
@@ -107,7 +126,8 @@ class FakeAssessor:
             else {},
         )
         sentences = (f"The nodule under {point.label} is made up.", "So are its grades.")
-        warnings = (CT_WARNING, *(InputWarning(sentence, "nodule") for sentence in sentences))
+        doubts = (InputWarning(DOUBT_SENTENCE, "nodule", DOUBT),) if point.label in self.doubtful else ()
+        warnings = (CT_WARNING, *(InputWarning(sentence, "nodule") for sentence in sentences), *doubts)
         return Assessment(point, warnings, MODEL_ID, nodule)
 
     @staticmethod

@@ -91,7 +91,10 @@ class PanelCase(unittest.TestCase):
 
     def rows(self):
         table = self.ui.noduleTable
-        return [[table.item(r, c).text() for c in range(6)] for r in range(len(self.state.nodules))]
+        return [
+            [table.item(r, c).text().replace("\N{NO-BREAK SPACE}", " ") for c in range(5)]
+            for r in range(len(self.state.nodules))
+        ]
 
     def notes(self):
         return [row[-1] for row in self.rows()]

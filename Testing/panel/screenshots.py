@@ -19,8 +19,9 @@ standins.start()
 
 import NoduleRisk
 import slicer
-from NoduleRiskLib.slicer_scene import display, inputs, results
+from NoduleRiskLib.slicer_scene import display, inputs, outline_segments, results
 from NoduleRiskLib.slicer_scene.records import record_of
+from NoduleRiskLib.slicer_scene.segment_voxels import SegmentReader, on_grid_of
 from NoduleRiskLib.imaging.points import Point
 from PySide6 import QtCore, QtGui, QtWidgets
 from trame_slicer.core import SlicerApp
@@ -94,6 +95,9 @@ def slice_views(volume, marks, found, side) -> QtGui.QImage:
     for mark in marks:
         one = found[mark.id]
         results.store(ct, points, ids[mark.point.label], record_of(one, volume.digest))
+        if one.nodule:
+            mask = on_grid_of(volume, one.nodule.outline.probability)
+            outline_segments.propose(ct, points, ids[mark.point.label], mask, SegmentReader())
     chosen, table = ids[CHOSEN], results.table_of(ct, points)
     shots = {}
     for name, orientation in (("Red", "Axial"), ("Green", "Coronal"), ("Yellow", "Sagittal")):
@@ -110,9 +114,10 @@ def slice_views(volume, marks, found, side) -> QtGui.QImage:
         width, height, depth = node.GetFieldOfView()
         node.SetFieldOfView(width * 0.42, height * 0.42, depth)
     display.jump(chosen.point.ras)
+    outline_segments.segmentation_of(ct, points).SetDisplayVisibility(False)
     plain = shot(shots["Axial"])
     display.show_heatmap(ct, table, chosen.id, "malignancy", 0.6, 0.2)
-    display.show_outline(ct, table, chosen.id, CHOSEN)
+    outline_segments.segmentation_of(ct, points).SetDisplayVisibility(True)
     tiles = [plain, *(shot(view) for view in shots.values())]
     whole = QtGui.QImage(2 * side + GAP, 2 * side + GAP, QtGui.QImage.Format_RGB32)
     whole.fill(QtGui.QColor("#efefef"))

@@ -38,7 +38,7 @@ def loadUI(path):
     panel = loader.load(buffer)
     if panel is None:
         raise RuntimeError(loader.errorString())
-    for name in ("ctSelector", "pointsSelector", "placeWidget"):
+    for name in ("ctSelector", "pointsSelector", "outlinesSelector", "placeWidget"):
         assert f"<receiver>{name}</receiver>" in rest
         panel.mrmlSceneChanged.connect(panel.findChild(QtWidgets.QWidget, name).setMRMLScene)
     return panel
@@ -231,6 +231,10 @@ def showStatusMessage(text, duration=0):
     return True
 
 
+def selectModule(module):
+    asked.append(f"module {module}")
+
+
 def start() -> None:
     """Make ``import qt`` and ``import NoduleRisk`` work; once a process."""
     if "qt" in sys.modules:
@@ -252,7 +256,7 @@ def start() -> None:
     }.items():
         sys.modules[name] = Strict(name)
         vars(sys.modules[name]).update(content)
-    for function in (loadUI, childWidgetVariables, confirmOkCancelDisplay, showStatusMessage):
+    for function in (loadUI, childWidgetVariables, confirmOkCancelDisplay, selectModule, showStatusMessage):
         setattr(slicer.util, function.__name__, function)
     slicer.qMRMLWidget = qMRMLWidget
     slicer.app = App(_application_logic())

@@ -66,7 +66,7 @@ class PanelTest(PanelCase):
 
     def test_assessing_fills_list_card_and_heatmap(self):
         self.assess()
-        self.assertEqual(self.rows()[0], ["N-1", "2.8", "37 %", "9.8 mm", "465 mm³", "⚠ 2"])
+        self.assertEqual(self.rows()[0], ["N-1", "2.8", "37 %", "9.8 mm", "⚠ 2"])
         self.assertEqual(self.cell(8, 0), "Malignancy")
         self.assertEqual([self.cell(8, c) for c in (2, 3, 4)], ["2.8", "indeterminate", "94 %"])
         self.assertEqual(self.cell(6, 3), "of readers; absent")
@@ -147,22 +147,6 @@ class PanelTest(PanelCase):
         self.assertEqual(self.foregrounds(), {own.GetID()})
         composite = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")[0]
         self.assertAlmostEqual(composite.GetForegroundOpacity(), 0.25)
-
-    def test_the_outline_is_a_segment_and_can_be_kept(self):
-        self.assess()
-        self.ui.outlineCheckBox.setChecked(True)
-        self.settle()
-        self.ui.keepOutlineButton.click()
-        self.ui.noduleTable.selectRow(1)
-        self.settle()
-        self.ui.keepOutlineButton.click()
-        shown, kept = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-        self.assertEqual(shown.GetSegmentation().GetNumberOfSegments(), 1)
-        names = [kept.GetSegmentation().GetNthSegment(n).GetName() for n in range(2)]
-        self.assertEqual(names, ["N-1", "N-2"])
-        self.ui.outlineCheckBox.setChecked(False)
-        self.settle()
-        self.assertFalse(shown.GetDisplayVisibility())
 
     # --- warnings
 

@@ -20,21 +20,6 @@ from NoduleRiskLib.slicer_scene import inputs, results
 
 
 class SceneTest(PanelCase):
-    def test_an_edited_segment_is_kept_and_the_status_says_so(self):
-        self.assess()
-        self.ui.keepOutlineButton.click()
-        (node,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-        segment_id = node.GetSegmentation().GetNthSegmentID(0)
-        voxels = slicer.util.arrayFromSegmentInternalBinaryLabelmap(node, segment_id)
-        voxels[tuple(np.argwhere(voxels)[0])] = 0
-        said, show = [], slicer.util.showStatusMessage
-        slicer.util.showStatusMessage = lambda text, duration=0: said.append(text)
-        self.addCleanup(setattr, slicer.util, "showStatusMessage", show)
-        self.ui.keepOutlineButton.click()
-        names = [node.GetSegmentation().GetNthSegment(n).GetName() for n in range(2)]
-        self.assertEqual(names, ["N-1", "N-1 (2)"])
-        self.assertIn("beside it as N-1 (2)", said[-1])
-
     def test_a_gpu_that_fails_is_told_once_above_the_list(self):
         self.assessor.gpu_fails_at = 2
         self.assess()
@@ -87,7 +72,7 @@ class SceneTest(PanelCase):
         self.assertIn(f"The nodule under {name} is made up.", read(self.ui.warningsLabel, "text"))
         shown = html.escape(name)
         self.assertIn(f"<b>{shown}</b>", read(self.ui.cardTitleLabel, "text"))
-        for column in range(6):
+        for column in range(5):
             self.assertNotIn("<img", self.ui.noduleTable.item(0, column).toolTip())
             self.assertIn(shown, self.ui.noduleTable.item(0, column).toolTip())
         self.assertEqual(self.rows()[0][0], name)

@@ -8,7 +8,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 if importlib.util.find_spec("slicer") and importlib.util.find_spec("PySide6"):
-    sys.path[:0] = [p for p in (str(HERE.parent / "panel"), str(HERE.parents[1])) if p not in sys.path]
+    sys.path[:0] = [p for p in (str(HERE), str(HERE.parent / "panel"), str(HERE.parents[1])) if p not in sys.path]
     import standins
 
     standins.start()

@@ -124,7 +124,6 @@ def test_edited_maps_lose_no_grades(logic, ct, points, damage):
     damage(results.maps_of(table, mark.id))
     assert results.assessment(table, mark.id).nodule.estimates == told[0].nodule.estimates
     display.show_heatmap(ct, table, mark.id, "malignancy", 0.5, 0.2)
-    display.show_outline(ct, table, mark.id)
 
 
 @pytest.mark.parametrize("kind", ["csv", "json", "pictures"])

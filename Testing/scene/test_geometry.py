@@ -11,7 +11,7 @@ import NoduleRisk
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.imaging.mosaic import mosaic
 from NoduleRiskLib.imaging.points import Point
-from NoduleRiskLib.slicer_scene import display, inputs, results
+from NoduleRiskLib.slicer_scene import display, inputs, outline_segments, results, segment_voxels
 
 VOXEL_IJK = np.array([40.0, 22.0, 14.0, 1.0])
 
@@ -79,11 +79,13 @@ def test_heatmap_outline_and_numbers_lie_where_the_nodule_lies(mrml, matrix, mov
     to_ras = vtk.vtkMatrix4x4()
     heatmap.GetIJKToRASMatrix(to_ras)
     assert (slicer.util.arrayFromVTKMatrix(to_ras) @ [*strongest, 1])[:3] == pytest.approx(world, abs=1.0)
-    segmentation = display.show_outline(ct, table, mark.id)
-    bounds = [0.0] * 6
-    segmentation.GetRASBounds(bounds)
-    middle = [(bounds[2 * axis] + bounds[2 * axis + 1]) / 2 for axis in range(3)]
-    assert middle == pytest.approx(world, abs=1.0)
+    segmentation = outline_segments.segmentation_of(ct, points)
+    (segment_id,) = outline_segments.segment_ids(segmentation)
+    assert segmentation.GetSegmentCenterRAS(segment_id) == pytest.approx(world, abs=1.0)
+    voxels = logic.reader.read(segmentation, segment_id, segment_voxels.to_world(segmentation, ct))
+    assert voxels.middle_ras() == pytest.approx(world, abs=1.0)
+    ijk = inputs.scan(ct).read().to_ijk(voxels.middle_ras())
+    assert ijk == pytest.approx(np.rint(ijk), abs=1e-6), "it does not lie on the CT's grid"
     # numbers
     row = results.rows(table)[mark.id]
     assert [row.columns[axis] for axis in "ras"] == pytest.approx(beside, abs=1e-6)

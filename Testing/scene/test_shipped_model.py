@@ -7,6 +7,7 @@ import statistics
 import time
 from pathlib import Path
 
+import drawing
 import numpy as np
 import pytest
 import slicer
@@ -16,7 +17,7 @@ import NoduleRisk
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.networks import model_package
 from NoduleRiskLib.panel.job import Job
-from NoduleRiskLib.slicer_scene import display, inputs, results
+from NoduleRiskLib.slicer_scene import display, inputs, outline_segments, results
 
 DATA = Path(os.environ.get("NODULERISK_DATA", ""))
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="torch is not installed")
@@ -70,6 +71,28 @@ def test_a_real_nodule_is_graded_in_a_real_scene(mrml, logic, tmp_path):
     assert written["nodules"][0]["nodule"]["estimates"]["malignancy"]["value"] == pytest.approx(
         row.columns["malignancy"]
     )
+
+
+def test_what_the_user_draws_is_graded_by_the_model_and_stays(mrml, logic):
+    ct, points = NoduleRisk.loadPhantom()
+    for n in reversed(range(points.GetNumberOfControlPoints())):
+        if points.GetNthControlPointLabel(n) not in ("lobulated", "calcified"):
+            points.RemoveNthControlPoint(n)
+    before = {one.point.label: one.nodule for one in logic.assess(ct, points, heatmaps=False)}
+    node = outline_segments.segmentation_of(ct, points)
+    segment_id = outline_segments.of_point(node, inputs.marks(points)[0].id)[0]
+    edited = inputs.marks(points)[0].point.label
+    drawing.erase(node, segment_id, 0.6)
+    drawn = drawing.voxels(node, segment_id)
+    after = {one.point.label: one.nodule for one in logic.assess(ct, points, heatmaps=False)}
+    for label in before:
+        pairs = zip(after[label].estimates, before[label].estimates, strict=True)
+        change = max(abs(one.value - other.value) for one, other in pairs)
+        assert (change > 0.1) == (label == edited), (label, change)
+        assert after[label].outline.drawn_by == ("user" if label == edited else "network")
+    assert after[edited].outline.volume_mm3 < 0.7 * before[edited].outline.volume_mm3
+    assert after[edited].estimate("malignancy").value != pytest.approx(before[edited].estimate("malignancy").value)
+    np.testing.assert_array_equal(drawing.voxels(node, segment_id), drawn)
 
 
 def test_the_phantoms_nodules_have_their_heatmaps_and_the_window_keeps_its_pace(mrml, logic):

@@ -11,8 +11,9 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from NoduleRiskLib.imaging.points import Point
-from NoduleRiskLib.slicer_scene import display, inputs, results
+from NoduleRiskLib.slicer_scene import display, inputs, outline_segments, results
 from NoduleRiskLib.slicer_scene.records import record_of
+from NoduleRiskLib.slicer_scene.segment_voxels import SegmentReader, on_grid_of
 
 trame = pytest.importorskip("trame_slicer.core", reason="needs trame-slicer for slice views")
 SIZE = 400
@@ -48,12 +49,15 @@ def shown(application):
     marks = inputs.marks(points)
     for mark, one in zip(marks, fakes.FakeAssessor().assess(volume, [m.point for m in marks]), strict=True):
         results.store(ct, points, mark, record_of(one, volume.digest))
+        mask = on_grid_of(volume, one.nodule.outline.probability)
+        outline_segments.propose(ct, points, mark, mask, SegmentReader())
+    outline_segments.segmentation_of(ct, points).SetDisplayVisibility(False)
     points.GetDisplayNode().SetVisibility(False)
     for view in application.views.values():
         view.set_background_volume_id(ct.GetID())
         view.fit_view_to_content()
     display.jump(fakes.PLACES[0])
-    yield ct, results.table_of(ct, points), marks
+    yield ct, points, results.table_of(ct, points), marks
     for node in (results.table_of(ct, points), points, ct, *slicer.util.getNodesByClass("vtkMRMLSegmentationNode")):
         slicer.mrmlScene.RemoveNode(node)
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
@@ -92,7 +96,7 @@ def _per_mm(view):
 
 @pytest.mark.parametrize("orientation", ["Axial", "Coronal", "Sagittal"])
 def test_the_heatmap_is_drawn_where_the_nodule_is_and_nowhere_else(application, shown, orientation):
-    ct, table, marks = shown
+    ct, _, table, marks = shown
     view = application.views[orientation]
     display.show_heatmap(ct, table, marks[0].id, "malignancy", 0.8, 0.3)
     write_page = _picture(view, f"slice_{orientation}")
@@ -109,7 +113,7 @@ def test_the_heatmap_is_drawn_where_the_nodule_is_and_nowhere_else(application, 
 
 
 def test_switched_off_the_ct_is_grey_again(application, shown):
-    ct, table, marks = shown
+    ct, _, table, marks = shown
     view = application.views["Axial"]
     plain = _picture(view)
     display.show_heatmap(ct, table, marks[0].id, "malignancy", 0.8, 0.3)
@@ -119,10 +123,10 @@ def test_switched_off_the_ct_is_grey_again(application, shown):
 
 
 def test_the_outline_surrounds_the_nodule(application, shown):
-    ct, table, marks = shown
+    ct, points, _, _ = shown
     view = application.views["Axial"]
     plain = _picture(view)
-    display.show_outline(ct, table, marks[0].id, "N-1")
+    outline_segments.segmentation_of(ct, points).SetDisplayVisibility(True)
     drawn = np.argwhere(np.abs(_picture(view, "outline") - plain).max(-1) > 40)
     x, y = _at(view, fakes.PLACES[0])
     radius = fakes.RADIUS_MM * _per_mm(view)
