@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from ..grades import GRADE_NAMES, GRADES
 from ..results.grade_lines import GradeLine, grade_lines
-from ..results.phrases import NOTHING_OUTLINED, SUSPICION_MEANS, percent, size
+from ..results.phrases import NOTHING_OUTLINED, SUSPICION_MEANS, percent, size, solid_part
 from .cells import DOUBTFUL_RGB, GRADE_PIXELS, ROW_PIXELS, bar_label, dress_table, selection_style, write_cell
 from .view_state import ViewState
 
@@ -89,7 +89,8 @@ def title(label: str, assessment: Assessment | None, doubts: Sequence[str] = ())
     means = _("{meaning}: readers’ suspicion, not pathology").format(meaning=SUSPICION_MEANS)
     outline = assessment.nodule.outline
     drawn = (_("outline drawn by you"),) if outline.drawn_by == "user" else ()
-    sizes = ", ".join((*size(outline), *drawn))
+    solid = (solid_part(assessment.nodule),) if solid_part(assessment.nodule) else ()
+    sizes = ", ".join((*size(outline), *solid, *drawn))
     if doubts:
         grey = "#{:02x}{:02x}{:02x}".format(*DOUBTFUL_RGB)
         words = html.escape(", ".join(doubts))

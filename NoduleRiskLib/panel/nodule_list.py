@@ -87,7 +87,7 @@ def cells(nodule: ListedNodule) -> tuple[str, str, str, str]:
     return (
         f"{row.columns['malignancy']:.1f}",
         percent(row.columns["suspicion_probability"]),
-        f"{row.columns.get('outline_diameter_mm', row.columns['diameter']):.1f} mm",
+        f"{row.columns['diameter']:.1f} mm",
         notes,
     )
 

@@ -182,18 +182,18 @@ def _new_table(ct: Node, points: Node) -> Node:
 
 
 def _write(table: Node, point_id: str, text: str) -> None:
-    """Write a point's assessment: the text that is read back, and a row for people; adds the columns to a new table."""
+    """Write a point's assessment: the text that is read back, and a row for people, with columns where they lack."""
     from ..results.tables import COLUMNS
 
     table.SetAttribute(ASSESSMENT + point_id, text)
     row, columns = readable_row(text), table.GetTable()
     if row is None:
         return
-    if not columns.GetColumnByName("control_point_id"):
-        for column in COLUMNS:
-            _add_column(table, column.name, column.meaning, column.text)
-        for name, meaning in OWN_COLUMNS.items():
-            _add_column(table, name, meaning, text=True)
+    # A table of an older version may lack some.
+    for column in COLUMNS:
+        _add_column(table, column.name, column.meaning, column.text)
+    for name, meaning in OWN_COLUMNS.items():
+        _add_column(table, name, meaning, text=True)
     at = _find(table, point_id)
     if at is None:
         at = table.AddEmptyRow()
@@ -207,6 +207,9 @@ def _write(table: Node, point_id: str, text: str) -> None:
 
 
 def _add_column(table: Node, name: str, meaning: str, text: bool) -> None:
+    """Add a column where there is none of that name."""
+    if table.GetTable().GetColumnByName(name):
+        return
     array = vtk.vtkStringArray() if text else vtk.vtkDoubleArray()
     array.SetName(name)
     table.AddColumn(array)

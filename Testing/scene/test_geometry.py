@@ -89,7 +89,7 @@ def test_heatmap_outline_and_numbers_lie_where_the_nodule_lies(mrml, matrix, mov
     # numbers
     row = results.rows(table)[mark.id]
     assert [row.columns[axis] for axis in "ras"] == pytest.approx(beside, abs=1e-6)
-    assert row.columns["outline_diameter_mm"] == pytest.approx(2 * fakes.RADIUS_MM, abs=1.2)
+    assert row.columns["diameter"] == pytest.approx(2 * fakes.RADIUS_MM, abs=1.2)
 
 
 def test_a_bent_volume_is_refused_instead_of_misplaced(mrml):

@@ -51,14 +51,14 @@ def test_a_real_nodule_is_graded_in_a_real_scene(mrml, logic, tmp_path):
     mark = inputs.marks(points)[0]
     row = results.rows(table)[mark.id]
     assert row.found
-    assert 12 < row.columns["outline_diameter_mm"] < 50, "the readers' outlines are about 30 mm wide"
+    assert 12 < row.columns["diameter"] < 50, "the readers' outlines are about 30 mm wide"
     assert row.columns["malignancy"] == pytest.approx(told.nodule.estimate("malignancy").value)
     assert row.columns["suspicion_probability"] == pytest.approx(told.nodule.suspicion_probability)
     assert row.columns["model_id"] == model_package.load().model_id
     assert row.warnings == told.warnings
     assert row.fits(place, inputs.scan(ct).read().digest)
     heatmap = display.show_heatmap(ct, table, mark.id, "malignancy", 0.6, 0.2)
-    assert np.linalg.norm(_strongest_ras(heatmap) - place) < row.columns["outline_diameter_mm"]
+    assert np.linalg.norm(_strongest_ras(heatmap) - place) < row.columns["diameter"]
 
     errors: list = []
     logic.export("json", tmp_path / "nodules.json", ct, points, "malignancy", errors.append)
