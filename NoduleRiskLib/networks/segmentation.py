@@ -27,6 +27,8 @@ STRIDE_MM = 6.0
 LIMIT_MM = 32.0
 #: A probability that is next to nothing.
 FAINT = 0.02
+#: What is outlined smaller than this is hardly a nodule as a whole.
+SMALLEST_MM = 2.0
 #: Diameter of the ball that is drawn where the network sees nothing.
 BALL_MM = 4.0
 HU_RANGE = (-1000.0, 400.0)
@@ -158,9 +160,10 @@ def _segment(volume: Volume, point: Array, networks: Sequence[SegmentationUNet],
         stack, found, level = _look(volume, middle, LAYOUT, LIMIT_MM, networks, device)
         outline = measure(stack, found) if level else None
         if outline and volume.contains(outline.centre_ras) and _distance_mm(stack, found, point) <= _reach(stack):
-            return replace(outline, unsure=level < INSIDE)
-    # From its middle it looks like something else: what was seen from the point is all there is.
-    outline = measure(stack, first)
+            return replace(outline, unsure=level < INSIDE or outline.diameter_mm < SMALLEST_MM)
+    # From its middle it looks like something else: what is seen from the point is all there is.
+    stack, found, level = _look(volume, point, LAYOUT, LIMIT_MM, networks, device)
+    outline = measure(stack, found) if level else None
     return replace(outline, unsure=True) if outline and volume.contains(outline.centre_ras) else _ball(volume, point)
 
 
@@ -224,13 +227,15 @@ def _under(stack: SliceStack, point: Array, probability: Array) -> tuple[Array, 
     Where no pixel within reach is above ``INSIDE``, the level is half of the highest probability there, and all
     probabilities are stretched so that it becomes ``INSIDE``; zeros and level 0 where even that is next to nothing.
     """
-    level = INSIDE
-    if _distance_mm(stack, probability, point) > _reach(stack):
+    level, seen = INSIDE, probability
+    lowered = _distance_mm(stack, probability, point) > _reach(stack)
+    if lowered:
         near = probability > FAINT
         near[near] = np.linalg.norm(stack.pixels_ras(near) - point, axis=-1) <= _reach(stack)
         if not near.any():
             return np.zeros_like(probability), 0.0
-        level = float(probability[near].max()) / 2
+        seen = np.where(near, probability, 0)
+        level = max(float(seen.max()) / 2, FAINT)
         # A power leaves 0 and 1 where they are.
         probability = probability ** (math.log(INSIDE) / math.log(level))
     inside = probability > INSIDE
@@ -239,8 +244,9 @@ def _under(stack: SliceStack, point: Array, probability: Array) -> tuple[Array, 
     box = tuple(slice(max(one[0] - 1, 0), one[-1] + 2) for one in filled)
     places = np.argwhere(inside[box])
     parts, _ = ndimage.label(inside[box], ndimage.generate_binary_structure(3, 2))
-    distance = np.linalg.norm(stack.pixels_ras(inside) - point, axis=-1)
-    ours = parts == parts[tuple(places[distance.argmin()])]
+    # The nearest part; of faint ones that with the highest probability, since a speck may lie nearer.
+    rank = -seen[inside] if lowered else np.linalg.norm(stack.pixels_ras(inside) - point, axis=-1)
+    ours = parts == parts[tuple(places[rank.argmin()])]
     soft = ndimage.binary_dilation(ours, np.ones((1, 3, 3), bool)) & (ours | ~inside[box])
     outline = np.zeros_like(probability)
     outline[box] = np.where(soft, probability[box], 0)

@@ -113,6 +113,8 @@ def repeatability(table: pd.DataFrame) -> list[tuple[float, float, float]]:
     found = []
     for n, end in enumerate((*SIZES_MM, LARGEST_MM)):
         differences = np.abs(np.log(table.loc[stratum == n, list(MEASURED)]))
+        if differences.empty:
+            continue
         diameter, volume = (_percent(float(one)) for one in differences.quantile(0.95))
         found.append((end, diameter, volume))
     return found

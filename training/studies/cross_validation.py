@@ -218,7 +218,8 @@ def _stacks(study: Study, nodules: FoundOutlines, layout: Layout, cubes: bool) -
         found = np.zeros(stack.pixels.shape, np.float32)
         here = slice(int(nodules.first[index]), int(nodules.first[index + 1]))
         found[stack.valid] = nodules.found[here, 0] / np.float32(255)
-        outline = measure(stack, found)
+        # On this grid the smallest outlines may nowhere reach one half.
+        outline = measure(stack, found) or measure(stack, found / max(found.max(), np.float32(1e-6)))
         stacks[PIPELINE].append(pipeline_stack(volume, outline, layout) if outline else None)
         stacks[ORACLE].append(oracle_stack(nodule, layout))
     return stacks

@@ -15,7 +15,7 @@ from ..checkpoints import digest, read_keyed_table, write_keyed_table
 from ..data.context_synthesis import extend
 from ..data.crops import load, read_nodule
 from ..data.found_outlines import missed_point
-from ..evaluation.repeatability import CHANGES, measurements
+from ..evaluation.repeatability import CHANGES, NOISE_HU, measurements
 from .cross_validation import Study
 
 
@@ -32,7 +32,12 @@ def _of_fold(study: Study, fold: int, network: SegmentationUNet, cubes: bool) ->
     own = table[table.in_luna16_reference & (table.fold == fold)].head(study.limit or len(table))
     source = "cubes" if cubes else "crops"
     path = study.out / "repeated" / f"{source}-{fold}.csv"
-    key = {"nodules": digest(*own.nodule_id), "outlined by": digest(network), "changes": ", ".join(CHANGES)}
+    key = {
+        "nodules": digest(*own.nodule_id),
+        "outlined by": digest(network),
+        "changes": ", ".join(CHANGES),
+        "noise_hu": str(NOISE_HU),
+    }
     if kept := read_keyed_table(path, key):
         return kept[0]
     rows: list[dict[str, object]] = []

@@ -21,6 +21,7 @@ from NoduleRiskLib.networks.segmentation import (
     LIMIT_MM,
     REACH_MM,
     SLICES,
+    SMALLEST_MM,
     STRIDE_MM,
     SegmentationUNet,
     context,
@@ -217,6 +218,52 @@ def test_locators_are_averaged(paint: Painter, ball: Ball) -> None:
     assert narrow.diameter_mm < both.diameter_mm < wide.diameter_mm
 
 
+def test_of_faint_parts_the_clearest_is_outlined_not_the_nearest(paint: Painter, ball: Ball) -> None:
+    """A speck of noise may lie nearer to the point than the nodule."""
+
+    class Twofold(Dense):
+        def forward(self, x: Tensor) -> Tensor:
+            # What is as dense as tissue is seen faintly, what is denser still hardly.
+            return torch.where(x[:, 0] > 0.9, torch.logit(torch.tensor(0.25)), super().forward(x))
+
+    speck = CENTRE
+    nearby = ball((beside(5.6, 0, 0), 4.2))
+    dense = ball((speck, 0.8))
+    volume = paint(lambda points: np.where(dense(points) > -500, 900.0, nearby(points)), UPRIGHT)
+    outline = found(volume, speck, Twofold(most=0.4))
+    assert outline.unsure and outline.diameter_mm > 6
+
+
+def test_what_is_next_to_nothing_does_not_flood_the_picture(paint: Painter, ball: Ball) -> None:
+    """The level is never so low that all of the lung is inside."""
+
+    class Haze(Dense):
+        def forward(self, x: Tensor) -> Tensor:
+            haze = torch.where(super().forward(x).sigmoid() > 0.1, 0.022, 0.015)
+            return torch.logit(haze)
+
+    outline = found(paint(ball((CENTRE, 5.0)), UPRIGHT), CENTRE, Haze())
+    assert outline.unsure
+    assert outline.diameter_mm < 13
+
+
+def test_a_large_nodule_that_looks_like_nothing_from_its_middle_is_whole(paint: Painter, ball: Ball) -> None:
+    """A ring, seen from the point on it: its middle is lung."""
+    outer, inner = ball((CENTRE, np.array([14.0, 14.0, 20.0]))), ball((CENTRE, np.array([9.0, 9.0, 40.0])))
+    volume = paint(
+        lambda points: np.where(inner(points) > -500, LUNG_HU, outer(points)), UPRIGHT, np.array([28, 28, 30])
+    )
+    outline = found(volume, beside(11.5, 0, 0))
+    assert np.ptp(outline.bounds_ras[:, 2]) > 20
+    assert outline.diameter_mm > 20
+
+
+def test_an_outline_too_small_for_a_nodule_is_unsure(paint: Painter, ball: Ball) -> None:
+    volume = paint(ball((CENTRE, 0.8), edge_mm=0.5), UPRIGHT)
+    outline = found(volume, CENTRE, Dense(hu=-700))
+    assert outline.diameter_mm < SMALLEST_MM and outline.unsure
+
+
 def test_every_point_is_answered_in_order(paint: Painter, ball: Ball) -> None:
     volume = paint(ball((CENTRE, 5.0)), UPRIGHT)
     outlines = segment(volume, np.stack([beside(12, 0, 0), CENTRE, beside(0, 12, 0)]), [Dense()])
@@ -258,11 +305,13 @@ def test_each_slice_is_read_beside_its_neighbours(paint: Painter) -> None:
     # Back from -1..1 to mm: the scan's HU tell how high a slice lies.
     own, nearer, *_, point = x[:, :SLICES].T * (HU_RANGE[1] - HU_RANGE[0]) / 2 / 20
     farther = x[:, 4] * (HU_RANGE[1] - HU_RANGE[0]) / 2 / 20
-    distance = x[:, SLICES + 1] * 20
+    distance, step = x[:, SLICES + 1] * 20, x[:, SLICES + 2] * 5
+    # The first look takes every second of these slices.
+    assert set(step.tolist()) == {1.25, 2.5}
     assert torch.allclose((own - point).abs(), distance, atol=1e-3)
-    assert torch.allclose((nearer - point).abs(), (distance - 1.25).abs(), atol=1e-3)
+    assert torch.allclose((nearer - point).abs(), (distance - step).abs(), atol=1e-3)
     within = distance < 15
-    assert torch.allclose((farther - point).abs()[within], distance[within] + 1.25, atol=1e-3)
+    assert torch.allclose((farther - point).abs()[within], (distance + step)[within], atol=1e-3)
     assert (own - point).max() > 10 and (own - point).min() < -10
 
 
