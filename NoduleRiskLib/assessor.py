@@ -178,7 +178,8 @@ class Assessor:
             Whether to explain the grades; takes most of the time.
         outlines : path, SimpleITK.Image, Volume or list of Segment, optional
             Segments of single nodules on any grid: a label map, Slicer's ``.seg.nrrd``, a DICOM SEG. A point in or near
-            a segment is graded at that outline instead of the network's; a segment without a point gets one.
+            a segment is graded at that outline instead of the network's, of several the nearest one; a segment without
+            a point gets one.
 
         Returns
         -------
@@ -309,15 +310,21 @@ def _is_segmentation(given: Any) -> bool:
 
 
 def _matched(volume: Volume, points: list[Point], segments: list[Segment]) -> list[_Marked]:
-    """Each point with the segment in or near which it lies, then the segments that are left, each with a point."""
-    left = list(segments)
-    marked = []
-    for point in points:
-        distances = [_distance_mm(point, one.mask) for one in left]
-        nearest = int(np.argmin(distances)) if distances else -1
-        own = left.pop(nearest) if nearest >= 0 and distances[nearest] <= REACH_MM else None
-        marked.append(_Marked(point, _users(volume, own) if own else None))
-    for one in left:
+    """Each point with its segment, then the segments that are left, each with a point.
+
+    A segment goes to the point that lies nearest to it, whatever their order, and no further away than ``REACH_MM``.
+    """
+    distances = np.array([_distances_mm(points, one.mask) for one in segments]).reshape(len(segments), len(points))
+    own: dict[int, Segment] = {}
+    left = dict(enumerate(segments))
+    for segment_at, point_at in zip(*np.unravel_index(np.argsort(distances, None), distances.shape), strict=True):
+        if distances[segment_at, point_at] <= REACH_MM and segment_at in left and point_at not in own:
+            own[int(point_at)] = left.pop(int(segment_at))
+    marked = [
+        _Marked(point, _users(volume, own[point_at]) if point_at in own else None)
+        for point_at, point in enumerate(points)
+    ]
+    for one in left.values():
         outline = _users(volume, one)
         r, a, s = outline.centre_ras.tolist()
         marked.append(_Marked(Point(one.label, (r, a, s)), outline))
@@ -334,10 +341,11 @@ def _users(volume: Volume, segment: Segment) -> Outline:
     return outline
 
 
-def _distance_mm(point: Point, mask: Volume) -> float:
-    """From a point to the nearest voxel of a mask."""
+def _distances_mm(points: list[Point], mask: Volume) -> list[float]:
+    """From each point to the nearest voxel of a mask."""
     k, j, i = np.nonzero(mask.array)
-    return float(np.linalg.norm(mask.to_ras(np.stack([i, j, k], -1)) - np.array(point.ras), axis=1).min())
+    voxels = mask.to_ras(np.stack([i, j, k], -1))
+    return [float(np.linalg.norm(voxels - np.array(point.ras), axis=1).min()) for point in points]
 
 
 def _device(name: str) -> torch.device:

@@ -93,7 +93,7 @@ def assess(
         bool, typer.Option("--json", help="Print the JSON and nothing else (files are still written to --out).")
     ] = False,
 ) -> None:
-    """Grade the lung nodules at given points of a CT."""
+    """Grade the lung nodules of a CT at given points, at outlines that you drew, or both."""
     if (point and points) or not (point or points or segmentation):
         raise NoduleRiskError(
             "Say where the nodules are: either --point R A S (once per nodule) or --points FILE, "

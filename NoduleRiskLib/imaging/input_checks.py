@@ -110,7 +110,7 @@ def check_likeness(point: Point, probability: float, likely: float) -> tuple[Inp
     if probability >= likely:
         return ()
     text = (
-        f"What was found under {point.label} looks more like a vessel or the chest wall than a nodule: "
+        f"What is outlined at {point.label} looks more like a vessel or the chest wall than a nodule: "
         "make sure that it is one."
     )
     return (InputWarning(text, "nodule", VESSEL),)

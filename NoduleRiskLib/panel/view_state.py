@@ -58,6 +58,11 @@ class ListedNodule:
         return "" if self.state != OUTDATED else EDITED if self.edited else CHANGED
 
     @property
+    def refused(self) -> bool:
+        """Whether version 0.1.0 assessed it and outlined nothing."""
+        return self.row is not None and not self.row.found
+
+    @property
     def doubts(self) -> tuple[str, ...]:
         """What makes the nodule doubtful, a few words each."""
         return tuple(dict.fromkeys(one.doubt for one in self.warnings if one.doubt))
@@ -130,5 +135,5 @@ class ViewState:
         return [
             one.mark
             for one in self.nodules
-            if one.state in (NEW, OUTDATED) or (one.lacks_maps and one.state == ASSESSED)
+            if one.state in (NEW, OUTDATED) or (one.state == ASSESSED and (one.lacks_maps or one.refused))
         ]

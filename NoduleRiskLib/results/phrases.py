@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 SUSPICION_MEANS = "chance that at least half of LIDC's readers give malignancy 4 or 5"
 CALCIFICATION_MEANS = "share of readers expected to see any"
-NOTHING_OUTLINED = "No nodule was outlined at this point, so it has no grades."
+#: Said of what version 0.1.0 assessed.
+NOTHING_OUTLINED = "No nodule was outlined at this point, so it has no grades: assess it again to have them."
 
 
 def one_line(point: Point, nodule: Nodule | None, doubts: Sequence[str] = ()) -> str:

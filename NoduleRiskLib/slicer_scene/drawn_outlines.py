@@ -19,8 +19,8 @@ from .segment_voxels import SegmentReader, SegmentVoxels, binary_labelmap, to_wo
 NEAR_MM = 3.0
 #: ``imaging.outline.LARGEST_MM``; importing that takes a while.
 LARGEST_MM = 120.0
-#: Attribute of a point list: the segments that were given a point, so that none gets a second one after the user
-#: removed the first. JSON, "segmentation's node ID/segment's ID" each.
+#: Attribute of a point list: the segments that had a point, so that none gets another one after the user removed the
+#: first. JSON, "segmentation's node ID/segment's ID" each.
 GIVEN = "NoduleRisk.given"
 
 
@@ -130,30 +130,36 @@ def outline_of(mark: Mark, drawn: Drawn, moved: bool) -> DrawnOutline | None:
 def give_points(points: Node, drawn: Drawn, marks: Sequence[Mark]) -> list[str]:
     """Put a point, with the segment's name, into every outline in which none lies; returns their control point IDs.
 
-    A segment is given a point once: whoever removes that point does not want it.
+    A segment that had a point, given here or placed by the user, is given none: whoever removes it does not want it.
     """
-    text = points.GetAttribute(GIVEN)
-    given = set(json.loads(text)) if text else set()
-    new = []
+    given = _given(points)
+    had, new = set(given), []
     for one in (*drawn.chosen, *drawn.own):
         key = f"{one.node.GetID()}/{one.segment_id}"
-        if (
-            one.point_id
-            or one.was_network
-            or key in given
-            or any(one.voxels.distance_mm(mark.point.ras) <= NEAR_MM for mark in marks)
-        ):
+        has = one.point_id or any(one.voxels.distance_mm(mark.point.ras) <= NEAR_MM for mark in marks)
+        if not has and (one.was_network or key in given):
             continue
-        new.append((key, one))
-    if new:
-        points.SetAttribute(GIVEN, json.dumps(sorted(given | {key for key, _ in new})))
+        had.add(key)
+        if not has:
+            new.append(one)
+    if had != given:
+        points.SetAttribute(GIVEN, json.dumps(sorted(had)))
     found = []
-    for _, one in new:
+    for one in new:
         at = points.AddControlPointWorld(vtk.vtkVector3d(*one.voxels.middle_ras()), one.name)
         found.append(points.GetNthControlPointID(at))
         if one in drawn.own:
             link(one.node, one.segment_id, found[-1])
     return found
+
+
+def _given(points: Node) -> set[str]:
+    text = points.GetAttribute(GIVEN)
+    try:
+        return {str(key) for key in json.loads(text)} if text else set()
+    # Scenes are files that people edit: nothing that stands in one may stop the panel.
+    except (ValueError, TypeError):
+        return set()
 
 
 def _of_chosen(

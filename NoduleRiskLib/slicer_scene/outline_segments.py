@@ -130,12 +130,13 @@ def withdraw_removed(ct: Node, points: Node, reader: SegmentReader) -> None:
     """
     node = segmentation_of(ct, points)
     there = {points.GetNthControlPointID(n) for n in range(points.GetNumberOfControlPoints())} if node else set()
-    removed = {tag(node, one, POINT) for one in segment_ids(node)} - there - {""}
+    removed = {tag(node, one, name) for one in segment_ids(node) for name in (POINT, ASIDE)} - there - {""}
     if removed:
         withdraw(ct, points, removed, reader)
         for segment_id in segment_ids(node):
-            if tag(node, segment_id, POINT) in removed:
-                node.GetSegmentation().GetSegment(segment_id).RemoveTag(POINT)
+            for name in (POINT, ASIDE):
+                if tag(node, segment_id, name) in removed:
+                    node.GetSegmentation().GetSegment(segment_id).RemoveTag(name)
 
 
 def remove_ownerless(reader: SegmentReader) -> None:

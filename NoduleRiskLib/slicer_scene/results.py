@@ -32,6 +32,8 @@ LAYOUT = "2"
 OUTLINE = "outline"
 #: Columns beside those of ``results.tables``: name and meaning.
 OWN_COLUMNS = {"control_point_id": "the point's ID in its list", "ct_digest": "SHA-256 of the CT that was assessed"}
+#: Columns of version 0.1.0 that are written no more: there is one diameter.
+FORMER_COLUMNS = ("outline_diameter_mm",)
 
 
 def table_of(ct: Node, points: Node) -> Node:
@@ -182,14 +184,17 @@ def _new_table(ct: Node, points: Node) -> Node:
 
 
 def _write(table: Node, point_id: str, text: str) -> None:
-    """Write a point's assessment: the text that is read back, and a row for people, with columns where they lack."""
+    """Write a point's assessment: the text that is read back, and a row for people, in today's columns."""
     from ..results.tables import COLUMNS
 
     table.SetAttribute(ASSESSMENT + point_id, text)
     row, columns = readable_row(text), table.GetTable()
     if row is None:
         return
-    # A table of an older version may lack some.
+    # A table of an older version may lack some, and have one that nobody would keep up to date.
+    for n in reversed(range(columns.GetNumberOfColumns())):
+        if columns.GetColumnName(n) in FORMER_COLUMNS:
+            table.RemoveColumn(n)
     for column in COLUMNS:
         _add_column(table, column.name, column.meaning, column.text)
     for name, meaning in OWN_COLUMNS.items():

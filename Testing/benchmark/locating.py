@@ -26,7 +26,7 @@ def parts() -> Iterator[Part]:
         lines.append([device.upper(), len(segmentation_nets), milliseconds(median(one)), milliseconds(median(hundred))])
         if device == "cpu":
             figures.append(Figure("locate one nodule, CPU", 1e3 * median(one), 60, "ms"))
-    header = ["device", "locators", "one nodule (median over seven)", f"{MANY} points"]
+    header = ["device", "networks", "one nodule (median over seven)", f"{MANY} points"]
     yield Part("Locate", markdown(header, lines), tuple(figures))
 
 

@@ -101,6 +101,21 @@ def test_a_point_that_the_user_removed_is_not_put_back(logic, ct, points):
     assert [mark.point.label for mark in inputs.marks(points)] == ["B"]
 
 
+def test_a_point_of_the_users_own_that_they_removed_is_not_put_back_either(logic, ct, points):
+    chosen = drawing.segmentation(ct, [("A", FIRST, 3.0)])
+    assert logic.give_points(ct, points, chosen) == 0
+    points.RemoveNthControlPoint(0)
+    assert logic.give_points(ct, points, chosen) == 0
+    assert [mark.point.label for mark in inputs.marks(points)] == ["N-2", "N-3"]
+
+
+@pytest.mark.parametrize("text", ["no list", "7", "[{}]"])
+def test_an_edited_note_of_given_points_stops_nothing(logic, ct, points, text):
+    points.RemoveAllControlPoints()
+    points.SetAttribute(drawn_outlines.GIVEN, text)
+    assert logic.give_points(ct, points, drawing.segmentation(ct, [("A", FIRST, 3.0)])) == 1
+
+
 def test_a_crescents_point_lies_in_it(logic, ct, points):
     points.RemoveAllControlPoints()
     chosen = drawing.segmentation(ct, [("moon", FIRST, 9.0)])

@@ -169,6 +169,20 @@ def test_another_points_id_brings_it_no_outline_of_a_removed_one(logic, ct, poin
     assert told[0].nodule.outline.centre_ras == pytest.approx(fakes.PLACES[2], abs=0.5)
 
 
+def test_another_points_id_brings_it_no_outline_that_was_set_aside(logic, ct, points):
+    node, segment_id, drawn = edited(logic, ct, points)
+    mark = inputs.marks(points)[0]
+    outline_segments.set_aside(node, segment_id, mark)
+    assert outline_segments.points_set_aside(node) == {mark.id: segment_id}
+    assert logic.nodules(ct, points)[0].aside
+    points.RemoveNthControlPoint(0)
+    outline_segments.withdraw_removed(ct, points, logic.reader)
+    assert outline_segments.points_set_aside(node) == {}
+    np.testing.assert_array_equal(drawing.voxels(node, segment_id), drawn)
+    points.AddControlPointWorld(vtk.vtkVector3d(20, -20, 15), "elsewhere")
+    assert not any(one.aside or one.outline for one in logic.nodules(ct, points))
+
+
 def test_a_removed_list_takes_its_untouched_outlines_along(logic, ct, points):
     logic.assess(ct, points)
     slicer.mrmlScene.RemoveNode(points)

@@ -14,6 +14,7 @@ import slicer.util
 
 import NoduleRisk
 from NoduleRiskLib.grades import GRADE_NAMES
+from NoduleRiskLib.panel.view_state import ViewState
 from NoduleRiskLib.slicer_scene import display, inputs, results
 
 DATA = Path(__file__).with_name("data")
@@ -81,6 +82,20 @@ def test_a_point_without_outline_has_no_grades(saved):
     mark = inputs.marks(points)[2]
     assert not results.rows(table)[mark.id].found
     assert display.show_heatmap(ct, table, mark.id, "malignancy", 0.5, 0.2) is None
+
+
+def test_a_point_that_it_refused_can_be_assessed_again(saved, logic):
+    ct, points, _ = saved
+    assert [mark.point.label for mark in ViewState(nodules=logic.nodules(ct, points)).waiting] == ["Nr. 3"]
+
+
+def test_assessed_again_its_table_has_one_diameter(saved, logic):
+    ct, points, table = saved
+    assert table.GetTable().GetColumnByName("outline_diameter_mm")
+    logic.assess(ct, points)
+    columns = table.GetTable()
+    assert columns.GetColumnByName("outline_diameter_mm") is None
+    assert columns.GetValueByName(0, "diameter").ToDouble() == pytest.approx(9.8, abs=0.1)
 
 
 def test_saved_again_it_holds_the_same(saved, tmp_path):

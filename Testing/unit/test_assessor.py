@@ -121,7 +121,6 @@ def test_grades_do_not_depend_on_how_the_scan_is_stored(
 
 def test_grades_hardly_depend_on_the_scans_grid_or_the_hand(assessor: Assessor, chest: Chest) -> None:
     table = moves(assessor, [(chest[0], points(chest[1]))], hands=1)
-    assert table["lost"].max() == 0
     assert table["mean"].max() < 0.2
 
 

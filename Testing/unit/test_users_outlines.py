@@ -103,6 +103,17 @@ def test_points_and_outlines_in_one_call_meet_where_they_belong(assessor: Assess
         assert found(told[0]).estimate(name).value == pytest.approx(found(alone[0]).estimate(name).value, abs=1e-4)
 
 
+def test_an_outline_is_that_of_the_point_in_it_and_not_of_an_earlier_one_beside_it(
+    assessor: Assessor, chest: Chest
+) -> None:
+    ct, nodules = chest
+    inside = nodules["calcified"].point
+    beside = Point("beside", tuple(np.add(inside.ras, (0, 0, 6.5)).tolist()))
+    told = list(assessor.assess(ct, [beside, inside], heatmaps=False, outlines=[ball(ct, inside.ras, 4.0)]))
+    assert [one.point.label for one in told] == ["beside", inside.label]
+    assert [found(one).outline.drawn_by for one in told] == ["network", "user"]
+
+
 def test_a_segmentation_file_needs_no_points(assessor: Assessor, chest: Chest, tmp_path: Path) -> None:
     ct, nodules = chest
     segments = [ball(ct, tuple(nodules[name].point.ras), 5.0) for name in ("calcified", "lobulated")]

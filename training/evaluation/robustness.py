@@ -24,6 +24,8 @@ from ..data.found_outlines import missed_point
 
 Change = Callable[[Volume], Volume]
 Place = tuple[float, float, float]
+#: The row of ``moves`` for another point on the same nodule.
+MOVED = "point moved"
 #: A pocket of gas in bowel or stomach holds more than this; wall and contents lie within so much of it.
 POCKET_MM3, NEAR_MM = 500.0, 8.0
 
@@ -70,9 +72,9 @@ CHANGES: dict[str, Change] = {
 
 
 def grades(assessment: Assessment) -> Array:
-    """The nine estimates in grade units, diameter as log2 mm; NaN where no nodule was found."""
-    if assessment.nodule is None:
-        return np.full(len(GRADE_NAMES), np.nan)
+    """The nine estimates in grade units, diameter as log2 mm."""
+    # Only 0.1.0 outlined nothing at some points.
+    assert assessment.nodule is not None
     return np.array([np.log2(e.value) if e.grade.logarithmic else e.value for e in assessment.nodule.estimates])
 
 
@@ -90,28 +92,29 @@ def moves(assessor: Assessor, scans: Sequence[tuple[Volume, Sequence[Point]]], h
     Returns
     -------
     DataFrame
-        One column per grade (grade units; diameter: log2 mm), ``mean`` over the grades, and ``lost``: the share of
-        nodules that are no longer found.
+        One column per grade (grade units; diameter: log2 mm), ``mean`` over the grades, and ``doubtful``: the share of
+        nodules that are doubtful after the change.
     """
-    changed: dict[str, list[Array]] = {name: [] for name in (*CHANGES, "point moved")}
+    changed: dict[str, list[Array]] = {name: [] for name in (*CHANGES, MOVED)}
+    doubtful: dict[str, list[bool]] = {name: [] for name in changed}
     rng = np.random.default_rng(0)
     for volume, points in scans:
         for point in points:
             part = around(volume, point)
             (before,) = assessor.assess(part, [point], heatmaps=False)
-            if before.nodule is None:
-                continue
-            for name, change in CHANGES.items():
-                (after,) = assessor.assess(change(part), [point], heatmaps=False)
-                changed[name].append(grades(after) - grades(before))
+            assert before.nodule is not None
             outline = before.nodule.outline
             off = [outline.centre_ras + missed_point(outline.diameter_mm, rng) for _ in range(hands)]
             moved = [Point(f"hand {n}", (float(r), float(a), float(s))) for n, (r, a, s) in enumerate(off)]
-            changed["point moved"] += [grades(one) - grades(before) for one in assessor.assess(part, moved, False)]
-    rows = {name: np.abs(np.stack(values)) for name, values in changed.items()}
-    table = pd.DataFrame({name: np.nanmean(values, 0) for name, values in rows.items()}, index=list(GRADE_NAMES)).T
-    lost = {name: float(np.isnan(values).any(1).mean()) for name, values in rows.items()}
-    return table.assign(mean=table.mean(axis=1), lost=pd.Series(lost)).rename_axis("change")
+            after = {name: assessor.assess(change(part), [point], heatmaps=False) for name, change in CHANGES.items()}
+            for name, each in (after | {MOVED: assessor.assess(part, moved, heatmaps=False)}).items():
+                for one in each:
+                    changed[name].append(grades(one) - grades(before))
+                    doubtful[name].append(bool(one.doubts))
+    rows = {name: np.abs(np.stack(values)).mean(0) for name, values in changed.items()}
+    table = pd.DataFrame(rows, index=list(GRADE_NAMES)).T
+    share = pd.Series({name: float(np.mean(values)) for name, values in doubtful.items()})
+    return table.assign(mean=table.mean(axis=1), doubtful=share).rename_axis("change")
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +148,7 @@ def false_finds(assessor_of: Callable[[str], Assessor], sites: Sequence[Site]) -
     -------
     DataFrame
         ``points``; ``doubtful``: the share whose nodule is doubtful; ``warned``: the share told or warned, that is
-        no nodule, a doubtful one, or an outline of a size that the models do not know.
+        a doubtful nodule, or an outline of a size that the models do not know.
     """
     answers: dict[str, list[tuple[bool, bool]]] = {}
     for site in sites:
@@ -154,7 +157,7 @@ def false_finds(assessor_of: Callable[[str], Assessor], sites: Sequence[Site]) -
         for kind, places in site.places.items():
             points = [Point(f"{kind} {n}", place) for n, place in enumerate(places)]
             each = assessor.assess(prepared, points, heatmaps=False) if points else iter(())
-            answers.setdefault(kind, []).extend((_doubtful(one), _told(one)) for one in each)
+            answers.setdefault(kind, []).extend((bool(one.doubts), _told(one)) for one in each)
     rows = {
         kind: {"points": len(given), **dict(zip(("doubtful", "warned"), np.mean(given, axis=0), strict=True))}
         for kind, given in answers.items()
@@ -163,13 +166,10 @@ def false_finds(assessor_of: Callable[[str], Assessor], sites: Sequence[Site]) -
     return pd.DataFrame(rows).T.astype({"points": int}).rename_axis("place")
 
 
-def _doubtful(assessment: Assessment) -> bool:
-    return any(one.doubt for one in assessment.warnings if one.about == "nodule")
-
-
 def _told(assessment: Assessment) -> bool:
-    nodule = assessment.nodule
-    return nodule is None or _doubtful(assessment) or not TRAINED_MM[0] <= nodule.outline.diameter_mm <= TRAINED_MM[1]
+    assert assessment.nodule is not None
+    diameter_mm = assessment.nodule.outline.diameter_mm
+    return bool(assessment.doubts) or not TRAINED_MM[0] <= diameter_mm <= TRAINED_MM[1]
 
 
 def tissue_places(volume: Volume, nodules: Sequence[Point], count: int = 100) -> dict[str, list[Place]]:

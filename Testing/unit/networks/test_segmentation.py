@@ -1,4 +1,4 @@
-"""What would be graded instead of the nodule that was pointed at, with a locator that simply sees what is dense."""
+"""What would be graded instead of the nodule that was pointed at, with a network that simply sees what is dense."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_a_point_outside_the_ct_is_refused(paint: Painter, ball: Ball) -> None:
         found(paint(ball((CENTRE, 5.0)), UPRIGHT), beside(0, 0, 40))
 
 
-def test_locators_are_averaged(paint: Painter, ball: Ball) -> None:
+def test_networks_are_averaged(paint: Painter, ball: Ball) -> None:
     volume = paint(ball((CENTRE, 6.0), edge_mm=4.0), UPRIGHT)
     wide, narrow, both = (
         segment(volume, [CENTRE], [Dense(hu) for hu in levels])[0] for levels in ((-700,), (-100,), (-700, -100))
@@ -270,7 +270,7 @@ def test_every_point_is_answered_in_order(paint: Painter, ball: Ball) -> None:
     assert [outline.unsure for outline in outlines] == [True, False, True]
 
 
-def test_the_locator_reads_slices_point_distance_and_step() -> None:
+def test_the_network_reads_slices_point_distance_and_step() -> None:
     hu = [-300.0, -1000.0, 900.0, *[-1000.0] * (SLICES - 3)]
     slices = torch.tensor(hu)[None, :, None, None].expand(2, -1, 8, 8)
     x = inputs(slices, torch.tensor([0.0, 10.0]), torch.tensor([1.0, 2.5]))

@@ -10,7 +10,6 @@ import pandas as pd
 from NoduleRiskLib.errors import InputWarning
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.results.assessment import Assessment
-from training.evaluation.robustness import _doubtful
 from training.studies.robustness_study import MARKS, marked_places
 
 
@@ -26,7 +25,7 @@ def test_marks_of_one_place_are_one_point_and_no_nodule_wins(tmp_path: Path) -> 
 
 def test_only_a_doubt_of_the_nodule_itself_counts() -> None:
     def told(*warnings: InputWarning) -> bool:
-        return _doubtful(Assessment(Point("P", (0, 0, 0)), warnings, "model", None))
+        return bool(Assessment(Point("P", (0, 0, 0)), warnings, "model", None).doubts)
 
     assert told(InputWarning("It looks like a vessel.", "nodule", "vessel?"))
     assert not told(InputWarning("It reaches the edge of the scan.", "nodule"))
