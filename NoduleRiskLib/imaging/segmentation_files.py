@@ -19,6 +19,8 @@ from .volume import LPS_TO_RAS, Volume, itk_ijk_to_ras
 FILE_TYPES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 #: A file with more segments than this holds something else: a label for each voxel, or an organ segmentation.
 MOST_SEGMENTS = 500
+#: Labels up to this one are looked up in a list of as many.
+LARGEST_LABEL = 65535
 EXPECTED = "a label map (NRRD, NIfTI, MetaImage), Slicer's .seg.nrrd or a DICOM SEG"
 
 
@@ -142,9 +144,10 @@ def _of_labels(labels: Volume, names: dict[int, str]) -> Iterator[Segment]:
             f"{name} has {len(values):,} values from {values[0]} to {values[-1]}, and a segmentation has 0 and a few "
             "labels: was the CT itself given as its segmentation?"
         )
-    boxes = ndimage.find_objects(array.astype(np.int32))
-    for value in values[values > 0].tolist():
-        box = boxes[value - 1]
+    # SciPy makes a list as long as the largest label, which may be any number.
+    ranks = np.searchsorted(values, array) + (values[0] > 0) if values[-1] > LARGEST_LABEL else array
+    boxes = [box for box in ndimage.find_objects(ranks.astype(np.int32)) if box]
+    for value, box in zip(values[values > 0].tolist(), boxes, strict=True):
         yield Segment(
             names.get(value, f"segment {value}"),
             _in_box(array[box] == value, box, labels.ijk_to_ras),
