@@ -124,8 +124,10 @@ def _slicer_names(image: Any) -> dict[tuple[int, int], str]:
         fields = {}
         for field, usual in (("Layer", "0"), ("LabelValue", "1")):
             other = key.replace("Name", field)
-            fields[field] = int(image.GetMetaData(other) if image.HasMetaDataKey(other) else usual)
-        named[fields["Layer"], fields["LabelValue"]] = image.GetMetaData(key)
+            fields[field] = image.GetMetaData(other) if image.HasMetaDataKey(other) else usual
+        # What another program wrote there may be no number: then the name is nobody's.
+        if all(re.fullmatch(r"\d+", text, re.ASCII) for text in fields.values()):
+            named[int(fields["Layer"]), int(fields["LabelValue"])] = image.GetMetaData(key)
     return named
 
 
@@ -145,9 +147,12 @@ def _of_labels(labels: Volume, names: dict[int, str]) -> Iterator[Segment]:
             "labels: was the CT itself given as its segmentation?"
         )
     # SciPy makes a list as long as the largest label, which may be any number.
-    ranks = np.searchsorted(values, array) + (values[0] > 0) if values[-1] > LARGEST_LABEL else array
-    boxes = [box for box in ndimage.find_objects(ranks.astype(np.int32)) if box]
-    for value, box in zip(values[values > 0].tolist(), boxes, strict=True):
+    labelled, values = array, values[values > 0]
+    if values.size and values[-1] > LARGEST_LABEL:
+        labelled, inside = np.zeros(array.shape, np.int32), array > 0
+        labelled[inside] = np.searchsorted(values, array[inside]) + 1
+    boxes = [box for box in ndimage.find_objects(labelled.astype(np.int32)) if box]
+    for value, box in zip(values.tolist(), boxes, strict=True):
         yield Segment(
             names.get(value, f"segment {value}"),
             _in_box(array[box] == value, box, labels.ijk_to_ras),

@@ -164,6 +164,15 @@ def test_what_is_no_segmentation_is_told_in_one_sentence(tmp_path: Path, values:
         read(tmp_path / "labels.nrrd")
 
 
+def test_a_damaged_header_costs_a_name_and_no_outline(tmp_path: Path) -> None:
+    image = to_image(Volume(balls(grid()), grid().ijk_to_ras))
+    for number, value in enumerate(("1", "four")):
+        image.SetMetaData(f"Segment{number}_Name", f"N-{number}")
+        image.SetMetaData(f"Segment{number}_LabelValue", value)
+    sitk.WriteImage(image, str(tmp_path / "mine.seg.nrrd"))
+    assert [one.label for one in read(tmp_path / "mine.seg.nrrd")] == ["N-0", "segment 4"]
+
+
 @pytest.mark.parametrize("last", [65535, 65536, 2**31, 2**32 - 1])
 @pytest.mark.parametrize("background", [True, False])
 def test_labels_may_be_any_numbers(last: int, background: bool) -> None:
