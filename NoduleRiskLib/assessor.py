@@ -18,10 +18,10 @@ from .grades import CALCIFICATION_PATTERNS, GRADE_NAMES
 from .imaging import input_checks
 from .imaging.image_file import FILE_TYPES
 from .imaging.inputs import as_ct, as_points
-from .imaging.outline import Outline, users_outline
-from .imaging.outline_checks import check_sureness
+from .imaging.outline import INSIDE, Outline, users_outline
+from .imaging.outline_checks import check_parts, check_sureness
 from .imaging.points import Point
-from .imaging.resampling import cut
+from .imaging.resampling import cut, sample
 from .imaging.segmentation_files import Segment, as_segments
 from .imaging.simpleitk_images import is_image
 from .imaging.slice_stack import SliceStack
@@ -42,10 +42,11 @@ GPU_TROUBLE = ("CUDA", "cuDNN", "CUBLAS", "HIP", "no kernel image")
 
 @dataclass(frozen=True, eq=False)
 class _Marked:
-    """A point, and the outline that the user drew there, if any."""
+    """A point, and the outline that the user drew there, if any: measured, and as it was drawn."""
 
     point: Point
     outline: Outline | None = None
+    drawn: Volume | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,8 +179,8 @@ class Assessor:
             Whether to explain the grades; takes most of the time.
         outlines : path, SimpleITK.Image, Volume or list of Segment, optional
             Segments of single nodules on any grid: a label map, Slicer's ``.seg.nrrd``, a DICOM SEG. A point in or near
-            a segment is graded at that outline instead of the network's, of several the nearest one; a segment without
-            a point gets one.
+            a segment is graded at that outline instead of the network's, whichever other points lie there; a segment
+            without a point gets one.
 
         Returns
         -------
@@ -241,6 +242,7 @@ class Assessor:
                 *input_checks.check_outline(volume, one.point, outline),
                 *input_checks.check_likeness(one.point, probability, self._calibration.likely),
                 *check_sureness(one.point, outline, float(prediction.grades[GRADE_NAMES.index("diameter")])),
+                *(check_parts(one.point, one.drawn) if one.drawn else ()),
             )
             results.append((nodule, warnings))
         return results
@@ -310,25 +312,33 @@ def _is_segmentation(given: Any) -> bool:
 
 
 def _matched(volume: Volume, points: list[Point], segments: list[Segment]) -> list[_Marked]:
-    """Each point with its segment, then the segments that are left, each with a point.
-
-    A segment goes to the point that lies nearest to it, whatever their order, and no further away than ``REACH_MM``.
-    """
-    distances = np.array([_distances_mm(points, one.mask) for one in segments]).reshape(len(segments), len(points))
-    own: dict[int, Segment] = {}
-    left = dict(enumerate(segments))
-    for segment_at, point_at in zip(*np.unravel_index(np.argsort(distances, None), distances.shape), strict=True):
-        if distances[segment_at, point_at] <= REACH_MM and segment_at in left and point_at not in own:
-            own[int(point_at)] = left.pop(int(segment_at))
-    marked = [
-        _Marked(point, _users(volume, own[point_at]) if point_at in own else None)
-        for point_at, point in enumerate(points)
-    ]
-    for one in left.values():
-        outline = _users(volume, one)
-        r, a, s = outline.centre_ras.tolist()
-        marked.append(_Marked(Point(one.label, (r, a, s)), outline))
+    """Each point with the segment in or near which it lies, then the segments without a point, each with one."""
+    outlines: dict[int, Outline] = {}
+    marked = []
+    for point in points:
+        own = _nearest(point, segments)
+        if own is not None and own not in outlines:
+            outlines[own] = _users(volume, segments[own])
+        marked.append(_Marked(point) if own is None else _Marked(point, outlines[own], segments[own].mask))
+    for number, one in enumerate(segments):
+        if number not in outlines:
+            outline = _users(volume, one)
+            r, a, s = outline.centre_ras.tolist()
+            marked.append(_Marked(Point(one.label, (r, a, s)), outline, one.mask))
     return marked
+
+
+def _nearest(point: Point, segments: list[Segment]) -> int | None:
+    """Which segment a point lies in or near; of several that it lies in, the one whose middle is nearest."""
+    near = []
+    for number, one in enumerate(segments):
+        voxels_ras = one.mask.to_ras(np.argwhere(one.mask.array)[:, ::-1])
+        distance_mm = float(np.linalg.norm(voxels_ras - np.array(point.ras), axis=1).min())
+        if distance_mm <= REACH_MM:
+            inside = float(sample(one.mask, np.array([point.ras]), outside=0.0)[0]) > INSIDE
+            middle_mm = float(np.linalg.norm(voxels_ras.mean(0) - np.array(point.ras)))
+            near.append((0.0 if inside else distance_mm, middle_mm, number))
+    return min(near)[2] if near else None
 
 
 def _users(volume: Volume, segment: Segment) -> Outline:
@@ -337,15 +347,11 @@ def _users(volume: Volume, segment: Segment) -> Outline:
     except NoduleRiskError as error:
         raise NoduleRiskError(f"{segment.label}: {error}") from error
     if outline is None:
-        raise NoduleRiskError(f"{segment.label} lies between the CT's slices: draw it on at least one of them.")
+        raise NoduleRiskError(
+            f"{segment.label} is too small to be measured, or lies between the CT's slices: draw the nodule on one of "
+            "them or more."
+        )
     return outline
-
-
-def _distances_mm(points: list[Point], mask: Volume) -> list[float]:
-    """From each point to the nearest voxel of a mask."""
-    k, j, i = np.nonzero(mask.array)
-    voxels = mask.to_ras(np.stack([i, j, k], -1))
-    return [float(np.linalg.norm(voxels - np.array(point.ras), axis=1).min()) for point in points]
 
 
 def _device(name: str) -> torch.device:

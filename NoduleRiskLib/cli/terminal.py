@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -40,6 +41,23 @@ SHORT = dict(
 DOUBTFUL, DOUBT = "dim", "yellow not dim"
 #: Characters of a drawn scale.
 BAR = 11
+#: Characters that the tables of one nodule and of several need to be read in one piece.
+ONE_WIDE, MANY_WIDE = 66, 74
+#: Widths of the columns after the name where several nodules' table has too few characters, by heading; 4 otherwise.
+NARROW = {"Calcif": 6, "Malignancy": 10, "Susp": 5}
+MANY_CAPTION = f"Calcif: {CALCIFICATION_MEANS}. Diam: mm. (80 % interval)\nSusp: {SUSPICION_MEANS}."
+
+
+@dataclass(frozen=True)
+class _ByWidth:
+    """A table, and what is printed in its stead where the terminal has fewer characters than it needs."""
+
+    wide: RenderableType
+    narrow: RenderableType
+    needed: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield self.wide if options.max_width >= self.needed else self.narrow
 
 
 def on_terminal(assessments: Sequence[Assessment]) -> Group:
@@ -52,14 +70,9 @@ def on_terminal(assessments: Sequence[Assessment]) -> Group:
     parts: list[RenderableType] = [Group(*lines["ct"])] if lines["ct"] else []
     parts += [heading(assessments[0])] if len(assessments) == 1 else []
     if len(assessments) > 1 or assessments[0].nodule:
-        parts.append(table(assessments))
+        parts.append(_table(assessments))
     parts.append(Group(*lines["nodule"], Text(DISCLAIMER, "bold")))
     return Group(*(Padding(part, (0, 1, 1, 1)) for part in parts))
-
-
-def table(assessments: Sequence[Assessment]) -> Table:
-    """The grades of one nodule, one grade per row; of several, one nodule per row."""
-    return _one(assessments[0]) if len(assessments) == 1 else _many(assessments)
 
 
 def heading(assessment: Assessment) -> Text:
@@ -105,7 +118,14 @@ def beside_readers(assessments: Sequence[Assessment], nodules: Sequence[PhantomN
     return table
 
 
-def _one(assessment: Assessment) -> Table:
+def _table(assessments: Sequence[Assessment]) -> _ByWidth:
+    """The grades of one nodule, one grade per row; of several, one nodule per row."""
+    if len(assessments) == 1:
+        return _ByWidth(_one(assessments[0]), _one(assessments[0], scale=False), ONE_WIDE)
+    return _ByWidth(_many(assessments), _many_narrow(assessments), MANY_WIDE)
+
+
+def _one(assessment: Assessment, scale: bool = True) -> Table:
     table = Table(
         box=None,
         padding=(0, 1, 0, 0),
@@ -116,7 +136,8 @@ def _one(assessment: Assessment) -> Table:
     table.add_column("Grade")
     table.add_column("Value", justify="right")
     table.add_column("80 % interval", justify="center")
-    table.add_column("Scale", no_wrap=True)
+    if scale:
+        table.add_column("Scale", no_wrap=True)
     table.add_column("LIDC word")
     table.add_column("Below", justify="right")
     for line in grade_lines(assessment.nodule):
@@ -124,7 +145,7 @@ def _one(assessment: Assessment) -> Table:
             f"{line.name}{f', {line.unit}' if line.unit else ''}",
             line.value,
             line.interval,
-            _bar(line),
+            *([_bar(line)] if scale else []),
             Text(line.word),
             line.below,
             style=_style(assessment) or ("bold" if line.name == "malignancy" else ""),
@@ -137,7 +158,7 @@ def _many(assessments: Sequence[Assessment]) -> Table:
         box=None,
         padding=(0, 1, 0, 0),
         header_style="dim",
-        caption=f"Calcif: {CALCIFICATION_MEANS}. Diam: mm. (80 % interval)\nSusp: {SUSPICION_MEANS}.",
+        caption=MANY_CAPTION,
         caption_justify="left",
     )
     table.add_column("Nodule", overflow="fold")
@@ -145,13 +166,31 @@ def _many(assessments: Sequence[Assessment]) -> Table:
         table.add_column(short, justify="right")
     table.add_column("Susp", justify="right")
     for one in assessments:
-        style = _style(one)
-        if one.nodule is None:
-            table.add_row(_label(one), *("–" for _ in GRADES), "–", style=style)
-        else:
-            suspicion = Text(percent(one.nodule.suspicion_probability), style or "bold cyan")
-            table.add_row(_label(one), *_short(one.nodule), suspicion, style=style)
+        table.add_row(_label(one), *_figures(one), style=_style(one))
     return table
+
+
+def _many_narrow(assessments: Sequence[Assessment]) -> Group:
+    """The same with each name above its figures."""
+    headings = (*SHORT.values(), "Susp")
+
+    def row(cells: Sequence[RenderableType], style: str) -> Table:
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        for heading in headings:
+            grid.add_column(justify="right", width=NARROW.get(heading, 4), overflow="fold")
+        grid.add_row(*cells, style=style)
+        return grid
+
+    rows = [part for one in assessments for part in (_label(one), row(_figures(one), _style(one)))]
+    return Group(row(headings, "dim"), *rows, Text(MANY_CAPTION, "dim italic"))
+
+
+def _figures(assessment: Assessment) -> tuple[RenderableType, ...]:
+    """Each grade in a few characters, in the order of ``GRADES``, and the suspicion probability."""
+    if assessment.nodule is None:
+        return ("–",) * (len(GRADES) + 1)
+    suspicion = Text(percent(assessment.nodule.suspicion_probability), _style(assessment) or "bold cyan")
+    return (*_short(assessment.nodule), suspicion)
 
 
 def _label(assessment: Assessment) -> Text:

@@ -36,7 +36,7 @@ NOISY_HU, VERY_NOISY_HU = 90.0, 200.0
 WINDOW_MM, NOISE_SLICES, QUIET_PERCENT, FEW_WINDOWS = 5.0, 12, 20, 100
 
 #: What makes a nodule doubtful, as its own row says it.
-VESSEL, OUTSIDE, UNSURE_OUTLINE = "vessel?", "outside the lungs", "outline unsure"
+VESSEL, OUTSIDE, UNSURE_OUTLINE, SEVERAL_PARTS = "vessel?", "outside the lungs", "outline unsure", "several parts"
 
 _SEEN: WeakKeyDictionary[Volume, bool] = WeakKeyDictionary()
 

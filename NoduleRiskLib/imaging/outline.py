@@ -91,27 +91,28 @@ def users_outline(ct: Volume, mask: Volume) -> Outline | None:
     Returns
     -------
     Outline or None
-        ``None`` if no axial slice of the CT crosses it.
+        ``None`` if it fills no pixel of the CT's axial slices.
 
     Raises
     ------
     NoduleRiskError
         If it lies outside the CT or is larger than any nodule.
     """
-    k, j, i = np.nonzero(mask.array)
-    places = mask.to_ras(np.stack([i, j, k], -1))
+    kji = np.argwhere(mask.array)
+    places = mask.to_ras(kji[:, ::-1])
+    sides_mm = (np.ptp(kji, axis=0)[::-1] + 1) * mask.spacing_mm
     # A voxel reaches half its diagonal beyond its centre.
     beyond = np.linalg.norm(mask.spacing_mm) / 2
     low, high = places.min(0) - beyond, places.max(0) + beyond
     centre = places.mean(0)
     if not ct.contains(centre):
         raise NoduleRiskError("An outline lies outside the CT: was it drawn on another scan?")
-    widest_mm = float(2 * np.abs(np.stack([low, high]) - centre).max())
-    if widest_mm > 2 * LARGEST_MM:
+    if sides_mm.max() > LARGEST_MM:
         raise NoduleRiskError(
-            f"An outline is {(high - low).max():.0f} mm wide, and nodules are up to {LARGEST_MM:.0f}: choose segments "
-            "of single nodules."
+            f"An outline is {sides_mm.max():.0f} mm wide, and nodules are up to {LARGEST_MM:.0f}: choose segments of "
+            "single nodules; if it holds several, split it (Segment Editor, Islands)."
         )
+    widest_mm = float(2 * np.abs(np.stack([low, high]) - centre).max())
     pixels, slices = 2 * math.ceil(widest_mm / 2 / PIXEL_MM) + 4, 2 * math.ceil(widest_mm / 2) + 5
     stack = cut(
         ct, centre, Layout("outline", slices=slices, pixels=pixels, pixel_mm=PIXEL_MM), np.stack([low, high]), mask

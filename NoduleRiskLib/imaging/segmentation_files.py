@@ -19,6 +19,8 @@ from .volume import LPS_TO_RAS, Volume, itk_ijk_to_ras
 FILE_TYPES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 #: A file with more segments than this holds something else: a label for each voxel, or an organ segmentation.
 MOST_SEGMENTS = 500
+#: Labels up to this one are looked up in a list of as many.
+LARGEST_LABEL = 65535
 EXPECTED = "a label map (NRRD, NIfTI, MetaImage), Slicer's .seg.nrrd or a DICOM SEG"
 
 
@@ -122,8 +124,10 @@ def _slicer_names(image: Any) -> dict[tuple[int, int], str]:
         fields = {}
         for field, usual in (("Layer", "0"), ("LabelValue", "1")):
             other = key.replace("Name", field)
-            fields[field] = int(image.GetMetaData(other) if image.HasMetaDataKey(other) else usual)
-        named[fields["Layer"], fields["LabelValue"]] = image.GetMetaData(key)
+            fields[field] = image.GetMetaData(other) if image.HasMetaDataKey(other) else usual
+        # What another program wrote there may be no number: then the name is nobody's.
+        if all(re.fullmatch(r"\d+", text, re.ASCII) for text in fields.values()):
+            named[int(fields["Layer"]), int(fields["LabelValue"])] = image.GetMetaData(key)
     return named
 
 
@@ -142,9 +146,13 @@ def _of_labels(labels: Volume, names: dict[int, str]) -> Iterator[Segment]:
             f"{name} has {len(values):,} values from {values[0]} to {values[-1]}, and a segmentation has 0 and a few "
             "labels: was the CT itself given as its segmentation?"
         )
-    boxes = ndimage.find_objects(array.astype(np.int32))
-    for value in values[values > 0].tolist():
-        box = boxes[value - 1]
+    # SciPy makes a list as long as the largest label, which may be any number.
+    labelled, values = array, values[values > 0]
+    if values.size and values[-1] > LARGEST_LABEL:
+        labelled, inside = np.zeros(array.shape, np.int32), array > 0
+        labelled[inside] = np.searchsorted(values, array[inside]) + 1
+    boxes = [box for box in ndimage.find_objects(labelled.astype(np.int32)) if box]
+    for value, box in zip(values.tolist(), boxes, strict=True):
         yield Segment(
             names.get(value, f"segment {value}"),
             _in_box(array[box] == value, box, labels.ijk_to_ras),

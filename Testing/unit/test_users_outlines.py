@@ -103,15 +103,29 @@ def test_points_and_outlines_in_one_call_meet_where_they_belong(assessor: Assess
         assert found(told[0]).estimate(name).value == pytest.approx(found(alone[0]).estimate(name).value, abs=1e-4)
 
 
-def test_an_outline_is_that_of_the_point_in_it_and_not_of_an_earlier_one_beside_it(
-    assessor: Assessor, chest: Chest
-) -> None:
+def test_which_outline_is_a_points_does_not_depend_on_the_other_points(assessor: Assessor, chest: Chest) -> None:
     ct, nodules = chest
-    inside = nodules["calcified"].point
-    beside = Point("beside", tuple(np.add(inside.ras, (0, 0, 6.5)).tolist()))
-    told = list(assessor.assess(ct, [beside, inside], heatmaps=False, outlines=[ball(ct, inside.ras, 4.0)]))
-    assert [one.point.label for one in told] == ["beside", inside.label]
-    assert [found(one).outline.drawn_by for one in told] == ["network", "user"]
+    r, a, s = nodules["lobulated"].point.ras
+    drawn = [ball(ct, (r + 4, a, s), 5.5, "beside"), ball(ct, (r, a, s), 7.0, "around")]
+    middle, rim, beside = Point("middle", (r, a, s)), Point("rim", (r, a + 8.5, s)), Point("other", (r + 4, a, s))
+    for points in ([middle, rim, beside], [rim, beside, middle]):
+        told = {one.point.label: one for one in assessor.assess(ct, points, heatmaps=False, outlines=drawn)}
+        assert list(told) == [one.label for one in points]
+        assert found(told["middle"]).outline.diameter_mm == found(told["rim"]).outline.diameter_mm
+        assert found(told["middle"]).outline.diameter_mm == pytest.approx(14, abs=0.8)
+        assert found(told["other"]).outline.diameter_mm == pytest.approx(11, abs=0.8)
+        assert any("same nodule" in one.text for one in told[points[-1].label].warnings)
+
+
+def test_two_nodules_in_one_segment_do_not_stand_in_the_headline(assessor: Assessor, chest: Chest) -> None:
+    ct, nodules = chest
+    r, a, s = nodules["lobulated"].point.ras
+    drawn = label_map(ct, ball(ct, (r, a, s), 5.0), ball(ct, (r, a + 20, s), 5.0))
+    (one,) = assessor.assess(ct, Volume((drawn.array > 0).astype(np.uint8), ct.ijk_to_ras), heatmaps=False)
+    assert "several parts" in one.doubts
+    assert any("segment 1 lies in 2 parts" in warning.text for warning in one.warnings)
+    for one in assessor.assess(ct, drawn, heatmaps=False):
+        assert "several parts" not in one.doubts
 
 
 def test_a_segmentation_file_needs_no_points(assessor: Assessor, chest: Chest, tmp_path: Path) -> None:
@@ -145,7 +159,15 @@ def test_outlines_that_cannot_be_a_nodules_on_this_ct_are_refused(assessor: Asse
     moved[:3, 3] += 1000
     elsewhere = Segment("far", replace(segment.mask, ijk_to_ras=moved))
     organ = Segment("lung", Volume(np.ones((60, 60, 60), np.uint8), ct.ijk_to_ras @ np.diag((4.0, 4.0, 4.0, 1.0))))
-    for one, words in ((elsewhere, "far: An outline lies outside the CT"), (organ, "lung: An outline is .* mm wide")):
+    long = Segment("chain", Volume(np.ones((3, 3, 125), np.uint8), segment.mask.ijk_to_ras.copy()))
+    long.mask.ijk_to_ras[:3, :3] = np.eye(3)
+    speck = Segment("speck", Volume(np.ones((1, 1, 1), np.uint8), segment.mask.ijk_to_ras))
+    for one, words in (
+        (elsewhere, "far: An outline lies outside the CT"),
+        (organ, "lung: An outline is .* mm wide"),
+        (long, "chain: An outline is 125 mm wide"),
+        (speck, "speck is too small to be measured"),
+    ):
         with pytest.raises(NoduleRiskError, match=words):
             assessor.assess(ct, outlines=[one])
     with pytest.raises(NoduleRiskError, match="no point and no outline"):

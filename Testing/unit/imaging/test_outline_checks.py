@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from NoduleRiskLib.imaging.input_checks import UNSURE_OUTLINE
+from NoduleRiskLib.imaging.input_checks import SEVERAL_PARTS, UNSURE_OUTLINE
 from NoduleRiskLib.imaging.outline import Outline
-from NoduleRiskLib.imaging.outline_checks import check_sureness
+from NoduleRiskLib.imaging.outline_checks import check_parts, check_sureness
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.imaging.volume import Volume
 
@@ -42,3 +42,37 @@ def test_an_outline_that_the_network_had_to_force_is_unsure_once(guessed_mm: flo
 
 def test_what_the_user_drew_is_never_doubted() -> None:
     assert check_sureness(POINT, replace(OUTLINE, drawn_by="user"), 30.0) == ()
+
+
+def drawn(*boxes: tuple[slice, slice, slice]) -> Volume:
+    labels = np.zeros((20, 60, 60), np.uint8)
+    for box in boxes:
+        labels[box] = 1
+    return Volume(labels, np.diag((0.7, 0.7, 2.5, 1)))
+
+
+NODULE = np.s_[5:9, 10:24, 10:24]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [np.s_[5:9, 10:24, 40:54]],
+        [np.s_[6:7, 50:51, 50:51]],
+        [np.s_[11:12, 10:24, 10:24], np.s_[13:14, 10:24, 10:24]],
+    ],
+    ids=["a second nodule", "a speck far away", "slices with gaps"],
+)
+def test_an_outline_in_parts_is_not_measured_as_one_nodule_without_a_word(others: list[tuple[slice, ...]]) -> None:
+    (one,) = check_parts(POINT, drawn(NODULE, *others))  # type: ignore[arg-type]
+    assert (one.about, one.doubt) == ("nodule", SEVERAL_PARTS)
+    assert f"F-1 lies in {1 + len(others)} parts" in one.text
+
+
+@pytest.mark.parametrize(
+    "others",
+    [[], [np.s_[9:10, 24:28, 24:28]], [np.s_[6:7, 26:27, 12:14]]],
+    ids=["one part", "parts that meet at a corner", "a speck beside it"],
+)
+def test_an_outline_that_hangs_together_is_one_nodule(others: list[tuple[slice, ...]]) -> None:
+    assert check_parts(POINT, drawn(NODULE, *others)) == ()  # type: ignore[arg-type]

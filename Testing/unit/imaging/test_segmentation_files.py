@@ -164,6 +164,27 @@ def test_what_is_no_segmentation_is_told_in_one_sentence(tmp_path: Path, values:
         read(tmp_path / "labels.nrrd")
 
 
+def test_a_damaged_header_costs_a_name_and_no_outline(tmp_path: Path) -> None:
+    image = to_image(Volume(balls(grid()), grid().ijk_to_ras))
+    for number, value in enumerate(("1", "four")):
+        image.SetMetaData(f"Segment{number}_Name", f"N-{number}")
+        image.SetMetaData(f"Segment{number}_LabelValue", value)
+    sitk.WriteImage(image, str(tmp_path / "mine.seg.nrrd"))
+    assert [one.label for one in read(tmp_path / "mine.seg.nrrd")] == ["N-0", "segment 4"]
+
+
+@pytest.mark.parametrize("last", [65535, 65536, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("background", [True, False])
+def test_labels_may_be_any_numbers(last: int, background: bool) -> None:
+    labels = np.full((4, 6, 8), 0 if background else 7, np.uint32)
+    labels[1:3, 2:4, 3:6], labels[0, 0, :2] = last, 3
+    found = {one.label: one for one in as_segments(Volume(labels, np.eye(4)))}
+    assert set(found) == {"segment 3", f"segment {last}"} | (set() if background else {"segment 7"})
+    for value in (3, last):
+        assert found[f"segment {value}"].mask.array.sum() == (labels == value).sum()
+    assert np.allclose(centre(found[f"segment {last}"]), (4, 2.5, 1.5))
+
+
 def test_segments_without_a_voxel_are_named() -> None:
     full, empty = Volume(np.ones((3, 3, 3), np.uint8), np.eye(4)), Volume(np.zeros((3, 3, 3), np.uint8), np.eye(4))
     with pytest.raises(NoduleRiskError, match="B: nothing is drawn there"):

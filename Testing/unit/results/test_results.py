@@ -17,7 +17,7 @@ import pytest
 import SimpleITK as sitk
 from rich.console import Console
 
-from NoduleRiskLib.cli.terminal import on_terminal, table
+from NoduleRiskLib.cli.terminal import on_terminal
 from NoduleRiskLib.errors import InputWarning
 from NoduleRiskLib.explain.heatmap import Heatmap
 from NoduleRiskLib.grades import DISCLAIMER, GRADE_NAMES, GRADES
@@ -312,6 +312,20 @@ def test_the_terminal_greys_a_doubtful_nodules_figures_and_says_why_in_its_own_r
     assert [line.strip() for line in lines[row + 1 : row + 3]] == ["vessel?", "outline unsure"]
 
 
+@pytest.mark.parametrize("width", [60, 67, 68, 75, 76, 80, 200])
+def test_figures_and_names_stand_whole_on_narrow_terminals(assessment: Assessment, width: int) -> None:
+    named_well = named(doubtful(assessment, "outside the lungs", "outline unsure"), "left lower lobe")
+    for assessments in ([named_well], [named_well, assessment, nothing()]):
+        text = shown(assessments, width)
+        assert "…" not in text and max(map(len, text.splitlines())) <= width
+        for word in ("left", "lower", "lobe", "outside", "lungs", "outline", "unsure", "68 %", "12.9"):
+            assert word in text
+    interval = found(assessment).estimate("malignancy")
+    assert f"({interval.low:.1f}–{interval.high:.1f})" in text
+    for name in GRADE_NAMES:
+        assert name in shown([assessment], width)
+
+
 def test_what_holds_for_the_ct_stands_once_above_the_list_and_nodules_warnings_below(assessment: Assessment) -> None:
     for assessments in ([assessment], [assessment, named(assessment, "other")]):
         text = " ".join(shown(assessments).split())
@@ -355,7 +369,6 @@ def test_labels_are_printed_as_they_are_whatever_brackets_they_have(assessment: 
     label = "[bold]left[/bold] [/]"
     assert label in shown([named(assessment, label)])
     assert label in shown([named(assessment, label), nothing()], width=160)
-    assert table([named(assessment, label)]).row_count == len(GRADES)
 
 
 def test_a_probability_never_reads_as_certain() -> None:
