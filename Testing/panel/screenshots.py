@@ -29,11 +29,16 @@ from trame_slicer.views import DirectViewFactory, ViewLayoutDefinition, ViewProp
 
 CHOSEN = "spiculated"
 GAP, PANEL = 6, 480
+#: No nodule: what is doubtful is seen in the picture, too.
+VESSEL = Point("on a vessel", (32.2, -24.3, -179.0))
 
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     ct, points = NoduleRisk.loadPhantom()
+    places = [mark.point for mark in inputs.marks(points)]
+    slicer.mrmlScene.RemoveNode(points)
+    points = inputs.add_points("Nodules", [*places[:2], VESSEL, *places[2:]])
     widget = assessed(ct, points)
     marks = inputs.marks(points)
     volume = inputs.scan(ct).read()
