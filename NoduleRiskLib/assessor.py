@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +15,13 @@ from .errors import InputWarning, NoduleRiskError
 from .explain.heatmaps import explain
 from .grades import CALCIFICATION_PATTERNS, GRADE_NAMES
 from .imaging import input_checks
-from .imaging.image_file import FILE_TYPES
 from .imaging.inputs import as_ct, as_points
-from .imaging.outline import INSIDE, Outline, users_outline
+from .imaging.marked_nodules import Marked, is_segmentation, matched
+from .imaging.outline import Outline
 from .imaging.outline_checks import check_parts, check_sureness
 from .imaging.points import Point
-from .imaging.resampling import cut, sample
-from .imaging.segmentation_files import Segment, as_segments
-from .imaging.simpleitk_images import is_image
+from .imaging.resampling import cut
+from .imaging.segmentation_files import as_segments
 from .imaging.slice_stack import SliceStack
 from .imaging.solid_part import solid_part
 from .imaging.volume import Volume
@@ -38,15 +36,6 @@ from .results.estimates import estimates, suspicion_probability
 BATCH = 16
 #: How CUDA, cuBLAS and cuDNN begin what they say of a GPU that cannot be used, where torch has no class for it.
 GPU_TROUBLE = ("CUDA", "cuDNN", "CUBLAS", "HIP", "no kernel image")
-
-
-@dataclass(frozen=True, eq=False)
-class _Marked:
-    """A point, and the outline that the user drew there, if any: measured, and as it was drawn."""
-
-    point: Point
-    outline: Outline | None = None
-    drawn: Volume | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +184,7 @@ class Assessor:
         NoduleRiskError
             At once, if the CT cannot be assessed or a point lies outside of it; nothing is assessed then.
         """
-        if outlines is None and _is_segmentation(points):
+        if outlines is None and is_segmentation(points):
             points, outlines = (), points
         prepared, given = self.prepare(ct), as_points(points)
         outside = [one.label for one in given if not prepared.volume.contains(np.array(one.ras))]
@@ -208,9 +197,9 @@ class Assessor:
         segments = [] if outlines is None else as_segments(outlines)
         if not given and outlines is None:
             raise NoduleRiskError("There is no point and no outline: mark at least one nodule.")
-        return self._each(prepared, _matched(prepared.volume, given, segments), heatmaps)
+        return self._each(prepared, matched(prepared.volume, given, segments, REACH_MM), heatmaps)
 
-    def _each(self, prepared: PreparedVolume, marked: list[_Marked], heatmaps: bool) -> Iterator[Assessment]:
+    def _each(self, prepared: PreparedVolume, marked: list[Marked], heatmaps: bool) -> Iterator[Assessment]:
         earlier: list[tuple[Point, Outline]] = []
         for begin in range(0, len(marked), BATCH):
             some = marked[begin : begin + BATCH]
@@ -224,7 +213,7 @@ class Assessor:
                     point, prepared.warnings + self._device_warnings + warnings, self.package.model_id, nodule
                 )
 
-    def _graded(self, volume: Volume, marked: Sequence[_Marked]) -> list[tuple[Nodule, tuple[InputWarning, ...]]]:
+    def _graded(self, volume: Volume, marked: Sequence[Marked]) -> list[tuple[Nodule, tuple[InputWarning, ...]]]:
         """For each point its nodule without heatmaps, and what is unusual or doubtful about it."""
         alone = np.array([one.point.ras for one in marked if not one.outline]).reshape(-1, 3)
         by_network = iter(segment(volume, alone, self._networks.segmentation, self._device))
@@ -300,58 +289,6 @@ class Assessor:
     def _put_on(self, device: torch.device) -> None:
         self._networks: Networks = self.package.networks(device)
         self._device = device
-
-
-def _is_segmentation(given: Any) -> bool:
-    """Whether what stands where points may stand is a segmentation instead."""
-    if isinstance(given, str | os.PathLike):
-        return os.fspath(given).lower().endswith((*FILE_TYPES, ".dcm"))
-    if isinstance(given, list | tuple):
-        return bool(given) and all(isinstance(one, Segment) for one in given)
-    return isinstance(given, Volume) or is_image(given)
-
-
-def _matched(volume: Volume, points: list[Point], segments: list[Segment]) -> list[_Marked]:
-    """Each point with the segment in or near which it lies, then the segments without a point, each with one."""
-    outlines: dict[int, Outline] = {}
-    marked = []
-    for point in points:
-        own = _nearest(point, segments)
-        if own is not None and own not in outlines:
-            outlines[own] = _users(volume, segments[own])
-        marked.append(_Marked(point) if own is None else _Marked(point, outlines[own], segments[own].mask))
-    for number, one in enumerate(segments):
-        if number not in outlines:
-            outline = _users(volume, one)
-            r, a, s = outline.centre_ras.tolist()
-            marked.append(_Marked(Point(one.label, (r, a, s)), outline, one.mask))
-    return marked
-
-
-def _nearest(point: Point, segments: list[Segment]) -> int | None:
-    """Which segment a point lies in or near; of several that it lies in, the one whose middle is nearest."""
-    near = []
-    for number, one in enumerate(segments):
-        voxels_ras = one.mask.to_ras(np.argwhere(one.mask.array)[:, ::-1])
-        distance_mm = float(np.linalg.norm(voxels_ras - np.array(point.ras), axis=1).min())
-        if distance_mm <= REACH_MM:
-            inside = float(sample(one.mask, np.array([point.ras]), outside=0.0)[0]) > INSIDE
-            middle_mm = float(np.linalg.norm(voxels_ras.mean(0) - np.array(point.ras)))
-            near.append((0.0 if inside else distance_mm, middle_mm, number))
-    return min(near)[2] if near else None
-
-
-def _users(volume: Volume, segment: Segment) -> Outline:
-    try:
-        outline = users_outline(volume, segment.mask)
-    except NoduleRiskError as error:
-        raise NoduleRiskError(f"{segment.label}: {error}") from error
-    if outline is None:
-        raise NoduleRiskError(
-            f"{segment.label} is too small to be measured, or lies between the CT's slices: draw the nodule on one of "
-            "them or more."
-        )
-    return outline
 
 
 def _device(name: str) -> torch.device:

@@ -223,7 +223,7 @@ def test_the_solid_part_and_the_packages_repeatability_come_with_the_nodule(
     part = SolidPart(3.0, 3.5, 2.5, 14.0)
     asked: list[tuple[Volume, Outline]] = []
     monkeypatch.setattr(assessors, "solid_part", lambda *given: asked.append(given) or part)
-    limits = ((9.5, 12.0, 31.0), (60.0, 8.0, 22.0))
+    limits = ((14.0, 12.0, 31.0), (60.0, 8.0, 22.0))
     monkeypatch.setattr(assessor, "_calibration", replace(assessor._calibration, repeatability=limits))
     small, large = assessor.assess(
         chest[0], [chest[1][name].point for name in ("calcified", "spiculated")], heatmaps=False
