@@ -221,16 +221,9 @@ def test_networks_are_averaged(paint: Painter, ball: Ball) -> None:
 def test_of_faint_parts_the_clearest_is_outlined_not_the_nearest(paint: Painter, ball: Ball) -> None:
     """A speck of noise may lie nearer to the point than the nodule."""
 
-    class Twofold(Dense):
-        def forward(self, x: Tensor) -> Tensor:
-            # What is as dense as tissue is seen faintly, what is denser still hardly.
-            return torch.where(x[:, 0] > 0.9, torch.logit(torch.tensor(0.25)), super().forward(x))
-
-    speck = CENTRE
-    nearby = ball((beside(5.6, 0, 0), 4.2))
-    dense = ball((speck, 0.8))
-    volume = paint(lambda points: np.where(dense(points) > -500, 900.0, nearby(points)), UPRIGHT)
-    outline = found(volume, speck, Twofold(most=0.4))
+    speck, nodule = ball((CENTRE, 0.8)), ball((beside(5.6, 0, 0), 4.2))
+    volume = paint(lambda points: np.where(speck(points) > -500, -350.0, nodule(points)), UPRIGHT)
+    outline = found(volume, CENTRE, Dense(most=0.4))
     assert outline.unsure and outline.diameter_mm > 6
 
 
