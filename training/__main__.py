@@ -50,6 +50,10 @@ Start = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help="A package of the same five folds: its graders are trained on for 8 epochs."),
 ]
+FoldNetworks = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="fold-networks.safetensors of an earlier run: its networks outline, instead of new ones."),
+]
 Package = Annotated[Path, typer.Option(help="The model package's folder.")]
 
 
@@ -89,9 +93,16 @@ def baselines(data: Data, out: Out = OUT) -> None:
 
 
 @app.command()
-def outlines(data: Data, out: Out = OUT, epochs: Epochs = None, limit: Limit = None, folds: Folds = ALL_FOLDS) -> None:
+def outlines(
+    data: Data,
+    out: Out = OUT,
+    epochs: Epochs = None,
+    limit: Limit = None,
+    folds: Folds = ALL_FOLDS,
+    fold_networks: FoldNetworks = None,
+) -> None:
     """Train and score the segmentation and false-positive networks, on patients that they never saw."""
-    settings = _study(data, out, segmentation_epochs=epochs, limit=limit, folds=folds)
+    settings = _study(data, out, segmentation_epochs=epochs, limit=limit, folds=folds, fold_networks=fold_networks)
     _report(out / "outlines.md", study_outlines(settings), settings.console)
 
 
@@ -105,9 +116,10 @@ def grades(
     start: Start = None,
     limit: Limit = None,
     folds: Folds = ALL_FOLDS,
+    fold_networks: FoldNetworks = None,
 ) -> None:
     """Train the graders of some folds (and first all segmentation networks, where they are missing)."""
-    settings = _study(data, out, device, segmentation_epochs, epochs, limit, start=start)
+    settings = _study(data, out, device, segmentation_epochs, epochs, limit, start=start, fold_networks=fold_networks)
     with on(settings.device).rank_zero_first():
         nodules = cross_validation.outlines(settings, cross_validation.segmentation_nets(settings))
     cross_validation.graders(replace(settings, folds=_folds(folds)), nodules)
@@ -124,9 +136,10 @@ def everything(
     epochs: Epochs = None,
     start: Start = None,
     limit: Limit = None,
+    fold_networks: FoldNetworks = None,
 ) -> None:
     """Make the model package: train all networks, score them out of fold, export."""
-    settings = _study(data, out, device, segmentation_epochs, epochs, limit, start=start)
+    settings = _study(data, out, device, segmentation_epochs, epochs, limit, start=start, fold_networks=fold_networks)
     made = release(settings, package, version)
     settings.console.print(f"{made.model_id} written to {made.path}, its tables to {out / 'tables.md'}")
 
@@ -217,6 +230,7 @@ def _study(
     limit: int | None = None,
     folds: str = ALL_FOLDS,
     start: Path | None = None,
+    fold_networks: Path | None = None,
 ) -> cross_validation.Study:
     _one_thread()
     grader = fine_tuning(start) if start else GraderSettings()
@@ -228,6 +242,7 @@ def _study(
         grader=replace(grader, cycles=(epochs,)) if epochs else grader,
         device=device,
         folds=_folds(folds),
+        fold_networks=fold_networks,
         limit=limit,
         console=Console(stderr=True, quiet=not on(device).is_global_zero),
     )

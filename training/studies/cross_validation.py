@@ -32,6 +32,7 @@ from ..evaluation.false_positive_tables import place_probabilities
 from ..evaluation.out_of_fold import HEAD_DIAMETER, ORACLE, PIPELINE, out_of_fold
 from ..models import classical_segmentation
 from ..models.false_positive_reduction import FalsePositiveSettings, train_false_positive
+from ..models.fold_networks import read_fold_networks
 from ..models.grader_settings import GraderSettings
 from ..models.graders import train_grader
 from ..models.segmentation import SegmentationSettings, train_segmentation
@@ -56,6 +57,8 @@ class Study:
         A torch device, for the graders; the other networks train on the CPU.
     folds : tuple of int
         Which of the five to run.
+    fold_networks : Path or None
+        The segmentation and false-positive networks of an earlier run (``write_fold_networks``), instead of training.
     limit : int or None
         Only so many nodules of each fold: for tests.
     console : Console
@@ -68,6 +71,7 @@ class Study:
     grader: GraderSettings = field(default_factory=GraderSettings)
     device: str = "cpu"
     folds: tuple[int, ...] = tuple(range(FOLDS))
+    fold_networks: Path | None = None
     limit: int | None = None
     console: Console = field(default_factory=Console)
 
@@ -84,15 +88,22 @@ class Study:
 
 def segmentation_nets(study: Study, folds: Sequence[int] | None = None) -> dict[int, SegmentationUNet]:
     """One segmentation network per fold, trained on the patients of the others; ``ALL`` is the one that ships."""
+    wanted = study.folds if folds is None else folds
+    if study.fold_networks:
+        kept = read_fold_networks(study.fold_networks).segmentation
+        return {fold: kept[fold] for fold in wanted}
     nodules = surroundings(study.data, study.cache)
     return {
         fold: train_segmentation(_name(fold), nodules.without(fold), study.segmentation, study.networks, study.console)
-        for fold in (study.folds if folds is None else folds)
+        for fold in wanted
     }
 
 
 def false_positive_nets(study: Study, segmentation: Mapping[int, SegmentationUNet]) -> dict[int, FalsePositiveNet]:
     """One false-positive network per segmentation network, trained on what that outlines of the same patients."""
+    if study.fold_networks:
+        kept = read_fold_networks(study.fold_networks).false_positive
+        return {fold: kept[fold] for fold in segmentation}
     trained = {}
     for fold, network in segmentation.items():
         own = surroundings(study.data, study.cache).without(fold)

@@ -9,6 +9,7 @@ from NoduleRiskLib.networks.model_package import ModelPackage, Networks, save
 from ..checkpoints import write_text
 from ..data.real_lungs import lung_cts
 from ..evaluation.tables import OutOfFold, tables
+from ..models.fold_networks import FoldNetworks, write_fold_networks
 from . import cross_validation
 from .cross_validation import ALL, Study
 from .export import TRAINED_ON, calibrate, export
@@ -16,6 +17,8 @@ from .repeatability_study import repeated_measurements
 
 #: The folder in ``out`` of packages whose networks never saw a patient, by the patient's name.
 PACKAGES = "packages"
+#: The file in ``out`` of the folds' segmentation and false-positive networks.
+FOLD_NETWORKS = "fold-networks.safetensors"
 
 
 def release(study: Study, package: Path, version: str) -> ModelPackage:
@@ -39,10 +42,8 @@ def release(study: Study, package: Path, version: str) -> ModelPackage:
             path = study.out / PACKAGES / ct.patient_id
             save(path, path.name, version, unseen, calibrate(found), TRAINED_ON, f"Never saw {ct.patient_id}.")
     shipped = cross_validation.segmentation_nets(study, (ALL,))
-    networks = Networks(
-        list(graders.values()),
-        list(shipped.values()),
-        list(cross_validation.false_positive_nets(study, shipped).values()),
-    )
+    shipped_too = cross_validation.false_positive_nets(study, shipped)
+    write_fold_networks(study.out / FOLD_NETWORKS, FoldNetworks(segmentation | shipped, false_positive | shipped_too))
+    networks = Networks(list(graders.values()), list(shipped.values()), list(shipped_too.values()))
     command = "python -m training all --data DATA" + (" --start PACKAGE" if study.grader.start else "")
     return export(package, version, networks, found, command)

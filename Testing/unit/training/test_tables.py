@@ -58,6 +58,16 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     table.loc[:2, lost] = np.nan
     table.to_csv(tmp_path / "out-of-fold-crops.csv", index=False)
     table.head(60).to_csv(tmp_path / "out-of-fold-cubes.csv", index=False)
+    rng = np.random.default_rng(1)
+    on = np.arange(200) < 80
+    places = {"source": "crops", "kind": np.where(on, "nodule", "vessel"), "target": on * 1.0}
+    pd.DataFrame({**places, "probability": rng.normal(0.3 + 0.4 * on, 0.1)}).to_csv(
+        tmp_path / "out-of-fold-places.csv", index=False
+    )
+    ratio = np.exp(rng.normal(0, 0.05, 200))
+    pd.DataFrame({"change": "noise", "size": rng.uniform(3, 30, 200), "diameter": ratio, "volume": ratio**3}).to_csv(
+        tmp_path / "out-of-fold-repeated.csv", index=False
+    )
     return tmp_path
 
 
@@ -66,7 +76,7 @@ def test_one_command_writes_every_table_with_its_command(out: Path) -> None:
     assert result.exit_code == 0
     text = (out / "tables.md").read_text()
     names = {file.stem for file in (out / "tables").glob("*.csv")}
-    assert len(names) == 15 and text.count("`python -m training tables`") == 15
+    assert len(names) == 17 and text.count("`python -m training tables`") == 17
     assert (out / "tables" / "suspicion.png").stat().st_size > 5000
     assert "radiomics" not in text
     grades = pd.read_csv(out / "tables" / "grades.csv", index_col=0)
@@ -76,6 +86,10 @@ def test_one_command_writes_every_table_with_its_command(out: Path) -> None:
     assert list(scores.index) == [name for name in tables.SCORES if "radiomics" not in name]
     coverage = pd.read_csv(out / "tables" / "coverage.csv", index_col=0)
     assert coverage["all"].between(0.65, 0.95).all()
+    told = pd.read_csv(out / "tables" / "places-crops.csv", index_col=0)
+    assert told.loc["nodule", "warned about"] <= 0.05 + 1 / 80 < 0.9 < told.loc["vessel", "warned about"]
+    again = pd.read_csv(out / "tables" / "repeatability.csv")
+    assert again["volume to, %"].between(20, 60).all() and again["diameter from, %"].between(-15, -5).all()
 
 
 def test_radiomics_stand_beside_where_they_were_made(out: Path) -> None:

@@ -28,14 +28,17 @@ from training.data.places import NODULE
 from training.evaluation import metrics
 from training.evaluation.false_positive_tables import WARNED_NODULES, limit, place_table
 from training.evaluation.metrics import auc_interval, best_threshold
+from training.evaluation.tables import OutOfFold
 from training.models import classical_segmentation
 from training.models.false_positive_reduction import FalsePositiveSettings
+from training.models.fold_networks import FoldNetworks, write_fold_networks
 from training.models.grader_settings import GraderSettings, fine_tuning
 from training.models.graders import train_grader
 from training.models.segmentation import SegmentationSettings
 from training.models.targets_and_losses import read_labels
 from training.studies import cross_validation
 from training.studies.export import Contents, contents, export, prose
+from training.studies.repeatability_study import repeated_measurements
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,14 @@ def test_the_whole_way_from_crops_to_a_package_that_verifies(
     outlining = cross_validation.segmentation_nets(study, (cross_validation.ALL,))
     telling = cross_validation.false_positive_nets(study, outlining)
     shipped = Networks(list(trained.values()), list(outlining.values()), list(telling.values()))
-    made = export(tmp_path / "package", "9", shipped, on_crops, on_cubes, "python -m training all")
+    places = cross_validation.nodule_probabilities(
+        study, found_by, cross_validation.false_positive_nets(study, found_by)
+    )
+    found = OutOfFold(on_crops, on_cubes, places, repeated_measurements(study, found_by))
+    found.write(tmp_path)
+    assert len(OutOfFold.read(tmp_path).repeated) == len(found.repeated) > 40
+    made = export(tmp_path / "package", "9", shipped, found, "python -m training all")
+    assert 0 < made.calibration.likely < 1 and made.calibration.repeatability
     assert load(made.path).digest == made.digest
     assert "not pathology" in made.card
     card = " ".join(made.card.split())
@@ -132,10 +142,35 @@ def test_false_positive_networks_tell_balls_from_empty_lung(study: cross_validat
     telling = cross_validation.false_positive_nets(study, outlining)
     places = cross_validation.nodule_probabilities(study, outlining, telling)
     below = limit(places)
-    assert (places.probability[places.kind == NODULE] < below).mean() <= WARNED_NODULES
+    balls = places.probability[places.kind == NODULE]
+    assert (balls < below).sum() <= WARNED_NODULES * len(balls) + 1
     table = place_table(places, below)
     assert list(table.index) == ["nodule", "lung"] and table.places["lung"] > 8
     assert table.AUC["lung"] > 0.95
+
+
+def test_fold_networks_of_an_earlier_run_outline_instead_of_new_ones(
+    study: cross_validation.Study, tmp_path: Path
+) -> None:
+    outlining = cross_validation.segmentation_nets(study)
+    telling = cross_validation.false_positive_nets(study, outlining)
+    file = tmp_path / "fold-networks.safetensors"
+    write_fold_networks(file, FoldNetworks(outlining, telling))
+    later = replace(study, out=tmp_path / "nothing", fold_networks=file)
+    again = cross_validation.segmentation_nets(later)
+    assert list(again) == list(outlining) and not later.out.exists()
+    for before, after in (
+        (outlining, again),
+        (telling, cross_validation.false_positive_nets(later, again)),
+    ):
+        for fold, network in before.items():
+            for name, value in network.state_dict().items():
+                assert torch.allclose(after[fold].state_dict()[name].double(), value.double(), rtol=1e-3, atol=1e-4), (
+                    name
+                )
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(NoduleRiskError, match=r"fold-networks.safetensors is missing or corrupt"):
+        cross_validation.segmentation_nets(later)
 
 
 @pytest.mark.parametrize("shape", [True, False])
