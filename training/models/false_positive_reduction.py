@@ -96,7 +96,8 @@ def turned(hu: Array, outline: Array, rng: np.random.Generator) -> Tensor:
     """
     count = len(hu)
     x = torch.as_tensor(np.stack([hu.astype(np.float32), outline.astype(np.float32) / 255], 1))
-    turns = Rotation.random(count, rng=rng).as_matrix() * np.exp(rng.normal(size=(count, 1, 1)) * 0.07)
+    # Four Gaussian numbers are a quaternion of any rotation, each as likely as the other.
+    turns = Rotation.from_quat(rng.normal(size=(count, 4))).as_matrix() * np.exp(rng.normal(size=(count, 1, 1)) * 0.07)
     shift = rng.normal(size=(count, 3)) * MISS_MM
     sharp = rng.random(count) < 0.5
     for one in np.flatnonzero(sharp):
