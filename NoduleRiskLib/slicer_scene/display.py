@@ -112,10 +112,11 @@ def _colours() -> Node:
     if node.GetNumberOfColors() != 256 or not node.GetColor(255, rgba) or rgba[0] < 0.9:
         node.SetTypeToUser()
         node.SetNumberOfColors(256)
-        at = [step[0] for step in HEAT]
-        for n in range(256):
-            share = n / 255
-            node.SetColor(n, f"{share:.2f}", *(float(np.interp(share, at, [s[c] for s in HEAT])) for c in (1, 2, 3, 4)))
+        shares = np.linspace(0, 1, 256)
+        at, *channels = zip(*HEAT, strict=True)
+        colours = np.stack([np.interp(shares, at, channel) for channel in channels], 1).tolist()
+        for n, (share, colour) in enumerate(zip(shares, colours, strict=True)):
+            node.SetColor(n, f"{share:.2f}", *colour)
     return node
 
 

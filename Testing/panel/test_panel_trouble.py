@@ -128,9 +128,7 @@ class TroubleTest(PanelCase):
         self.settle()
         self.assertEqual(sum(bool(n.row) for n in self.state.nodules), 100)
         print(f"\n100 nodules: {len(took)} ticks, longest {max(took) * 1e3:.0f} ms of processor time")
-        # One tick in fifty may pay for what else the machine does; none may be felt as a stop.
-        self.assertLess(sorted(took)[-1 - len(took) // 50], 0.05)
-        self.assertLess(max(took), 0.2)
+        self.assertLess(max(took), 0.05)
 
     # --- export
 

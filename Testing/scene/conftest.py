@@ -24,3 +24,38 @@ def mrml():
     slicer.mrmlScene.Clear(0)
     yield slicer.mrmlScene
     slicer.mrmlScene.Clear(0)
+
+
+@pytest.fixture
+def assessor():
+    import fakes
+
+    return fakes.FakeAssessor()
+
+
+@pytest.fixture
+def logic(mrml, assessor):
+    import NoduleRisk
+
+    logic = NoduleRisk.NoduleRiskLogic(lambda package, device: assessor)
+    yield logic
+    logic.worker.stop()
+
+
+@pytest.fixture
+def ct(mrml):
+    import fakes
+
+    from NoduleRiskLib.slicer_scene import inputs
+
+    return inputs.add_volume(fakes.lungs())
+
+
+@pytest.fixture
+def points(mrml):
+    import fakes
+
+    from NoduleRiskLib.imaging.points import Point
+    from NoduleRiskLib.slicer_scene import inputs
+
+    return inputs.add_points("Nodules", [Point(f"N-{n + 1}", place) for n, place in enumerate(fakes.PLACES)])

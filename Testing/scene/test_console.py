@@ -10,35 +10,12 @@ import slicer
 import slicer.util
 import vtk
 
-import NoduleRisk
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.results.assessment import Assessment
 from NoduleRiskLib.slicer_scene import display, inputs, results
 from NoduleRiskLib.slicer_scene.records import record_of
-
-
-@pytest.fixture
-def assessor():
-    return fakes.FakeAssessor()
-
-
-@pytest.fixture
-def logic(mrml, assessor):
-    logic = NoduleRisk.NoduleRiskLogic(lambda package, device: assessor)
-    yield logic
-    logic.worker.stop()
-
-
-@pytest.fixture
-def ct(mrml):
-    return inputs.add_volume(fakes.lungs())
-
-
-@pytest.fixture
-def points(mrml):
-    return inputs.add_points("Nodules", [Point(f"N-{n + 1}", place) for n, place in enumerate(fakes.PLACES)])
 
 
 def test_the_console_gets_every_points_assessment(logic, ct, points):

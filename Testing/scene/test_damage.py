@@ -2,41 +2,16 @@
 
 import json
 
-import fakes
 import numpy as np
 import pytest
 import slicer
 import slicer.util
 
-import NoduleRisk
-from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.panel.grade_card import title
 from NoduleRiskLib.panel.job import Job
 from NoduleRiskLib.panel.nodule_list import cells
 from NoduleRiskLib.slicer_scene import display, inputs, results
 from NoduleRiskLib.slicer_scene.records import DAMAGED, MAPS_LOST
-
-
-@pytest.fixture
-def assessor():
-    return fakes.FakeAssessor()
-
-
-@pytest.fixture
-def logic(mrml, assessor):
-    logic = NoduleRisk.NoduleRiskLogic(lambda package, device: assessor)
-    yield logic
-    logic.worker.stop()
-
-
-@pytest.fixture
-def ct(mrml):
-    return inputs.add_volume(fakes.lungs())
-
-
-@pytest.fixture
-def points(mrml):
-    return inputs.add_points("Nodules", [Point(f"N-{n + 1}", place) for n, place in enumerate(fakes.PLACES)])
 
 
 def finish(logic, task):

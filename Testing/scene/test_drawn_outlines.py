@@ -9,31 +9,12 @@ import slicer.util
 import vtk
 from test_geometry import MATRICES, VOXEL_IJK
 
-import NoduleRisk
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.imaging import outline
-from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.slicer_scene import drawn_outlines, inputs
 from NoduleRiskLib.slicer_scene.outline_segments import segment_ids, segmentation_of
 
 FIRST, SECOND, THIRD = fakes.PLACES
-
-
-@pytest.fixture
-def logic(mrml):
-    logic = NoduleRisk.NoduleRiskLogic(lambda package, device: fakes.FakeAssessor())
-    yield logic
-    logic.worker.stop()
-
-
-@pytest.fixture
-def ct(mrml):
-    return inputs.add_volume(fakes.lungs())
-
-
-@pytest.fixture
-def points(mrml):
-    return inputs.add_points("Nodules", [Point(f"N-{n + 1}", place) for n, place in enumerate(fakes.PLACES)])
 
 
 def whose(told):

@@ -10,33 +10,9 @@ import vtk
 from test_acquisition_transform import SLICES, put_under_grid
 from test_geometry import MATRICES, VOXEL_IJK
 
-import NoduleRisk
-from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.slicer_scene import inputs, outline_segments, results
 from NoduleRiskLib.slicer_scene.outline_segments import segment_ids, segmentation_of
 from NoduleRiskLib.slicer_scene.segment_voxels import to_world
-
-
-@pytest.fixture
-def assessor():
-    return fakes.FakeAssessor()
-
-
-@pytest.fixture
-def logic(mrml, assessor):
-    logic = NoduleRisk.NoduleRiskLogic(lambda package, device: assessor)
-    yield logic
-    logic.worker.stop()
-
-
-@pytest.fixture
-def ct(mrml):
-    return inputs.add_volume(fakes.lungs())
-
-
-@pytest.fixture
-def points(mrml):
-    return inputs.add_points("Nodules", [Point(f"N-{n + 1}", place) for n, place in enumerate(fakes.PLACES)])
 
 
 def names(node):

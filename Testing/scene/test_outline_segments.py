@@ -7,35 +7,12 @@ import pytest
 import slicer
 import slicer.util
 
-import NoduleRisk
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.panel.job import Job
 from NoduleRiskLib.panel.nodule_list import cells
 from NoduleRiskLib.slicer_scene import inputs, outline_segments, results
 from NoduleRiskLib.slicer_scene.outline_segments import segment_ids, segmentation_of, tag
 from NoduleRiskLib.slicer_scene.segment_voxels import binary_labelmap, on_grid_of
-
-
-@pytest.fixture
-def assessor():
-    return fakes.FakeAssessor()
-
-
-@pytest.fixture
-def logic(mrml, assessor):
-    logic = NoduleRisk.NoduleRiskLogic(lambda package, device: assessor)
-    yield logic
-    logic.worker.stop()
-
-
-@pytest.fixture
-def ct(mrml):
-    return inputs.add_volume(fakes.lungs())
-
-
-@pytest.fixture
-def points(mrml):
-    return inputs.add_points("Nodules", [Point(f"N-{n + 1}", place) for n, place in enumerate(fakes.PLACES)])
 
 
 def names(node):
