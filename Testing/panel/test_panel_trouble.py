@@ -4,8 +4,8 @@ Runs under pytest on the stand-ins, under the Slicer kit, and in Slicer by Reloa
 """
 
 import ctypes
-import gc
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -110,25 +110,31 @@ class TroubleTest(PanelCase):
             r, a, s = fakes.PLACES[n % 3]
             self.points.AddControlPointWorld(vtk.vtkVector3d(r + 0.01 * n, a, s), f"N-{n + 1}")
         self.settle()
-        # Python's collector walks through all that the tests before this one left: that is not the panel's time.
-        gc.collect()
-        gc.freeze()
-        self.addCleanup(gc.unfreeze)
-        took, tick = [], self.panel.tick
+        calls, tick = [], self.panel.tick
 
-        def timed():
-            began = time.thread_time()
-            tick()
-            took.append(time.thread_time() - began)
+        def counted():
+            count = 0
+
+            def call(frame, event, argument):
+                nonlocal count
+                count += event in ("call", "c_call")
+
+            sys.setprofile(call)
+            try:
+                tick()
+            finally:
+                sys.setprofile(None)
+            calls.append(count)
 
         self.panel.timer.timeout.disconnect(tick)
-        self.panel.timer.timeout.connect(timed)
+        self.panel.timer.timeout.connect(counted)
         self.ui.assessButton.click()
         self.settle(lambda: self.state.task is None, limit_s=120)
         self.settle()
         self.assertEqual(sum(bool(n.row) for n in self.state.nodules), 100)
-        print(f"\n100 nodules: {len(took)} ticks, longest {max(took) * 1e3:.0f} ms of processor time")
-        self.assertLess(max(took), 0.05)
+        # Calls are the same on every machine, seconds are not: Testing/benchmark has those.
+        print(f"\n100 nodules: {len(calls)} ticks, the longest makes {max(calls)} calls")
+        self.assertLess(max(calls), 60_000)
 
     # --- export
 

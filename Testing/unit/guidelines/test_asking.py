@@ -6,7 +6,6 @@ import doctest
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from types import ModuleType
@@ -301,7 +300,7 @@ def test_guidelines_and_models_stand_side_by_side_and_are_not_mixed(bare: Inputs
         assert advises == (answer.guideline in names[:3])
 
 
-def test_one_nodule_that_is_known_takes_about_a_millisecond(given: Given) -> None:
+def test_one_nodule_that_is_known_takes_few_calls(given: Given) -> None:
     """The bound is ten times what it takes, so that a slow machine passes."""
     known = given(
         size=9.0,
@@ -326,11 +325,19 @@ def test_one_nodule_that_is_known_takes_about_a_millisecond(given: Given) -> Non
         setting="screening",
         comparison="baseline",
     )
-    answers(known)
-    start = time.process_time()
-    for _ in range(10):
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
         answers(known)
-    assert (time.process_time() - start) / 10 < 0.01
+    finally:
+        sys.setprofile(None)
+    # Calls are the same on every machine, seconds are not.
+    assert calls < 3_000
     assert len(GUIDELINES) == 6
 
 
