@@ -14,6 +14,7 @@ from ..imaging.resampling import paste, sample
 from ..imaging.slice_stack import SliceStack
 from ..imaging.volume import Array, Volume
 from ..networks.nodule_vit import Batch, NoduleViT, collate
+from .evidence_maps import evidence_maps
 from .heatmap import Heatmap
 from .pixel_attribution import PIXEL_METHODS
 from .slice_attribution import SLICE_METHODS
@@ -23,18 +24,25 @@ from .slice_attribution import SLICE_METHODS
 SMOOTH_MM = 2.8
 #: Smaller values count as zero.
 TINY = 1e-12
-#: The methods that people are shown, keys of ``SLICE_METHODS`` and ``PIXEL_METHODS``.
-DEFAULT_SLICES, DEFAULT = "alone", "deeplift rescale"
+#: The in-slice maps of graders with evidence: what was added up, no attribution.
+EVIDENCE = "evidence"
+#: The methods that people are shown, keys of ``SLICE_METHODS`` and ``PIXEL_METHODS``; pixels of graders without evidence.
+DEFAULT_SLICES, WITHOUT_EVIDENCE = "alone", "deeplift rescale"
+
+
+def default_pixels(grader: NoduleViT) -> str:
+    """The in-slice maps that people are shown of such graders."""
+    return EVIDENCE if grader.config.evidence else WITHOUT_EVIDENCE
 
 
 def explain(
-    graders: Sequence[NoduleViT], stack: SliceStack, slices: str = DEFAULT_SLICES, pixels: str = DEFAULT
+    graders: Sequence[NoduleViT], stack: SliceStack, slices: str = DEFAULT_SLICES, pixels: str = ""
 ) -> dict[str, Heatmap]:
     """Heatmaps of all nine grades of one nodule, averaged over the graders.
 
     Two questions, each answered by its own method and never mixed: *which slices?* (``slices``, a key of
-    ``SLICE_METHODS``) and *which pixels?* (``pixels``, a key of ``PIXEL_METHODS``). The defaults are those that
-    ``python -m training faithfulness`` found the most faithful within their cost.
+    ``SLICE_METHODS``) and *which pixels?* (``pixels``, ``EVIDENCE`` or a key of ``PIXEL_METHODS``; by default
+    ``default_pixels``).
 
     Parameters
     ----------
@@ -49,13 +57,18 @@ def explain(
     """
     batch = collate([stack]).to(graders[0].target_mean.device)
     weights = slice_weights(graders, batch, slices)
-    moves = torch.stack([PIXEL_METHODS[pixels](grader, batch) for grader in graders]).mean(0)
-    shown = strength(moves.cpu().numpy(), stack.layout.pixel_mm)
+    pixels = pixels or default_pixels(graders[0])
+    if pixels == EVIDENCE:
+        shown = evidence_maps(graders, graders[0].channels(batch)).cpu().numpy()
+    else:
+        moves = torch.stack([PIXEL_METHODS[pixels](grader, batch) for grader in graders]).mean(0)
+        shown = strength(moves.cpu().numpy(), stack.layout.pixel_mm)
+        shown /= np.maximum(shown.max((1, 2, 3), keepdims=True), TINY)
     heatmaps = {}
     for g, grade in enumerate(GRADES):
         of_slices = np.zeros(len(stack.valid), np.float32)
         of_slices[stack.valid] = weights[g].cpu().numpy()
-        heatmaps[grade.name] = Heatmap(of_slices, stack.valid, shown[g] / max(float(shown[g].max()), TINY))
+        heatmaps[grade.name] = Heatmap(of_slices, stack.valid, shown[g])
     return heatmaps
 
 

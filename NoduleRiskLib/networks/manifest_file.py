@@ -121,11 +121,16 @@ def altered_file(file: Path) -> NoduleRiskError:
     return NoduleRiskError(f"{file} was altered or is incomplete (its SHA-256 differs): fetch the package again.")
 
 
-def read_config(value: JsonValue, older: bool = False) -> ModelConfig:
-    """A grader's configuration, in the words of format 4 if ``older``; ``dataclasses.asdict`` is the way back."""
-    part = value.fields(_GRADER, ("shape",)) if older else value.fields((*_GRADER, "shape_features"))
+def read_config(value: JsonValue, form: int = FORMAT) -> ModelConfig:
+    """A grader's configuration in the words of format ``form``; ``dataclasses.asdict`` is the way back of today's."""
+    later = [name for name, since in (("shape_features", 5), ("evidence", 7)) if form >= since]
+    part = value.fields((*_GRADER, *later), ("shape",) if form < 5 else ())
     # Up to format 3 the outline's shape features were not read.
-    shape_features = part.get("shape") if older else part["shape_features"]
+    shape_features = part.get("shape") if form < 5 else part["shape_features"]
+    evidence = part["evidence"].flag() if form >= 7 else False
+    outline = part["outline"].flag()
+    if evidence and not outline:
+        part["evidence"].refuse("false where the outline is not read")
     dim, depth, heads = (
         None if part[name].value is None else part[name].whole(low, high)
         for name, low, high in (("dim", 8, 4096), ("depth", 1, 64), ("heads", 1, 64))
@@ -137,7 +142,7 @@ def read_config(value: JsonValue, older: bool = False) -> ModelConfig:
     return ModelConfig(
         layout=_layout(part["layout"]),
         windows=tuple(_pair(window, -32768, 32767, apart=True) for window in part["windows"].items(1, 16)),
-        outline=part["outline"].flag(),
+        outline=outline,
         transformer=part["transformer"].text(
             1, 80, "[a-z][a-z0-9_]*", "the plain name of a timm VisionTransformer, such as vit_tiny_patch16_224"
         ),
@@ -147,6 +152,7 @@ def read_config(value: JsonValue, older: bool = False) -> ModelConfig:
         embedding=part["embedding"].choice(get_args(Embedding)),
         position=part["position"].choice(get_args(Position)),
         shape_features=shape_features.flag() if shape_features else False,
+        evidence=evidence,
         drop=part["drop"].number(0, 0.9),
     )
 
@@ -194,7 +200,7 @@ def _manifest(root: JsonValue) -> Manifest:
         version=part["version"].text(0, 100),
         trained_on=part["trained_on"].text(0),
         networks=counts,
-        grader=read_config(part["grader"], older=root.value["format"] < 5),
+        grader=read_config(part["grader"], root.value["format"]),
         calibration=_calibration(part["calibration"], root.value["format"]),
         heatmap_faithfulness=faithfulness,
         weights_sha256=_sha256(hashes[WEIGHTS]),

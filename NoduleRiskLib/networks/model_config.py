@@ -38,6 +38,8 @@ class ModelConfig:
         "mm" (sine and cosine of its offset in mm, plus its plane).
     shape_features : bool
         Whether the heads also read the outline's 3-D shape features (``imaging.shape_features``).
+    evidence : bool
+        Whether maps of local evidence (``networks.evidence``) add to the grades; needs the outline.
     drop : float
         Dropout in transformer and heads.
     """
@@ -52,6 +54,7 @@ class ModelConfig:
     embedding: Embedding = "conv"
     position: Position = "mm"
     shape_features: bool = True
+    evidence: bool = True
     drop: float = 0.1
 
     @property
@@ -73,5 +76,6 @@ def paper_config(layout: Layout = LAYOUTS["native"]) -> ModelConfig:
         embedding="linear",
         position="slot",
         shape_features=False,
+        evidence=False,
         drop=0.0,
     )

@@ -15,6 +15,7 @@ from ..grades import CALCIFICATION_PATTERNS, GRADES
 from ..imaging.shape_features import SHAPE_FEATURES, shape_features
 from ..imaging.slice_stack import PLANES, SliceStack
 from ..imaging.volume import Array
+from .evidence import EvidenceMaps, thickness_mm
 from .model_config import ModelConfig
 
 #: As many slices are encoded at once on a CPU: more leave its caches, fewer make matrices that are too small.
@@ -82,12 +83,24 @@ class SliceEncoder(nn.Module):
             before = channels if i == 0 else wide // 2
             stages += [_convolution(before, wide, stride=2), _convolution(wide, wide)]
         self.stages = nn.Sequential(*stages)
+        self.widths = (width, 2 * width, 4 * width)
         self.where = nn.Conv2d(wide, glances, 1)
         self.token = nn.Linear(wide * glances, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, dim)."""
-        x = self.stages(x)
+        return self.pooled(self.features(x)[-1])
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What each stage makes of (N, C, h, w): (N, width, h / 2, w / 2), then half as large and twice as deep each."""
+        seen = []
+        for at in range(0, len(self.stages), 2):
+            x = self.stages[at + 1](self.stages[at](x))
+            seen.append(x)
+        return seen
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """The last stage (N, 4 width, h / 8, w / 8) -> (N, dim)."""
         weights = self.where(x).flatten(2).softmax(-1)
         token: Tensor = self.token((weights @ x.flatten(2).transpose(1, 2)).flatten(1))
         return token
@@ -143,6 +156,8 @@ class NoduleViT(nn.Module):
             # Starts at zero, so that training starts, or goes on, from the slices alone.
             nn.init.zeros_(self.shape_features.weight)
             nn.init.zeros_(self.shape_features.bias)
+        if config.evidence:
+            self.evidence = EvidenceMaps(self.vit.patch_embed.widths)
         self.heads = nn.ModuleDict(
             {
                 grade.name: nn.Sequential(
@@ -178,20 +193,28 @@ class NoduleViT(nn.Module):
         return channels
 
     def tokens(self, batch: Batch) -> Tensor:
-        """One token per slice with its position, (B, S, dim); zeros where there is no slice."""
+        """What each slice gives, its token with its position: (B, S, ``embed``'s width); zeros where there is none."""
         return self.place(self.embed(self.channels(batch)), batch)
 
     def place(self, encoded: Tensor, batch: Batch) -> Tensor:
-        """Encoded valid slices (N, dim) at their places, (B, S, dim), position added."""
+        """Encoded valid slices (N, E) at their places, (B, S, E), position added to the token."""
         tokens = encoded.new_zeros(*batch.valid.shape, encoded.shape[-1])
         tokens[batch.valid] = encoded
         if self.config.position == "slot":
             prefix = self.vit.num_prefix_tokens
-            return tokens + self.vit.pos_embed[:, prefix : prefix + tokens.shape[1]]
-        return tokens + self.offset(waves(batch.offset_mm, tokens.shape[-1])) + self.plane(batch.plane)
+            where = self.vit.pos_embed[:, prefix : prefix + tokens.shape[1]]
+        else:
+            where = self.offset(waves(batch.offset_mm, self.vit.embed_dim)) + self.plane(batch.plane)
+        if not self.config.evidence:
+            return tokens + where
+        token, sums = tokens.split([self.vit.embed_dim, tokens.shape[-1] - self.vit.embed_dim], -1)
+        thickness = thickness_mm(batch.offset_mm, batch.valid)[:, None, None]
+        return torch.cat([token + where, sums * thickness], -1)
 
     def embed(self, channels: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, dim): the patch embedding of one whole slice."""
+        """(N, C, h, w) -> (N, E): the patch embedding of one whole slice, then the evidence that it adds, if any."""
+        if self.config.evidence:
+            return self.with_evidence(channels)[0]
         if self.config.embedding == "linear":
             # A convolution whose kernel is the whole slice, as a product of matrices: a fifth of the time.
             patch = self.vit.patch_embed.proj
@@ -199,28 +222,40 @@ class NoduleViT(nn.Module):
         embedded: Tensor = self.vit.patch_embed(channels)
         return embedded
 
+    def with_evidence(self, channels: Tensor) -> tuple[Tensor, Tensor]:
+        """``embed`` (N, E), and the evidence's maps (N, 15, h / 2, w / 2) that are added up in it."""
+        stages, outline = self.vit.patch_embed.features(channels), channels[:, -1]
+        maps = self.evidence(stages, outline)
+        added = self.evidence.added_up(maps, self.evidence.near(outline))
+        return torch.cat([self.vit.patch_embed.pooled(stages[-1]), added], 1), maps
+
     def raw(self, tokens: Tensor, batch: Batch) -> Tensor:
-        """The heads' own numbers, (B, 9 + 6), from slice tokens (B, S, dim).
+        """The heads' own numbers with the evidence added, (B, 9 + 6), from what the slices give (B, S, E).
 
         The first nine are standardised grades (diameter: log2 mm), then calcification's presence (logit) and
         its patterns (logits).
         """
         summary = self.summary(tokens, batch)
         heads = [self.heads[grade.name](summary) for grade in GRADES]
-        return torch.cat([head[:, :1] for head in heads] + [head[:, 1:] for head in heads], 1)
+        raw = torch.cat([head[:, :1] for head in heads] + [head[:, 1:] for head in heads], 1)
+        return raw + self.terms(tokens, batch) if self.config.evidence else raw
+
+    def terms(self, tokens: Tensor, batch: Batch) -> Tensor:
+        """What the evidence of all slices adds to ``raw``, (B, 15), from what the slices give (B, S, E)."""
+        return self.evidence.terms(tokens[..., self.vit.embed_dim :], batch.valid)
 
     def summary(self, tokens: Tensor, batch: Batch) -> Tensor:
-        """What all heads read, (B, dim), from slice tokens (B, S, dim): the class token plus the shape features."""
+        """What all heads read, (B, dim), from what the slices give (B, S, E): the class token plus the shape features."""
         summary: Tensor = self.vit.norm(self.attended(tokens, batch))[:, 0]
         return summary + self.shape_features(batch.shape_features) if self.config.shape_features else summary
 
     def attended(self, tokens: Tensor, batch: Batch) -> Tensor:
-        """What the blocks make of slice tokens (B, S, dim): (B, 1 + F, dim).
+        """What the blocks make of the slices' tokens (B, S, E): (B, 1 + F, dim).
 
         The class token first, then the F places where any of the B nodules has a slice.
         """
         filled = batch.valid.any(0)
-        tokens, valid = tokens[:, filled], batch.valid[:, filled]
+        tokens, valid = tokens[:, filled, : self.vit.embed_dim], batch.valid[:, filled]
         start = self.vit.cls_token.expand(tokens.shape[0], -1, -1)
         if self.config.position == "slot":
             start = start + self.vit.pos_embed[:, :1]

@@ -51,7 +51,7 @@ def check_weights(data: bytes, manifest: Manifest, folder: Path) -> None:
     # Older formats have no metadata.
     if manifest.format >= 5:
         trained_with = metadata.fields([GRADER])[GRADER].text(1, 100_000) if metadata else "{}"
-        config = read_config(parse(trained_with.encode(), folder / WEIGHTS, str(refusal)))
+        config = read_config(parse(trained_with.encode(), folder / WEIGHTS, str(refusal)), manifest.format)
         if config != manifest.grader:
             mine, theirs = asdict(manifest.grader), asdict(config)
             other = ", ".join(name for name in mine if mine[name] != theirs[name])

@@ -14,7 +14,7 @@ from rich.console import Console
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
-from NoduleRiskLib.explain.heatmaps import DEFAULT, explain, slice_weights
+from NoduleRiskLib.explain.heatmaps import EVIDENCE, WITHOUT_EVIDENCE, default_pixels, explain, slice_weights
 from NoduleRiskLib.explain.pixel_attribution import PIXEL_METHODS, gradient
 from NoduleRiskLib.explain.slice_attribution import SLICE_METHODS, head_relevance, leave_one_out
 from NoduleRiskLib.imaging.outline import Outline
@@ -46,7 +46,7 @@ from .heatmap_scores import (
 #: How far (mm) the point is moved for the retest.
 JITTER_MM = 1.0
 #: The heatmap of the release before this was measured, and the default without the outline's part in it.
-FIRST, IMAGE = "0.1.0", "deeplift rescale, image alone"
+FIRST, IMAGE = "0.1.0", f"{WITHOUT_EVIDENCE}, image alone"
 #: A control that follows the outline and never uses the grader: what it reaches is no merit of a method.
 OUTLINE = "outline alone"
 
@@ -79,10 +79,10 @@ def measure(
     outline: Outline,
     grader: NoduleViT,
     other: NoduleViT,
-    methods: Sequence[str] = tuple(PIXEL_METHODS),
-    default: str = DEFAULT,
+    methods: Sequence[str] = (),
 ) -> dict[str, Array]:
     """All measurements of one nodule that the tables need, by name; ``other`` is another fold's grader."""
+    methods, default = methods or pixel_methods(grader), default_pixels(grader)
     rng = np.random.default_rng([0, *name.encode()])
     stack = stack_at(nodule, outline, grader.config.layout)
     batch, valid = collate([stack]), stack.valid
@@ -168,15 +168,21 @@ def collect(
 def cost(data: Path, package: ModelPackage, count: int = 5) -> dict[str, float]:
     """Processor time of all nine maps by each pixel method, in forward passes of the same grader."""
     graders = package.networks().graders
-    times: dict[str, list[float]] = {way: [] for way in PIXEL_METHODS}
+    methods = pixel_methods(graders[0])
+    times: dict[str, list[float]] = {way: [] for way in methods}
     for _, nodule, outline in nodules_of(data, 0, count):
         stack = stack_at(nodule, outline, package.config.layout)
         batch = collate([stack])
         with torch.no_grad():
             forward = _seconds(partial(graders[0], batch), 10)
-        for way in PIXEL_METHODS:
+        for way in methods:
             times[way].append(_seconds(partial(explain, graders[:1], stack, pixels=way), 3) / forward)
     return {way: float(np.median(each)) for way, each in times.items()}
+
+
+def pixel_methods(grader: NoduleViT) -> tuple[str, ...]:
+    """What is compared: the maps of the evidence, where the grader has some, and all that is derived from gradients."""
+    return (*([EVIDENCE] if grader.config.evidence else []), *PIXEL_METHODS)
 
 
 def maps_of(graders: Sequence[NoduleViT], stack: SliceStack, pixels: str) -> Array:

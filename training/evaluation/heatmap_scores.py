@@ -28,7 +28,14 @@ BESIDE_MM = (8.0, 15.0)
 #: On either side of the outline (mm): the rim.
 RIM_MM = 2.0
 #: The parts of a grader in the order in which their weights are shuffled, from the grades to the image.
-CASCADE = ("heads", "vit.blocks", "vit.patch_embed.token", "vit.patch_embed.where", "vit.patch_embed.stages")
+CASCADE = (
+    "heads",
+    "vit.blocks",
+    "vit.patch_embed.token",
+    "vit.patch_embed.where",
+    "vit.patch_embed.stages",
+    "evidence",
+)
 NINE = len(GRADES)
 
 

@@ -12,8 +12,8 @@ from .grader_settings import GraderSettings
 from .targets_and_losses import TASKS
 
 MULTITASK = "multitask"
-#: Without shape features: what the slices alone give; the features are one of the experiments.
-CONFIG = replace(ModelConfig(), shape_features=False)
+#: Without shape features and evidence: what the slices alone give; both are experiments.
+CONFIG = replace(ModelConfig(), shape_features=False, evidence=False)
 
 EXPERIMENTS: dict[str, GraderSettings] = {
     # Nine grades at once by dynamic weight average; again with another seed: smaller differences are chance.
@@ -25,7 +25,8 @@ EXPERIMENTS: dict[str, GraderSettings] = {
     "dtp": GraderSettings(CONFIG, weighting="dtp"),
     "uncertainty": GraderSettings(CONFIG, weighting="uncertainty"),
     # Inputs and architecture.
-    "shape": GraderSettings(),
+    "shape": GraderSettings(replace(CONFIG, shape_features=True)),
+    "evidence": GraderSettings(),
     "no-outline": GraderSettings(replace(CONFIG, outline=False)),
     "linear": GraderSettings(replace(CONFIG, embedding="linear")),
     "paper": GraderSettings(paper_config()),

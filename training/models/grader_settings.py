@@ -33,6 +33,12 @@ class GraderSettings:
         Share of the nodules of an epoch that are drawn from those of one or two readers.
     cycles : tuple of int
         Epochs of each cycle of the learning rate.
+    planted : int
+        Pairs of a nodule and its twin with a planted sign beside each batch.
+    planted_weight : float
+        Of their loss.
+    lessons : int
+        Steps for which evidence alone is first taught by planted pairs; 0: nothing is planted, then or later.
     batch, learning_rate, weight_decay, seed
         As usual; a batch counts nodules.
     validation_share : float
@@ -57,9 +63,17 @@ class GraderSettings:
     weight_decay: float = 0.05
     validation_share: float = 0.1
     calcification_weight: float = 0.25
+    planted: int = 8
+    planted_weight: float = 0.15
+    lessons: int = 700
     seed: int = 0
     start: Path | None = None
     pretrained: bool = False
+
+    @property
+    def planting(self) -> bool:
+        """Whether signs are planted: only graders with evidence are taught by them."""
+        return bool(self.lessons) and self.config.evidence
 
     @property
     def epochs(self) -> int:
@@ -72,7 +86,7 @@ def fine_tuning(start: Path) -> GraderSettings:
 
     For new outlines, and for inputs of the heads that were added since the package was made.
     """
-    return GraderSettings(start=start, cycles=(8,), learning_rate=5e-4)
+    return GraderSettings(start=start, cycles=(10,), learning_rate=5e-4)
 
 
 def build(settings: GraderSettings) -> NoduleViT:

@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.grades import GRADES
+from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.imaging.volume import Array
 from NoduleRiskLib.networks.model_package import load
 from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT
@@ -23,17 +23,19 @@ from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT
 from ..checkpoints import Key, digest, key_of
 from ..data.augmentation import compose
 from ..data.found_outlines import FoundOutlines
+from ..data.planted_pairs import Pairs, draw, eligible
 from .devices import Devices, on, own_part
 from .grader_settings import GraderSettings, build
 from .loss_weighting import WEIGHTINGS, recall
 from .precision import half_where_fast
 from .pretraining import fill_in_slices
+from .sign_lessons import pairs_loss, teach_evidence
 from .targets_and_losses import GRADE, TASKS, Labels, losses, read, read_labels
 from .training_loop import LossAt, Recipe, Schedule, read_progress, train
 
-#: What starts at zero in a network that has learned everything else takes so many times larger steps: of 1, 20, 100 and
-#: 300 the one with the lowest validation loss on fold 0 (training/RESULTS.md).
-NEW_LAYER_RATE = 300.0
+#: What starts at zero in a network that has learned everything else takes so many times larger steps. Shape features: of
+#: 1, 20, 100 and 300 the one with the lowest validation loss on fold 0 (training/RESULTS.md).
+NEW_PART_RATES = {"shape_features": 300.0, "evidence": 4.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +105,22 @@ def train_grader(
 
     torch.manual_seed(settings.seed * 100 + fold)
     model = build(settings)
-    new_layer = bool(settings.start) and _start_from_package(model, settings, fold)
+    new = _start_from_package(model, settings, fold) if settings.start else ()
     model = model.to(device)
     if settings.pretrained:
         unlabelled = [nodules.at[i] for i in (*nodules.training, *nodules.weak)]
         fill_in_slices(model, nodules.parts, unlabelled, settings, key, fold, folder, devices, console)
     model.target_mean.copy_(nodules.mean[: len(GRADES)])
     model.target_std.copy_(nodules.std[: len(GRADES)])
+    able: dict[str, list[tuple[int, int]]] = {}
+    validation_pairs: list[Pairs] = []
+    if settings.planting:
+        able = eligible(nodules.parts, [nodules.at[i] for i in nodules.training])
+        held = eligible(nodules.parts, [nodules.at[i] for i in nodules.validation])
+        rng = np.random.default_rng([settings.seed, fold, 11])
+        validation_pairs = [draw(nodules.parts, held, 16, rng, settings.config.layout) for _ in range(6)]
+        pairs = settings.planted + settings.planted // 2
+        teach_evidence(model, nodules.parts, able, key, fold, settings.lessons, pairs, folder, devices, console)
     weighting = WEIGHTINGS[settings.weighting](len(settings.tasks), model.vit.norm.weight).to(device)
 
     def begin(rng: np.random.Generator, past_losses: Sequence[Sequence[float]]) -> tuple[int, LossAt]:
@@ -126,21 +137,34 @@ def train_grader(
             batch, zoom = compose(nodules.parts, [nodules.at[i] for i in rows], own_rng, True, settings.config.layout)
             labels = _zoomed(nodules.labels[rows], zoom, nodules.std)
             tasks, calcification = losses_of(model, batch.to(device), labels.to(device), settings)
-            return weighting(tasks) + settings.calcification_weight * calcification, tasks
+            loss = weighting(tasks) + settings.calcification_weight * calcification
+            if settings.planting:
+                planted = draw(
+                    nodules.parts, able, settings.planted // devices.world_size, own_rng, settings.config.layout
+                )
+                loss = loss + settings.planted_weight * pairs_loss(model, planted)
+            return loss, tasks
 
         return len(order) // settings.batch, loss_at
 
     def held_out(averaged: nn.Module, epoch: int) -> float:
         if epoch < settings.cycles[0] // 2 or not len(nodules.validation):
             return math.inf
-        return _validation_loss(averaged, nodules, settings, device)
+        loss = _validation_loss(averaged, nodules, settings, device)
+        return loss + settings.planted_weight * held_out_pairs(averaged) if settings.planting else loss
+
+    def held_out_pairs(averaged: nn.Module) -> float:
+        assert isinstance(averaged, NoduleViT)
+        averaged.eval()
+        with torch.no_grad():
+            return float(np.mean([float(pairs_loss(averaged, pairs)) for pairs in validation_pairs]))
 
     recipe = Recipe(
         kind="grader",
         name=str(fold),
         key=key,
         schedule=Schedule(settings.cycles, settings.learning_rate),
-        optimizer=_optimizer(model, weighting, settings, new_layer),
+        optimizer=_optimizer(model, weighting, settings, new),
         seed=settings.seed * 100 + fold,
         random=lambda epoch: np.random.default_rng([settings.seed, fold, epoch]),
         begin=begin,
@@ -202,8 +226,19 @@ def cost(folder: Path, fold: int) -> dict[str, float]:
 def outputs_of(model: NoduleViT, batch: Batch, tasks: Sequence[str]) -> dict[str, Tensor]:
     """The output of each task's head, (B, k) float32."""
     with half_where_fast(batch.pixels.device):
-        summary = model.summary(model.tokens(batch), batch)
-        return {name: model.heads[name](summary).float() for name in tasks}
+        tokens = model.tokens(batch)
+        summary = model.summary(tokens, batch)
+        outputs = {name: model.heads[name](summary).float() for name in tasks}
+    if not model.config.evidence:
+        return outputs
+    terms = model.terms(tokens, batch)
+    return {name: output + _own_terms(terms, name) for name, output in outputs.items()}
+
+
+def _own_terms(terms: Tensor, name: str) -> Tensor:
+    """What evidence adds to one head, (B, 1), or (B, 7) to calcification's: its value, presence and patterns."""
+    at = GRADE_NAMES.index(name)
+    return torch.cat([terms[:, at : at + 1], terms[:, len(GRADES) :]], 1) if name == "calcification" else terms[:, [at]]
 
 
 def losses_of(model: NoduleViT, batch: Batch, labels: Labels, settings: GraderSettings) -> tuple[Tensor, Tensor]:
@@ -232,36 +267,36 @@ def _check_devices(devices: Devices, settings: GraderSettings) -> None:
         )
 
 
-def _start_from_package(model: NoduleViT, settings: GraderSettings, fold: int) -> bool:
-    """Give the model the weights of the package's grader of this fold; whether the shape features are new to it.
+def _start_from_package(model: NoduleViT, settings: GraderSettings, fold: int) -> tuple[str, ...]:
+    """Give the model the weights of the package's grader of this fold; the names of the parts that are new to it.
 
     The folds are the same: the patients that this fold's grader must not see, the package's grader never saw either.
     """
     assert settings.start
     package = load(settings.start)
     graders = package.networks().graders
-    # Packages without shape features are taken, too: that layer then starts at zero.
-    new_layer = package.config != settings.config
-    if (new_layer and replace(settings.config, shape_features=False) != package.config) or fold >= len(graders):
+    # Packages without shape features or evidence are taken, too: what is new then starts at zero.
+    new = tuple(name for name in NEW_PART_RATES if getattr(settings.config, name) and not getattr(package.config, name))
+    known = replace(settings.config, **dict.fromkeys(new, False))
+    if known != package.config or fold >= len(graders):
         raise NoduleRiskError(
             f"{settings.start} has {len(graders)} graders, maybe of another kind: give a package of these five folds."
         )
-    model.load_state_dict(graders[fold].state_dict(), strict=not new_layer)
-    return new_layer
+    model.load_state_dict(graders[fold].state_dict(), strict=not new)
+    return new
 
 
 def _optimizer(
-    model: NoduleViT, weighting: nn.Module, settings: GraderSettings, new_layer: bool
+    model: NoduleViT, weighting: nn.Module, settings: GraderSettings, new: Sequence[str]
 ) -> torch.optim.Optimizer:
-    named = list(model.named_parameters())
+    parts: dict[str, list[nn.Parameter]] = {"": [], **{part: [] for part in NEW_PART_RATES}}
+    for name, one in model.named_parameters():
+        part = name.split(".")[0]
+        parts[part if part in parts else ""].append(one)
     groups: list[dict[str, Any]] = [
-        {"params": [one for name, one in named if not name.startswith("shape_features.")]},
-        {
-            "params": [one for name, one in named if name.startswith("shape_features.")],
-            "lr_scale": NEW_LAYER_RATE if new_layer else 1.0,
-        },
-        {"params": list(weighting.parameters()), "weight_decay": 0.0},
+        {"params": own, "lr_scale": NEW_PART_RATES[part] if part in new else 1.0} for part, own in parts.items() if own
     ]
+    groups.append({"params": list(weighting.parameters()), "weight_decay": 0.0})
     return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from NoduleRiskLib.explain import heatmap_faithfulness
-from NoduleRiskLib.explain.heatmaps import DEFAULT
-from NoduleRiskLib.explain.pixel_attribution import PIXEL_METHODS
+from NoduleRiskLib.explain.heatmaps import default_pixels
 from NoduleRiskLib.explain.slice_attribution import SLICE_METHODS
 from NoduleRiskLib.networks.model_package import load, with_card
 
@@ -34,12 +33,16 @@ def heatmaps(
     loaded = load(package)
     # Measurements of other weights are never mixed in.
     kept = out / "faithfulness" / loaded.manifest.weights_sha256[:12]
+    grader = loaded.networks().graders[0]
+    default = default_pixels(grader)
     measured = faithfulness.collect(data, kept, loaded, nodules, folds, console)
-    heatmap_tables.plot_curves(out / "faithfulness-blocks.png", measured, "blocks", list(PIXEL_METHODS))
+    heatmap_tables.plot_curves(
+        out / "faithfulness-blocks.png", measured, "blocks", list(faithfulness.pixel_methods(grader))
+    )
     heatmap_tables.plot_curves(out / "faithfulness-slices.png", measured, "slices", list(SLICE_METHODS))
     heatmap_tables.plot_heads(out / "faithfulness-heads.png", measured)
     if keep:
         command = f"python -m training faithfulness --nodules {nodules}"
-        found = heatmap_tables.faithfulness(measured, DEFAULT, command)
+        found = heatmap_tables.faithfulness(measured, default, command)
         with_card(loaded, heatmap_tables.on_card(loaded.card, heatmap_faithfulness.summary(found)), found)
-    return heatmap_tables.report(measured, DEFAULT, faithfulness.cost(data, loaded))
+    return heatmap_tables.report(measured, default, faithfulness.cost(data, loaded))

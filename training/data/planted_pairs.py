@@ -1,0 +1,173 @@
+"""Nodules and their twins with something planted, as batches that differ in nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from NoduleRiskLib.grades import GRADE_NAMES
+from NoduleRiskLib.imaging.slice_stack import Layout
+from NoduleRiskLib.imaging.volume import Array
+from NoduleRiskLib.networks.nodule_vit import Batch
+
+from . import planted_signs
+from .augmentation import compose
+from .found_outlines import FoundOutlines
+from .planted_signs import INNOCENT, MOVES, SIGNS, TRAINING, Planted, Ranges, Subject
+
+#: Of the twins, so many carry a look-alike that must move nothing.
+INNOCENT_SHARE = 0.4
+#: How often each sign is planted: what is hardest to learn, more often.
+WEIGHTS: Mapping[str, float] = {
+    "spicules": 3.0,
+    "lobes": 3.0,
+    "blurred margin": 2.0,
+    "calcium": 1.5,
+    "ground glass": 1.5,
+}
+#: Less than this (grade units; diameter: log2 mm) is no lesson.
+WORTH: Mapping[str, float] = {"spiculation": 0.8, "lobulation": 0.6, "diameter": 0.05}
+#: Slices without outline that are kept at either end, for lobes that grow into them.
+MARGIN = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """P nodules before and after something was planted.
+
+    Attributes
+    ----------
+    before, after : Batch
+    moves : float32 (P, 10)
+        What each of ``MOVES`` must change by, in grade units (diameter: log2 mm; presence: logit); NaN: it is free.
+    named : bool (P, 10)
+        What the sign is about.
+    clean : bool (P, 10)
+        Whether the readers saw no such sign in the nodule itself.
+    pattern : int64 (P,)
+        The planted calcification pattern, -1 where none.
+    """
+
+    before: Batch
+    after: Batch
+    moves: Tensor
+    named: Tensor
+    clean: Tensor
+    pattern: Tensor
+
+
+def subject_of(source: FoundOutlines, index: int) -> Subject | None:
+    """One nodule to plant into, with all of its outlines, readers' mean first; ``None`` if readers agree on no pixel."""
+    here = slice(int(source.first[index]), int(source.first[index + 1]))
+    share = source.share[here].astype(np.float32) / 255
+    found = source.found[here].astype(np.float32) / 255
+    # Half of the readers is enough.
+    mean = np.minimum(share.sum(1, keepdims=True) / max(int(share.any((0, 2, 3)).sum()), 1) * 1.02, 1)
+    outlines = np.concatenate([mean, share, found], 1)
+    if not (mean > 0.5).any():
+        return None
+    drawn = np.flatnonzero((outlines > 0.5).any((1, 2, 3)))
+    low, high = max(drawn[0] - MARGIN, 0), drawn[-1] + MARGIN + 1
+    kept = slice(here.start + low, min(here.start + high, here.stop))
+    grades = source.table.loc[source.table.index[index], list(GRADE_NAMES)].to_numpy(np.float64)
+    return Subject(
+        source.pixels[kept].astype(np.float32),
+        outlines[low:high],
+        source.offset_mm[kept].astype(np.float64),
+        grades,
+    )
+
+
+def eligible(parts: Sequence[FoundOutlines], at: Sequence[tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
+    """By sign: the nodules, given as (which of ``parts``, which row), that it can be planted into."""
+    able: dict[str, list[tuple[int, int]]] = {name: [] for name in (*SIGNS, *INNOCENT)}
+    tables = [part.table[list(GRADE_NAMES)].to_numpy(np.float64) for part in parts]
+    nothing = np.zeros((0, 0, 0))
+    for part, row in at:
+        stub = Subject(nothing, nothing, nothing, tables[part][row])
+        for name, rows in able.items():
+            if planted_signs.fits(name, stub):
+                rows.append((part, row))
+    return able
+
+
+def draw(
+    parts: Sequence[FoundOutlines],
+    able: Mapping[str, Sequence[tuple[int, int]]],
+    count: int,
+    rng: np.random.Generator,
+    layout: Layout,
+    ranges: Ranges = TRAINING,
+) -> Pairs:
+    """``count`` nodules and their twins, both augmented in the same way."""
+    signs = [name for name in SIGNS if able[name]]
+    weights = np.array([WEIGHTS.get(name, 1.0) for name in signs])
+    chosen: list[tuple[Subject, Planted]] = []
+    while len(chosen) < count:
+        innocent = rng.random() < INNOCENT_SHARE
+        name = str(rng.choice([*INNOCENT]) if innocent else rng.choice(signs, p=weights / weights.sum()))
+        part, row = able[name][int(rng.integers(len(able[name])))]
+        subject = subject_of(parts[part], row)
+        if subject is None:
+            continue
+        planted = (SIGNS | INNOCENT)[name](subject, rng, ranges)
+        # Where a sign found no room, there is nothing to learn.
+        if innocent or any(abs(value) > WORTH.get(move, 0.3) for move, value in planted.moves.items()):
+            chosen.append((subject, planted))
+    return as_pairs(chosen, layout, int(rng.integers(2**31)))
+
+
+def as_pairs(chosen: Sequence[tuple[Subject, Planted]], layout: Layout, seed: int | None = None) -> Pairs:
+    """Subjects and their twins as batches; augmented alike with ``seed``, as they are without."""
+    both = []
+    for images in (
+        [(subject, subject.pixels, subject.outlines) for subject, _ in chosen],
+        [(subject, one.pixels, one.outlines) for subject, one in chosen],
+    ):
+        rng = np.random.default_rng(seed)
+        rows = [(0, i) for i in range(len(chosen))]
+        both.append(compose([_as_found(images)], rows, rng, seed is not None, layout)[0])
+    moves = np.zeros((len(chosen), len(MOVES)), np.float32)
+    for row, (_, one) in enumerate(chosen):
+        for name in one.free:
+            moves[row, MOVES.index(name)] = np.nan
+        for name, value in one.moves.items():
+            moves[row, MOVES.index(name)] = value
+    named = [[name in one.moves for name in MOVES] for _, one in chosen]
+    pattern = torch.tensor([one.pattern for _, one in chosen])
+    clean = torch.tensor([[planted_signs.clean(name, subject) for name in MOVES] for subject, _ in chosen])
+    return Pairs(both[0], both[1], torch.as_tensor(moves), torch.tensor(named), clean, pattern)
+
+
+def joined(pairs: Pairs) -> Batch:
+    """Before and after as one batch of 2 P nodules."""
+    width = max(pairs.before.valid.shape[1], pairs.after.valid.shape[1])
+
+    def padded(one: Tensor) -> Tensor:
+        if one.ndim < 2 or one.shape[1] == width:
+            return one
+        return torch.cat([one, one.new_zeros(len(one), width - one.shape[1], *one.shape[2:])], 1)
+
+    batches = [
+        batch._replace(**{name: padded(getattr(batch, name)) for name in Batch._fields if name != "shape_features"})
+        for batch in (pairs.before, pairs.after)
+    ]
+    return Batch(*(torch.cat(both) for both in zip(*batches, strict=True)))
+
+
+def _as_found(images: Sequence[tuple[Subject, Array, Array]]) -> FoundOutlines:
+    readers = 4
+    outlines = [np.round(one * 255).astype(np.uint8) for _, _, one in images]
+    return FoundOutlines(
+        table=pd.DataFrame(),
+        pixels=np.concatenate([pixels for _, pixels, _ in images]),
+        share=np.concatenate([one[:, 1 : 1 + readers] for one in outlines]),
+        found=np.concatenate([one[:, 1 + readers :] for one in outlines]),
+        offset_mm=np.concatenate([subject.offset_mm for subject, _, _ in images]).astype(np.float32),
+        first=np.cumsum([0, *(len(pixels) for _, pixels, _ in images)]),
+    )

@@ -1,0 +1,204 @@
+"""How far the grades answer to planted signs, and whether the maps find them: nodules that the grader never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.ndimage import distance_transform_edt
+from sklearn.metrics import roc_auc_score
+from torch.nn import functional
+
+from NoduleRiskLib.grades import CALCIFICATION_PATTERNS, GRADE_NAMES
+from NoduleRiskLib.imaging.volume import Array
+from NoduleRiskLib.networks.evidence import OUTPUTS, STRIDE
+from NoduleRiskLib.networks.nodule_vit import NoduleViT
+
+from ..data import planted_signs
+from ..data.found_outlines import FoundOutlines
+from ..data.planted_pairs import as_pairs, subject_of
+from ..data.planted_signs import INNOCENT, MAY_FOLLOW, MOVES, SIGNS, TESTING, Plant
+
+#: Nodules below are too small for most signs.
+SMALLEST_MM = 8.0
+#: How far (mm) from the outline a map is looked at.
+NEAR_MM = 6.0
+#: What is planted, and by which name of ``SIGNS`` the nodules are chosen.
+TESTS: dict[str, tuple[str, Plant]] = {
+    "5 to 8 spicules of 5 to 8 mm": (
+        "spicules",
+        partial(planted_signs.spicules, count=(5, 8), length_mm=(5.0, 8.0)),
+    ),
+    **{
+        f"calcium, {name}": ("calcium", partial(planted_signs.calcium, pattern=CALCIFICATION_PATTERNS.index(name)))
+        for name in ("non-central", "central", "popcorn", "solid")
+    },
+    **{
+        f"ground glass, {kind}": ("ground glass", partial(planted_signs.ground_glass, kind=kind))
+        for kind in ("half", "rim", "whole")
+    },
+    "two or three lobes": ("lobes", planted_signs.lobes),
+    "margin blurred over 3 mm": ("blurred margin", partial(planted_signs.blurred_margin, width_mm=(3.0, 3.0))),
+    "stretched 2 : 1": ("stretched", partial(planted_signs.stretched, ratio=(2.0, 2.0))),
+    "scaled by 1.3": ("scaled", partial(planted_signs.scaled, times=(1.3, 1.3))),
+    "contrast halved": ("low contrast", partial(planted_signs.low_contrast, share=(0.5, 0.5))),
+    **{f"innocent: {name}": (name, plant) for name, plant in INNOCENT.items()},
+}
+
+
+def score(grader: NoduleViT, nodules: FoundOutlines, count: int, fold: int, batch: int = 8) -> pd.DataFrame:
+    """One row for each sign in each of at most ``count`` nodules: changes, and how well the map finds the sign.
+
+    Columns: ``sign``, ``nodule_id``, ``change_{move}`` for each of ``MOVES`` (grade units, diameter as a ratio,
+    presence as a probability), ``named`` (the move that the sign is about), ``wanted``, ``pattern_right``,
+    ``auc_map``, ``auc_change``, ``auc_ball``, ``auc_outline``, ``auc_hu`` and ``top_...`` likewise.
+    """
+    rows: list[dict[str, object]] = []
+    large = np.flatnonzero(nodules.table.diameter.to_numpy() >= SMALLEST_MM)
+    for number, (test, (name, plant)) in enumerate(TESTS.items()):
+        rng = np.random.default_rng([99, fold, number])
+        chosen = []
+        for index in rng.permutation(large):
+            subject = subject_of(nodules, int(index))
+            if subject is not None and planted_signs.fits(name, subject):
+                planted = plant(subject, rng, TESTING)
+                # Where no spicule found room, nothing was planted.
+                if name in INNOCENT or any(abs(value) > 0.3 for value in planted.moves.values()):
+                    chosen.append((str(nodules.table.nodule_id.iloc[index]), subject, planted))
+            if len(chosen) == count:
+                break
+        for begin in range(0, len(chosen), batch):
+            rows += _scored(grader, test, chosen[begin : begin + batch])
+    return pd.DataFrame(rows)
+
+
+@torch.inference_mode()
+def _scored(
+    grader: NoduleViT, test: str, chosen: Sequence[tuple[str, planted_signs.Subject, planted_signs.Planted]]
+) -> list[dict[str, object]]:
+    pairs = as_pairs([(subject, planted) for _, subject, planted in chosen], grader.config.layout)
+    before, after = grader(pairs.before), grader(pairs.after)
+    touched = as_pairs(
+        [(s, planted_signs.replace(p, pixels=p.touched.astype(np.float32) * 1000)) for _, s, p in chosen],
+        grader.config.layout,
+    ).after
+    maps = [_maps(grader, batch) for batch in (pairs.before, pairs.after)]
+    rows = []
+    for i, (nodule_id, _, planted) in enumerate(chosen):
+        change = (after.grades[i] - before.grades[i]).tolist()
+        change[GRADE_NAMES.index("diameter")] = float(after.grades[i, 7] / before.grades[i, 7])
+        change.append(float(after.calcified[i] - before.calcified[i]))
+        row: dict[str, object] = {"sign": test, "nodule_id": nodule_id}
+        row |= {f"change_{name}": value for name, value in zip(MOVES, change, strict=True)}
+        if planted.moves:
+            named = "presence" if "presence" in planted.moves else next(iter(planted.moves))
+            row |= {"named": named, "wanted": float(planted.moves[named]), "free": ",".join(planted.free)}
+            if planted.pattern >= 0:
+                row["pattern_right"] = int(after.pattern[i].argmax()) == planted.pattern
+            if name_has_map(test):
+                valid = pairs.after.valid[i]
+                if bool(pairs.before.valid[i].sum() == valid.sum()):
+                    row |= _found(
+                        maps[1][i][: int(valid.sum()), OUTPUTS.index(named)],
+                        maps[0][i][: int(valid.sum()), OUTPUTS.index(named)],
+                        touched.pixels[i][valid] > 500,
+                        pairs.after.outline[i][valid],
+                        pairs.after.pixels[i][valid],
+                        pairs.after.offset_mm[i][valid],
+                        grader.config.layout.pixel_mm,
+                    )
+        rows.append(row)
+    return rows
+
+
+def name_has_map(test: str) -> bool:
+    """Whether a sign is at a place."""
+    return test.startswith(("5 to 8", "calcium", "ground glass", "two or three"))
+
+
+def _maps(grader: NoduleViT, batch: object) -> list[torch.Tensor]:
+    if not grader.config.evidence:
+        return [torch.zeros(int(n), len(OUTPUTS), 32, 32) for n in batch.valid.sum(1)]  # type: ignore[attr-defined]
+    every = grader.with_evidence(grader.channels(batch))[1]  # type: ignore[arg-type]
+    return list(every.split(batch.valid.sum(1).tolist()))  # type: ignore[attr-defined]
+
+
+def _found(
+    after: torch.Tensor,
+    before: torch.Tensor,
+    touched: torch.Tensor,
+    outline: torch.Tensor,
+    hu: torch.Tensor,
+    offset_mm: torch.Tensor,
+    pixel_mm: float,
+) -> dict[str, float]:
+    """How well maps (n, h / 2, w / 2) find the touched pixels (n, h, w): AUC and strongest pixel."""
+    pool: Callable[[torch.Tensor], torch.Tensor] = lambda one: functional.avg_pool2d(one.float()[None], STRIDE)[0]  # noqa: E731
+    on, inside = (pool(touched) >= 0.5).numpy(), (pool(outline) > 0.5).numpy()
+    mm = pixel_mm * STRIDE
+    near = np.stack([distance_transform_edt(~one, mm) <= NEAR_MM if one.any() else one for one in inside])
+    if not (on & near).any() or not (near & ~on).any():
+        return {}
+    size = on.shape[-1]
+    at = (np.arange(size) - (size - 1) / 2) * mm
+    away = np.sqrt(offset_mm.numpy()[:, None, None] ** 2 + at[:, None] ** 2 + at**2)
+    candidates: dict[str, Array] = {
+        "map": after.numpy(),
+        "change": (after - before).numpy(),
+        "ball": -away,
+        "outline": pool(outline).numpy(),
+        "hu": pool(hu).numpy(),
+    }
+    scores: dict[str, float] = {}
+    loose = functional.max_pool2d(touched.float()[None], STRIDE)[0].numpy() > 0
+    for name, values in candidates.items():
+        auc = roc_auc_score(on[near], values[near])
+        # A control may be strong or weak there: it gets the better of the two.
+        scores[f"auc_{name}"] = max(auc, 1 - auc) if name in ("hu", "ball", "outline") else auc
+        scores[f"top_{name}"] = float(loose[np.unravel_index(np.argmax(np.where(near, values, -np.inf)), near.shape)])
+    return scores
+
+
+def summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """By sign: nodules, share that moved the right way, mean change, pattern, other grades, map."""
+    rows = []
+    for sign, some in scores.groupby("sign", sort=False):
+        row: dict[str, object] = {"sign": sign, "nodules": len(some)}
+        scale = [name for name in GRADE_NAMES if name != "diameter"]
+        if str(sign).startswith("innocent"):
+            moved = {name: some[f"change_{name}"].abs().mean() for name in scale}
+            most = max(moved, key=lambda name: moved[name])
+            row |= {"most moved": most, "mean |change| of it": moved[most]}
+            row |= {"mean |change|, presence": some.change_presence.abs().mean()}
+        else:
+            named = some.named.iloc[0]
+            change = some[f"change_{named}"]
+            up = some.wanted.iloc[0] > 0
+            middle = 1.0 if named == "diameter" else 0.0
+            others = [
+                name
+                for name in scale
+                if name not in (*MAY_FOLLOW, *some.free.iloc[0].split(","), named)
+                and not (named == "presence" and name == "calcification")
+            ]
+            moved = {name: some[f"change_{name}"].abs().mean() for name in others}
+            row |= {
+                "grade": named,
+                "right way": ((change > middle) == up).mean(),
+                "mean change": change.mean(),
+                "others, mean |change|": np.mean(list(moved.values())),
+                "most moved": max(moved, key=lambda name: moved[name]),
+                "by": max(moved.values()),
+            }
+            if "pattern_right" in some:
+                row["pattern right"] = some.pattern_right.astype(float).mean()
+            if "auc_map" in some and some.auc_map.notna().any():
+                row |= {name: some[name].mean() for name in some.columns if name.startswith(("auc_", "top_"))}
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("sign")
+
+
+__all__ = ["SIGNS", "TESTS", "score", "summary"]
