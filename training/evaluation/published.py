@@ -59,7 +59,7 @@ def question_table(reference: pd.DataFrame, few: pd.DataFrame) -> pd.DataFrame:
         *accuracy*: at the threshold that is best on the other folds; *constant guess*: the accuracy of always giving
         the commoner class (its AUC is 0.5); *minus diameter*: difference in AUC, the same patients resampled for both.
     """
-    everything = pd.concat([reference, few], ignore_index=True)
+    everything = _all(reference, few)
     readers = everything.n_readers
     asked = {
         "the paper's: mean below 2.75 against above 3.25, three readers or more": suspected(reference),
@@ -71,6 +71,11 @@ def question_table(reference: pd.DataFrame, few: pd.DataFrame) -> pd.DataFrame:
     rows = {name: _answered(*question) for name, question in asked.items()}
     table = pd.DataFrame.from_dict(rows, "index").rename_axis("question")
     return table.assign(reported=[SLICE_TRANSFORMER_AUC if "Transformer" in name else np.nan for name in rows])
+
+
+def _all(reference: pd.DataFrame, few: pd.DataFrame) -> pd.DataFrame:
+    # A table without rows has no types, and would take those of the other away.
+    return pd.concat([part for part in (reference, few) if len(part)], ignore_index=True)
 
 
 def _answered(classed: pd.DataFrame, positive: Array) -> dict[str, object]:
@@ -183,7 +188,7 @@ def sections(reference: pd.DataFrame, few: pd.DataFrame, diagnosed: pd.DataFrame
     diagnosed : DataFrame or None
         As ``data.diagnoses.diagnoses`` gives them.
     """
-    everything = pd.concat([reference, few], ignore_index=True)
+    everything = _all(reference, few)
     text = (
         "AUC from the outlines that the pipeline finds, with 95 % interval (patients resampled); *readers' outlines*: "
         "AUC from those; diameters are the readers'. *Accuracy* at the threshold that is best on the other folds; "

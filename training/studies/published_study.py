@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ from NoduleRiskLib.networks.nodule_vit import NoduleViT
 from NoduleRiskLib.networks.segmentation import SegmentationUNet
 
 from ..checkpoints import write_table
+from ..data.crops import FOLDS
 from ..data.diagnoses import diagnoses
 from ..evaluation.out_of_fold import read
 from ..evaluation.published import sections
@@ -39,13 +39,12 @@ def grade_few_readers(
 
 def grade_with_package(study: Study, package: Path) -> None:
     """``grade_few_readers`` by the graders of a package, the first of which never saw fold 0, and so on."""
-    graders = dict(enumerate(load(package).networks().graders))
-    if set(graders) != set(study.folds):
-        raise NoduleRiskError(
-            f"{package} has {len(graders)} graders for {len(study.folds)} folds: give a package of these folds."
-        )
-    study = replace(study, folds=tuple(graders))
-    grade_few_readers(study, cross_validation.segmentation_nets(study), graders)
+    loaded = load(package)
+    count = loaded.manifest.networks.graders
+    if count != FOLDS:
+        raise NoduleRiskError(f"{package} has {count} graders: give a package with one for each of {FOLDS} folds.")
+    graders = dict(enumerate(loaded.networks().graders))
+    grade_few_readers(study, cross_validation.segmentation_nets(study, tuple(graders)), graders)
 
 
 def published(data: Path, out: Path) -> str:

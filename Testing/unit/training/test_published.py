@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.networks.model_config import ModelConfig
+from NoduleRiskLib.networks.model_package import SHIPPED
 from NoduleRiskLib.networks.nodule_vit import NoduleViT
 from NoduleRiskLib.networks.segmentation import SegmentationUNet
 from training.__main__ import app
@@ -129,6 +130,10 @@ def test_the_command_scores_what_is_there_and_asks_for_what_is_not(tmp_path: Pat
         "published-malignancy.csv",
         "published-within-one.csv",
     }
+    few.head(0).to_csv(tmp_path / "out-of-fold-few-readers.csv", index=False)
+    assert CliRunner().invoke(app, call, catch_exceptions=False).exit_code == 0
+    assert "n = 120 nodules" in (tmp_path / "published.md").read_text()
+    few.to_csv(tmp_path / "out-of-fold-few-readers.csv", index=False)
     (tmp_path / "lidc").mkdir()
     sheet = {"nodule_id": ["n0", "n1", "n118", "n119", "n3"], "diagnosis": [2, 3, 1, 1, 0], "method": [2, 3, 1, 2, 0]}
     pd.DataFrame(sheet).to_csv(tmp_path / "lidc" / "pathology.csv", index=False)
@@ -173,7 +178,6 @@ def test_nodules_of_few_readers_are_graded_by_the_fold_that_never_saw_them(
 
 
 def test_a_package_of_other_folds_is_refused(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    from NoduleRiskLib.networks.model_package import SHIPPED
-
-    with pytest.raises(NoduleRiskError, match=r"has 5 graders for 1 folds"):
-        published_study.grade_with_package(Study(data=study.data, out=study.out, folds=(0,)), SHIPPED)
+    monkeypatch.setattr(published_study, "FOLDS", 4)
+    with pytest.raises(NoduleRiskError, match=r"has 5 graders: give a package with one for each of 4 folds"):
+        published_study.grade_with_package(study, SHIPPED)
