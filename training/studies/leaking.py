@@ -75,11 +75,20 @@ def _joined(pieces: list[FoundOutlines], fold: int) -> FoundOutlines:
 def _estimates(study: Study, nodules: Nodules, settings: GraderSettings, folder: Path) -> pd.DataFrame:
     parts = [fold_estimates(study, nodules, settings, fold, folder)[0] for fold in study.folds]
     values = pd.concat(parts).set_index("nodule_id").add_prefix(PIPELINE)
-    return joined({fold: nodules.reference[fold] for fold in study.folds}).join(values, on="nodule_id")
+    table = joined({fold: nodules.reference[fold] for fold in study.folds})
+    of_patient = joined(nodules.reference).patient_id.value_counts()
+    return table.assign(several=table.patient_id.map(of_patient) > 1).join(values, on="nodule_id")
 
 
 def sections(estimated: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
-    """The tables of both splits, each an out-of-fold table whose ``fold`` is the split's own."""
+    """The tables of both splits.
+
+    Parameters
+    ----------
+    estimated : mapping
+        By split an out-of-fold table whose ``fold`` is the split's own; ``several``: whether the nodule's patient has
+        others in any fold.
+    """
     both = together(estimated)
     text = (
         "The same nodules, network and schedule; *folds by nodule*: a nodule's patient may have other nodules among "
@@ -123,9 +132,7 @@ def together(estimated: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     column = f"{PIPELINE}malignancy"
     table, other = (estimated[split].set_index("nodule_id") for split in SPLITS)
     both = table.assign(patient=table[column]).join(other[column].rename("nodule"), how="inner")
-    everyone = pd.concat([table.patient_id, other.patient_id])
-    several = everyone[~everyone.index.duplicated()].value_counts()
-    return both.assign(several=both.patient_id.map(several) > 1).dropna(subset=list(SPLITS)).reset_index()
+    return both.dropna(subset=list(SPLITS)).reset_index()
 
 
 def difference_table(both: pd.DataFrame) -> pd.DataFrame:

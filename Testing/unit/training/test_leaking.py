@@ -99,6 +99,7 @@ def test_one_fold_of_each_split_has_no_threshold_from_others(
 def test_the_difference_is_taken_on_the_same_nodules_and_told_apart_by_who_can_gain() -> None:
     def table(names: str, patients: str, estimates: list[float]) -> pd.DataFrame:
         frame = pd.DataFrame({"nodule_id": list(names), "patient_id": list(patients), "pipeline_malignancy": estimates})
+        frame["several"] = frame.patient_id == "A"
         return frame.assign(malignancy=[{"a": 1, "b": 5, "c": 2, "d": 4, "e": 1, "f": 5}[name] for name in names])
 
     by_patient = table("abcde", "AABCD", [3, 2, 2, 4, 1])
