@@ -30,7 +30,10 @@ from .studies import compare as comparison
 from .studies import cross_validation, label_study, radiomics
 from .studies.drawings import draw
 from .studies.heatmap_study import heatmaps
+from .studies.leaking import leaking as measure_leaking
 from .studies.outline_study import study_outlines
+from .studies.published_study import grade_with_package
+from .studies.published_study import published as score_as_published
 from .studies.release import PACKAGES, release
 from .studies.robustness_study import robustness as study_robustness
 from .studies.solid_part_study import solid_parts as study_solid_parts
@@ -54,6 +57,9 @@ FoldNetworks = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help="fold-networks.safetensors of an earlier run: its networks outline, instead of new ones."),
 ]
+CycleEpochs = Annotated[int, typer.Option("--epochs", help="Number of epochs of every experiment.")]
+Batch = Annotated[int, typer.Option(help="Nodules per step.")]
+Pixels = Annotated[int, typer.Option(help="Rows and columns of a slice, which stays as large in mm.")]
 Package = Annotated[Path, typer.Option(help="The model package's folder.")]
 
 
@@ -151,6 +157,23 @@ def tables(out: Out = OUT) -> None:
 
 
 @app.command()
+def published(
+    data: Data,
+    out: Out = OUT,
+    package: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Whose graders made the estimates in --out: grades nodules of one or two readers with them."),
+    ] = None,
+    fold_networks: FoldNetworks = None,
+    limit: Limit = None,
+) -> None:
+    """Score the out-of-fold estimates that `all` left in --out as published studies score theirs."""
+    if package:
+        grade_with_package(_study(data, out, limit=limit, fold_networks=fold_networks), package)
+    _report(out / "published.md", score_as_published(data, out))
+
+
+@app.command()
 def compare(
     data: Data,
     out: Out = OUT,
@@ -159,22 +182,44 @@ def compare(
         str, typer.Option(help=f"Whose outlines: {' or '.join(get_args(comparison.Source))}.")
     ] = "readers",
     folds: Folds = ALL_FOLDS,
-    epochs: Annotated[int, typer.Option(help="Number of epochs of every experiment.")] = 10,
-    batch: Annotated[int, typer.Option(help="Nodules per step.")] = 16,
-    pixels: Annotated[int, typer.Option(help="Rows and columns of a slice, which stays as large in mm.")] = 32,
+    epochs: CycleEpochs = 10,
+    batch: Batch = 16,
+    pixels: Pixels = 32,
     device: Device = None,
     limit: Limit = None,
+    fold_networks: FoldNetworks = None,
 ) -> None:
     """Train named experiments on the same folds and schedule, and score them beside the first one."""
     chosen = next((one for one in comparison.SOURCES if one == source), None)
     if chosen is None:
         raise NoduleRiskError(f"There are no outlines of '{source}': choose {' or '.join(comparison.SOURCES)}.")
-    settings = _study(data, out, device, limit=limit, folds=folds)
+    settings = _study(data, out, device, limit=limit, folds=folds, fold_networks=fold_networks)
     given = f"--experiments {experiments} --source {source} --folds {folds} --epochs {epochs} --batch {batch}"
     command = f"python -m training compare {given} --pixels {pixels}" + (f" --limit {limit}" if limit else "")
     text = comparison.compare(settings, named(experiments, epochs, pixels, batch), chosen, command)
     if on(settings.device).is_global_zero:
         _report(out / f"compare-{source}.md", text, settings.console)
+
+
+@app.command()
+def leaking(
+    data: Data,
+    out: Out = OUT,
+    experiment: Annotated[str, typer.Option(help="One experiment's name; shape: the package's network.")] = "shape",
+    folds: Folds = ALL_FOLDS,
+    epochs: CycleEpochs = 40,
+    batch: Batch = 32,
+    pixels: Pixels = 64,
+    device: Device = None,
+    limit: Limit = None,
+    fold_networks: FoldNetworks = None,
+) -> None:
+    """Measure what leaking is worth: the same network trained with folds by patient and with folds by nodule."""
+    settings = _study(data, out, device, limit=limit, folds=folds, fold_networks=fold_networks)
+    given = f"--experiment {experiment} --folds {folds} --epochs {epochs} --batch {batch} --pixels {pixels}"
+    command = f"python -m training leaking {given}" + (f" --limit {limit}" if limit else "")
+    ((name, grader),) = named(experiment, epochs, pixels, batch).items()
+    _report(out / "leaking.md", measure_leaking(settings, name, grader, command), settings.console)
 
 
 @app.command()

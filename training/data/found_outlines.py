@@ -60,17 +60,19 @@ class FoundOutlines:
     def without_sample(self) -> FoundOutlines:
         """Without the sample's patient."""
         keep = np.flatnonzero((self.table.patient_id != SAMPLE_PATIENT).to_numpy())
-        if len(keep) == len(self.table):
-            return self
-        slices = slices_of(self.first, keep)
+        return self if len(keep) == len(self.table) else self.chosen(keep)
+
+    def chosen(self, rows: Array) -> FoundOutlines:
+        """Some of the nodules, copied; the key stays that of all of them."""
+        slices = slices_of(self.first, rows)
         return replace(
             self,
-            table=self.table.iloc[keep].reset_index(drop=True),
+            table=self.table.iloc[rows].reset_index(drop=True),
             pixels=self.pixels[slices],
             share=self.share[slices],
             found=self.found[slices],
             offset_mm=self.offset_mm[slices],
-            first=np.cumsum([0, *np.diff(self.first)[keep]]),
+            first=np.cumsum([0, *np.diff(self.first)[rows]]),
         )
 
 

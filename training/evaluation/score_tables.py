@@ -126,21 +126,22 @@ def differences_from_first(
     rows = {}
     for name, column in others:
         row = {
-            "AUC": _text(auc_difference(patients, positive, score[name], score[first])),
+            "AUC": difference_text(auc_difference(patients, positive, score[name], score[first])),
             "accuracy": NONE,
             "MAE": NONE,
         }
         if classed.fold.nunique() > 1:
-            row["accuracy"] = _text(mean_difference(patients, right[name] - right[first]))
+            row["accuracy"] = difference_text(mean_difference(patients, right[name] - right[first]))
         if not {name, first} & {*without_error}:
             off = (table[column] - table.malignancy).abs() - (table[first_column] - table.malignancy).abs()
             both = off.notna().to_numpy()
-            row["MAE"] = _text(mean_difference(all_patients[both], off.to_numpy()[both]))
+            row["MAE"] = difference_text(mean_difference(all_patients[both], off.to_numpy()[both]))
         rows[name] = row
     return pd.DataFrame.from_dict(rows, "index").rename_axis("run")
 
 
-def _text(difference: Difference) -> str:
+def difference_text(difference: Difference) -> str:
+    """``value (from to)``, as tables show it."""
     return f"{difference.value:+.3f} ({difference.low:+.3f} {difference.high:+.3f})"
 
 

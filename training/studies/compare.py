@@ -52,8 +52,11 @@ def from_readers(study: Study) -> Nodules:
 
 
 def from_pipeline(study: Study) -> Nodules:
-    """Nodules in synthetic lung, at the outlines that the segmentation network finds that never saw the patient."""
-    return Nodules(outlines(study, segmentation_nets(study)), {})
+    """Nodules in synthetic lung, at the outlines that the segmentation network finds that never saw the patient.
+
+    Of all folds, whichever are run: each trains on the others.
+    """
+    return Nodules(outlines(study, segmentation_nets(study, range(FOLDS))), {})
 
 
 SOURCES: dict[Source, Callable[[Study], Nodules]] = {"readers": from_readers, "pipeline": from_pipeline}
@@ -133,7 +136,8 @@ def fold_estimates(
         return kept
     study.console.print(f"{folder.name}: training fold {fold}", highlight=False)
     model = train_grader(fold, training, settings, folder, study.device, study.console, weak)
-    values = grade(model, part, settings, str(model.target_mean.device))
+    # Double, so that the file gives back the very same numbers.
+    values = grade(model, part, settings, str(model.target_mean.device)).astype(np.float64)
     if "found_diameter" in part.table:
         # Where no outline was found there is no grade.
         values[part.table.found_diameter.isna()] = np.nan

@@ -142,8 +142,12 @@ def _name(fold: int) -> str:
 
 def outlines(study: Study, networks: Mapping[int, SegmentationUNet], cubes: bool = False) -> dict[int, FoundOutlines]:
     """The reference nodules of each fold as that fold's segmentation network, which never saw them, finds them."""
-    finders = {fold: (partial(segment, networks=[one]), digest(one)) for fold, one in networks.items()}
-    return _found(study, finders, "", cubes)
+    return _found(study, _finders(networks), "", cubes)
+
+
+def few_reader_outlines(study: Study, networks: Mapping[int, SegmentationUNet]) -> dict[int, FoundOutlines]:
+    """The same of the nodules that only one or two readers marked, or in a scan outside LUNA16; no fold without any."""
+    return _found(study, _finders(networks), "few-readers-", reference=False)
 
 
 def classical_outlines(study: Study, cubes: bool = False) -> dict[int, FoundOutlines]:
@@ -152,9 +156,19 @@ def classical_outlines(study: Study, cubes: bool = False) -> dict[int, FoundOutl
     return _found(study, dict.fromkeys(study.folds, classical), "classical-", cubes)
 
 
-def _found(study: Study, finders: Mapping[int, tuple[Finder, str]], name: str, cubes: bool) -> dict[int, FoundOutlines]:
+def _finders(networks: Mapping[int, SegmentationUNet]) -> dict[int, tuple[Finder, str]]:
+    return {fold: (partial(segment, networks=[one]), digest(one)) for fold, one in networks.items()}
+
+
+def _found(
+    study: Study,
+    finders: Mapping[int, tuple[Finder, str]],
+    name: str,
+    cubes: bool = False,
+    reference: bool = True,
+) -> dict[int, FoundOutlines]:
     table = load(study.data, study.cache, cubes).table
-    table = table[table.in_luna16_reference]
+    table = table[table.in_luna16_reference == reference]
     return {
         fold: find(
             table[table.fold == fold].head(study.limit or len(table)).reset_index(drop=True),
@@ -165,6 +179,7 @@ def _found(study: Study, finders: Mapping[int, tuple[Finder, str]], name: str, c
             cubes,
         )
         for fold, (finder, made_by) in finders.items()
+        if (table.fold == fold).any()
     }
 
 

@@ -13,6 +13,7 @@ from ..models.fold_networks import FoldNetworks, write_fold_networks
 from . import cross_validation
 from .cross_validation import ALL, Study
 from .export import TRAINED_ON, calibrate, export
+from .published_study import grade_few_readers, published
 from .repeatability_study import repeated_measurements
 
 #: The folder in ``out`` of packages whose networks never saw a patient, by the patient's name.
@@ -35,6 +36,8 @@ def release(study: Study, package: Path, version: str) -> ModelPackage:
         repeated=repeated_measurements(study, segmentation),
     ).write(study.out)
     write_text(study.out / "tables.md", tables(study.out))
+    grade_few_readers(study, segmentation, graders)
+    write_text(study.out / "published.md", published(study.data, study.out))
     found = OutOfFold.read(study.out)
     for ct in lung_cts(study.data):
         if ct.fold in study.folds:
