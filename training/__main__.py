@@ -36,6 +36,8 @@ from .studies.published_study import grade_with_package
 from .studies.published_study import published as score_as_published
 from .studies.release import PACKAGES, release
 from .studies.robustness_study import robustness as study_robustness
+from .studies.sign_study import keep_sign_tests
+from .studies.sign_study import signs as study_signs
 from .studies.solid_part_study import solid_parts as study_solid_parts
 from .studies.speed import speed as measure_speed
 
@@ -247,6 +249,27 @@ def faithfulness(
     _one_thread()
     text = heatmaps(data, out, package, nodules, _folds(folds), keep, Console(stderr=True))
     _report(out / "faithfulness.md", text)
+
+
+@app.command()
+def signs(
+    data: Data,
+    out: Out = OUT,
+    package: Package = SHIPPED,
+    nodules: Annotated[int, typer.Option(help="So many nodules of each fold for each sign.")] = 24,
+    folds: Folds = ALL_FOLDS,
+    keep: Annotated[bool, typer.Option(help="Write what was measured of the maps into the package.")] = False,
+    fold_networks: FoldNetworks = None,
+    limit: Limit = None,
+) -> None:
+    """Plant known signs into nodules that the grader never saw: do the grades answer, do the maps find them?"""
+    settings = _study(data, out, limit=limit, folds=folds, fold_networks=fold_networks)
+    loaded = load(package)
+    own = cross_validation.outlines(settings, cross_validation.segmentation_nets(settings))
+    text, tested = study_signs(loaded, own, nodules, out)
+    if keep:
+        keep_sign_tests(loaded, tested)
+    _report(out / "signs.md", text)
 
 
 @app.command()

@@ -16,6 +16,18 @@ from ..networks.model_package import manifest_of
 #: What was measured of ``lidc-native`` 0.3.0 before packages (format 5) had a place for it: results of NoduleRisk 0.1.0
 #: in saved scenes name it.
 FORMAT_4 = Path(__file__).with_name("heatmaps.json")
+#: What a bright place of a grade's map says.
+SIGNS = {
+    "subtlety": "little contrast",
+    "lobulation": "lobes",
+    "spiculation": "spicules",
+    "sphericity": "a stretched shape",
+    "margin": "a blurred margin",
+    "texture": "ground glass",
+    "calcification": "calcium",
+    "diameter": "size",
+    "malignancy": "what readers find suspicious",
+}
 #: The share of its opacity with which a heatmap is shown that is not trusted.
 FAINT = 0.4
 
@@ -33,9 +45,16 @@ def measured(model_id: str) -> HeatmapFaithfulness | None:
 
 
 def trusted(model_id: str, name: str) -> bool:
-    """Whether a grade's heatmap may be shown at full opacity: not if it was measured to show no more than a ball."""
+    """Whether a grade's heatmap may be shown at full opacity: if it finds the grade's sign, where signs were planted.
+
+    Otherwise, if it was measured to show more than a ball would, or if nothing was measured.
+    """
     found = measured(model_id)
-    return found is None or found.grades[name].beats_gaussian
+    if found is None:
+        return True
+    if found.signs:
+        return name in found.signs and found.signs[name].passed
+    return found.grades[name].beats_gaussian
 
 
 def told(model_id: str, name: str) -> str:
@@ -43,6 +62,8 @@ def told(model_id: str, name: str) -> str:
     found = measured(model_id)
     if found is None:
         return "Not measured: how faithful the heatmaps of this package are."
+    if found.signs:
+        return _of_signs(found, name)
     grade = found.grades[name]
     on = f"measured on {found.nodules} nodules that the grader was not trained on"
     where = (
@@ -57,6 +78,19 @@ def told(model_id: str, name: str) -> str:
         f"Filling with lung what this heatmap shows changes {name} {grade.deletion:.2g} times as much as filling a "
         f"ball around the point ({on}). {where}"
     )
+
+
+def _of_signs(found: HeatmapFaithfulness, name: str) -> str:
+    test = found.signs.get(name)
+    if test is None:
+        return f"Shown faintly: {name} has no sign at one place, so where this map is strong was not tested."
+    measured_on = (
+        f"put into {test.nodules} nodules of patients new to the grader, {test.sign} had the map's strongest pixel in "
+        f"{100 * test.strongest:.0f} of 100 (AUC of the map {test.auc:.2f}, of a ball {test.ball:.2f})"
+    )
+    if test.passed:
+        return f"The brighter, the more evidence of {SIGNS[name]}: {measured_on}."
+    return f"Shown faintly, since it does not find its sign well enough: {measured_on}."
 
 
 def summary(found: HeatmapFaithfulness) -> str:

@@ -26,7 +26,8 @@ SMOOTH_MM = 2.8
 TINY = 1e-12
 #: The in-slice maps of graders with evidence: what was added up, no attribution.
 EVIDENCE = "evidence"
-#: The methods that people are shown, keys of ``SLICE_METHODS`` and ``PIXEL_METHODS``; pixels of graders without evidence.
+#: The methods that people are shown, keys of ``SLICE_METHODS`` and ``PIXEL_METHODS``;
+#: the latter for graders without evidence.
 DEFAULT_SLICES, WITHOUT_EVIDENCE = "alone", "deeplift rescale"
 
 

@@ -21,8 +21,8 @@ LOWERED = ("subtlety", "sphericity", "margin", "texture", "calcification")
 STRIDE = 2
 #: Evidence counts up to so many map pixels from the outline: 8.4 mm.
 REACH = 6
-#: Evidence of 1 over this volume adds one standard deviation to a grade; what adds up to more than ``SATURATION`` of them
-#: adds less than in proportion: the whole nodule may be ground glass, and spicules are thin.
+#: Evidence of 1 over this volume adds one standard deviation to a grade; what adds up to more than ``SATURATION`` of
+#: them adds less than in proportion: the whole nodule may be ground glass, and spicules are thin.
 UNIT_MM3, SATURATION = 60.0, 2.0
 #: A standard deviation's worth of evidence adds so much to a logit.
 LOGITS = 2.0
@@ -39,6 +39,8 @@ class EvidenceMaps(nn.Module):
 
     Parameters
     ----------
+    channels : int
+        Of the slices, the last being the outline.
     stages : sequence of int
         Channels of the encoder's stages, finest first.
     width : int
@@ -47,11 +49,12 @@ class EvidenceMaps(nn.Module):
     direction: Tensor
     usual: Tensor
 
-    def __init__(self, stages: Sequence[int], width: int = 32) -> None:
+    def __init__(self, channels: int, stages: Sequence[int], width: int = 32) -> None:
         super().__init__()
+        self.detail = nn.Sequential(_block(width, channels, stride=STRIDE), _block(width))
         self.across = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in stages)
         self.down = nn.ModuleList(_block(width) for _ in stages)
-        self.fine = nn.Sequential(_block(width, width + 2), _block(width))
+        self.fine = nn.Sequential(_block(width, 2 * width + 2), _block(width))
         self.maps = nn.Conv2d(width, len(OUTPUTS), 1)
 
         nn.init.zeros_(self.maps.weight)
@@ -64,17 +67,17 @@ class EvidenceMaps(nn.Module):
         # What maps of the training nodules add up to, in their mean: what exceeds it is out of the ordinary.
         self.register_buffer("usual", torch.zeros(len(OUTPUTS)))
 
-    def forward(self, stages: Sequence[Tensor], outline: Tensor) -> Tensor:
-        """Maps (N, 15, h / 2, w / 2), strong where the sign is, from the encoder's stages and outlines (N, h, w)."""
+    def forward(self, channels: Tensor, stages: Sequence[Tensor]) -> Tensor:
+        """Maps (N, 15, h / 2, w / 2), strong where the sign is, from slices (N, C, h, w) and the encoder's stages."""
         seen: Tensor | None = None
         for features, across, down in reversed(list(zip(stages, self.across, self.down, strict=True))):
             own = across(features)
             seen = down(own if seen is None else own + functional.interpolate(seen, own.shape[-2:]))
         assert seen is not None
-        rows, columns = (torch.linspace(-1, 1, size, device=outline.device) for size in seen.shape[-2:])
+        rows, columns = (torch.linspace(-1, 1, size, device=channels.device) for size in seen.shape[-2:])
         radius = torch.hypot(rows[:, None], columns).to(seen.dtype).expand(len(seen), 1, -1, -1)
-        coarse = functional.avg_pool2d(outline[:, None], STRIDE).to(seen.dtype)
-        maps: Tensor = self.maps(self.fine(torch.cat([seen, coarse, radius], 1))).float()
+        coarse = functional.avg_pool2d(channels[:, -1:], STRIDE).to(seen.dtype)
+        maps: Tensor = self.maps(self.fine(torch.cat([seen, self.detail(channels), coarse, radius], 1))).float()
         return maps
 
     def near(self, outline: Tensor) -> Tensor:
@@ -84,13 +87,17 @@ class EvidenceMaps(nn.Module):
 
     def added_up(self, maps: Tensor, near: Tensor) -> Tensor:
         """The sum over the near pixels of each slice, (N, 15)."""
-        # Small values everywhere would add up to much: only what stands out counts.
-        return (maps * torch.sigmoid(6 * (maps - 0.5)) * near[:, None]).flatten(2).sum(-1)
+        return (counted(maps) * near[:, None]).flatten(2).sum(-1)
 
     def terms(self, sums: Tensor, valid: Tensor) -> Tensor:
         """What all slices of a nodule add to its head outputs, (B, 15), from their sums times thickness (B, S, 15)."""
         total = (sums * valid[..., None]).sum(1) * (PIXEL_AREA / UNIT_MM3)
         return SATURATION * torch.asinh(total / SATURATION) * self.direction
+
+
+def counted(maps: Tensor) -> Tensor:
+    """What is added up of maps: small values everywhere would come to much, so only what stands out counts."""
+    return maps * torch.sigmoid(6 * (maps - 0.5))
 
 
 def thickness_mm(offset_mm: Tensor, valid: Tensor) -> Tensor:
@@ -101,7 +108,9 @@ def thickness_mm(offset_mm: Tensor, valid: Tensor) -> Tensor:
     return torch.where(steps > 0, (high - low) / steps.clamp(min=1), SINGLE_MM).clamp(0.3, 6.0)
 
 
-def _block(after: int, before: int | None = None) -> nn.Sequential:
+def _block(after: int, before: int | None = None, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(before or after, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
+        nn.Conv2d(before or after, after, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(inplace=True),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .model_config import ModelConfig
 
@@ -101,6 +101,33 @@ class MeanFaithfulness:
 
 
 @dataclass(frozen=True)
+class SignTest:
+    """Whether a grade's map finds the sign that it is named after, put into nodules of patients new to the grader.
+
+    Attributes
+    ----------
+    sign : str
+        What was planted.
+    nodules : int
+    auc : float
+        How well the map tells the sign's pixels from the others within 6 mm of the outline (area under the ROC curve).
+    strongest : float
+        Share (0 to 1) of nodules whose strongest pixel is on the sign.
+    ball : float
+        The AUC of a ball around the nodule's centre.
+    passed : bool
+        Whether the map reaches what is asked of it (``training/evaluation/sign_scores.py``).
+    """
+
+    sign: str
+    nodules: int
+    auc: float
+    strongest: float
+    ball: float
+    passed: bool
+
+
+@dataclass(frozen=True)
 class HeatmapFaithfulness:
     """How faithful a package's heatmaps are, as ``python -m training faithfulness`` measures it.
 
@@ -115,6 +142,8 @@ class HeatmapFaithfulness:
     overall : MeanFaithfulness
     grades : dict of str to GradeFaithfulness
         By grade.
+    signs : dict of str to SignTest
+        By grade, as ``python -m training signs`` measures it; not all grades have a sign with a place.
     """
 
     command: str
@@ -122,6 +151,7 @@ class HeatmapFaithfulness:
     nodules: int
     overall: MeanFaithfulness
     grades: dict[str, GradeFaithfulness]
+    signs: dict[str, SignTest] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ from .manifest import (
     Manifest,
     MeanFaithfulness,
     NetworkCounts,
+    SignTest,
 )
 from .model_config import Embedding, ModelConfig, Position
 
@@ -159,7 +160,9 @@ def read_config(value: JsonValue, form: int = FORMAT) -> ModelConfig:
 
 def read_faithfulness(value: JsonValue) -> HeatmapFaithfulness:
     """What was measured of a package's heatmaps; ``dataclasses.asdict`` is the way back."""
-    part = value.fields(("command", "pixels", "nodules", "overall", "grades"))
+    part = value.fields(("command", "pixels", "nodules", "overall", "grades"), ("signs",))
+    # Up to format 6 no signs were planted.
+    planted = part["signs"].fields((), GRADE_NAMES) if "signs" in part else {}
     overall = part["overall"].fields(("pointing", "shuffled", "pairs", "retest"))
     grades = {}
     for name, one in part["grades"].fields(GRADE_NAMES).items():
@@ -176,6 +179,19 @@ def read_faithfulness(value: JsonValue) -> HeatmapFaithfulness:
         part["nodules"].whole(1, 1_000_000),
         MeanFaithfulness(*(overall[name].number(-1, 1) for name in ("pointing", "shuffled", "pairs", "retest"))),
         grades,
+        {name: _sign_test(one) for name, one in planted.items()},
+    )
+
+
+def _sign_test(value: JsonValue) -> SignTest:
+    part = value.fields(("sign", "nodules", "auc", "strongest", "ball", "passed"))
+    return SignTest(
+        part["sign"].text(1, 100),
+        part["nodules"].whole(1, 1_000_000),
+        part["auc"].number(0, 1),
+        part["strongest"].number(0, 1),
+        part["ball"].number(0, 1),
+        part["passed"].flag(),
     )
 
 

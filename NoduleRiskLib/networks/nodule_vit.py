@@ -92,7 +92,7 @@ class SliceEncoder(nn.Module):
         return self.pooled(self.features(x)[-1])
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """What each stage makes of (N, C, h, w): (N, width, h / 2, w / 2), then half as large and twice as deep each."""
+        """What each stage makes of (N, C, h, w): (N, width, h / 2, w / 2), then half as large and twice as deep."""
         seen = []
         for at in range(0, len(self.stages), 2):
             x = self.stages[at + 1](self.stages[at](x))
@@ -157,7 +157,7 @@ class NoduleViT(nn.Module):
             nn.init.zeros_(self.shape_features.weight)
             nn.init.zeros_(self.shape_features.bias)
         if config.evidence:
-            self.evidence = EvidenceMaps(self.vit.patch_embed.widths)
+            self.evidence = EvidenceMaps(config.channels, self.vit.patch_embed.widths)
         self.heads = nn.ModuleDict(
             {
                 grade.name: nn.Sequential(
@@ -225,7 +225,7 @@ class NoduleViT(nn.Module):
     def with_evidence(self, channels: Tensor) -> tuple[Tensor, Tensor]:
         """``embed`` (N, E), and the evidence's maps (N, 15, h / 2, w / 2) that are added up in it."""
         stages, outline = self.vit.patch_embed.features(channels), channels[:, -1]
-        maps = self.evidence(stages, outline)
+        maps = self.evidence(channels, stages)
         added = self.evidence.added_up(maps, self.evidence.near(outline))
         return torch.cat([self.vit.patch_embed.pooled(stages[-1]), added], 1), maps
 
@@ -245,7 +245,7 @@ class NoduleViT(nn.Module):
         return self.evidence.terms(tokens[..., self.vit.embed_dim :], batch.valid)
 
     def summary(self, tokens: Tensor, batch: Batch) -> Tensor:
-        """What all heads read, (B, dim), from what the slices give (B, S, E): the class token plus the shape features."""
+        """What all heads read, (B, dim), from what the slices give (B, S, E): class token plus shape features."""
         summary: Tensor = self.vit.norm(self.attended(tokens, batch))[:, 0]
         return summary + self.shape_features(batch.shape_features) if self.config.shape_features else summary
 

@@ -62,7 +62,7 @@ class Pairs:
 
 
 def subject_of(source: FoundOutlines, index: int) -> Subject | None:
-    """One nodule to plant into, with all of its outlines, readers' mean first; ``None`` if readers agree on no pixel."""
+    """One nodule to plant into, with all its outlines, readers' mean first; ``None`` if readers agree on no pixel."""
     here = slice(int(source.first[index]), int(source.first[index + 1]))
     share = source.share[here].astype(np.float32) / 255
     found = source.found[here].astype(np.float32) / 255

@@ -186,17 +186,17 @@ def spicules(
 ) -> Planted:
     """Thin spikes into lung, tapering, all round or on one side; spiculation rises with their number and length."""
     number, side = int(rng.integers(count[0], count[1] + 1)), _direction(rng) if rng.random() < 0.4 else None
-    density, width = subject.density - rng.uniform(0, 100), _draw(rng, ranges.spicule_width_mm)
+    density, width = min(subject.density, 60.0) - rng.uniform(0, 100), _draw(rng, ranges.spicule_width_mm)
     cover, length = np.zeros(subject.pixels.shape, np.float32), 0.0
     for _ in range(number):
         reach = rng.uniform(*length_mm)
-        way = _into_lung(subject, rng, reach, side, flat=0.3)
+        way = _into_lung(subject, rng, reach, side, flat=0.12)
         if way is None:
             continue
         start, direction = way
         thick = width * rng.uniform(0.85, 1.15) / 2
         ends = start - direction, start + direction * reach
-        np.maximum(cover, _rod(subject, *ends, thick, 0.35 * thick), out=cover)
+        np.maximum(cover, _rod(subject, *ends, thick, 0.6 * thick), out=cover)
         length += reach
     pixels, touched = _put(subject, cover, density, rng)
     room = np.clip((5 - subject.grade("spiculation")) / 2.5, 0, 1)
@@ -452,7 +452,7 @@ def fits(name: str, subject: Subject) -> bool:
 
 
 def _draw(rng: np.random.Generator, intervals: Sequence[tuple[float, float]]) -> float:
-    return float(rng.uniform(*intervals[rng.integers(len(intervals))]))
+    return float(rng.uniform(*intervals[int(rng.integers(len(intervals)))]))
 
 
 def _direction(rng: np.random.Generator, flat: float = 0.5) -> Array:
@@ -470,7 +470,8 @@ def _into_lung(
     subject: Subject, rng: np.random.Generator, reach_mm: float, side: Array | None, tries: int = 12, flat: float = 0.6
 ) -> tuple[Array, Array] | None:
     """A place on the surface and a direction away from the nodule that stays in lung; ``None`` if none was found."""
-    surface = np.flatnonzero((np.abs(subject.depth_mm) < 0.75) & subject.inside.any((1, 2))[:, None, None])
+    held = np.asarray(subject.inside.any((1, 2)))[:, None, None]
+    surface = np.flatnonzero((np.abs(subject.depth_mm) < 0.75) & held)
     places = subject.places.reshape(-1, 3)
     for _ in range(tries):
         start = np.asarray(places[rng.choice(surface)], np.float64)
@@ -509,8 +510,8 @@ def _over_thickness(subject: Subject, low: Array, high: Array, cover: Callable[[
     box = (slice(z[0], z[-1] + 1), slice(begin[1], end[1]), slice(begin[0], end[0]))
     places = subject.places[box]
     # Thick slices see a mean over their thickness.
-    parts = (-1 / 3, 0.0, 1 / 3) if subject.step_mm > 1 else (0.0,)
-    result[box] = np.mean([cover(places + np.float32([0, 0, part * subject.step_mm])) for part in parts], 0)
+    parts = (-0.4, -0.2, 0.0, 0.2, 0.4) if subject.step_mm > 1 else (0.0,)
+    result[box] = np.mean([cover(places + np.array([0, 0, part * subject.step_mm], np.float32)) for part in parts], 0)
     return result
 
 
@@ -555,7 +556,7 @@ def _tube(subject: Subject, start: Array, direction: Array, width_mm: float, rng
 
 def _put(subject: Subject, cover: Array, hu: float, rng: np.random.Generator) -> tuple[Array, Array]:
     """Something denser where ``cover`` (0 to 1) says, with the scan's noise; the pixels, and which were touched."""
-    sharpness = rng.uniform(0.3, 0.7)
+    sharpness = rng.uniform(0.3, 0.55)
     cover = gaussian_filter(cover, (0, sharpness, sharpness))
     change = np.maximum(hu - subject.smooth, 0) * cover
     return _kept_noise(subject, change), (cover > 0.3) & (change > 60)
@@ -577,7 +578,7 @@ def _mapped(
     free: tuple[str, ...] = MAY_FOLLOW,
     shift: Array | Sequence[float] = (0.0, 0.0),
 ) -> Planted:
-    """Image and outlines seen through ``matrix`` (2 x 2, from new to old mm about the nodule's centre), shifted (mm)."""
+    """Image and outlines seen through ``matrix`` (2 x 2, new to old mm about the nodule's centre), shifted (mm)."""
     new = subject.places[0, ..., :2] - subject.centre[:2]
     old = (new + np.asarray(shift)) @ matrix.T + subject.centre[:2]
     index = (old / WIDE.pixel_mm + (WIDE.pixels - 1) / 2)[..., ::-1].transpose(2, 0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,15 +13,16 @@ from scipy.ndimage import distance_transform_edt
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 
+from NoduleRiskLib.explain.evidence_maps import FULL
 from NoduleRiskLib.grades import CALCIFICATION_PATTERNS, GRADE_NAMES
 from NoduleRiskLib.imaging.volume import Array
-from NoduleRiskLib.networks.evidence import OUTPUTS, STRIDE
+from NoduleRiskLib.networks.evidence import OUTPUTS, STRIDE, counted
 from NoduleRiskLib.networks.nodule_vit import NoduleViT
 
 from ..data import planted_signs
 from ..data.found_outlines import FoundOutlines
 from ..data.planted_pairs import as_pairs, subject_of
-from ..data.planted_signs import INNOCENT, MAY_FOLLOW, MOVES, SIGNS, TESTING, Plant
+from ..data.planted_signs import INNOCENT, MAY_FOLLOW, MOVES, TESTING, Plant
 
 #: Nodules below are too small for most signs.
 SMALLEST_MM = 8.0
@@ -82,7 +84,7 @@ def _scored(
     pairs = as_pairs([(subject, planted) for _, subject, planted in chosen], grader.config.layout)
     before, after = grader(pairs.before), grader(pairs.after)
     touched = as_pairs(
-        [(s, planted_signs.replace(p, pixels=p.touched.astype(np.float32) * 1000)) for _, s, p in chosen],
+        [(s, replace(p, pixels=p.touched.astype(np.float32) * 1000)) for _, s, p in chosen],
         grader.config.layout,
     ).after
     maps = [_maps(grader, batch) for batch in (pairs.before, pairs.after)]
@@ -116,13 +118,13 @@ def _scored(
 
 def name_has_map(test: str) -> bool:
     """Whether a sign is at a place."""
-    return test.startswith(("5 to 8", "calcium", "ground glass", "two or three"))
+    return test.startswith(("5 to 8", "calcium", "ground glass", "two or three", "margin"))
 
 
 def _maps(grader: NoduleViT, batch: object) -> list[torch.Tensor]:
     if not grader.config.evidence:
         return [torch.zeros(int(n), len(OUTPUTS), 32, 32) for n in batch.valid.sum(1)]  # type: ignore[attr-defined]
-    every = grader.with_evidence(grader.channels(batch))[1]  # type: ignore[arg-type]
+    every = (counted(grader.with_evidence(grader.channels(batch))[1]) / FULL).clamp(0, 1)  # type: ignore[arg-type]
     return list(every.split(batch.valid.sum(1).tolist()))  # type: ignore[attr-defined]
 
 
@@ -162,43 +164,55 @@ def _found(
     return scores
 
 
-def summary(scores: pd.DataFrame) -> pd.DataFrame:
-    """By sign: nodules, share that moved the right way, mean change, pattern, other grades, map."""
+#: By grade: its sign, and what is asked of its map: AUC, and share of nodules whose strongest pixel is on the sign.
+MAP_TARGETS = {
+    "calcification": ("calcium", 0.95, 0.85),
+    "texture": ("ground glass", 0.90, 0.0),
+    "spiculation": ("spicules", 0.90, 0.60),
+    "lobulation": ("lobes", 0.80, 0.0),
+    "margin": ("blurred margin", 0.80, 0.0),
+}
+CONTROLS = ("map", "change", "ball", "outline", "hu")
+
+
+def changes(scores: pd.DataFrame) -> pd.DataFrame:
+    """By sign: nodules, share that moved the right way, mean change of the named grade and of the others."""
+    return pd.DataFrame([_of_sign(str(sign), some) for sign, some in scores.groupby("sign", sort=False)]).set_index(
+        "sign"
+    )
+
+
+def _of_sign(sign: str, some: pd.DataFrame) -> dict[str, object]:
+    scale = [name for name in GRADE_NAMES if name != "diameter"]
+    row: dict[str, object] = {"sign": sign, "nodules": len(some), "grade": "", "right way": "", "mean change": ""}
+    if sign.startswith("innocent"):
+        others = [*scale, "presence"]
+    else:
+        named = str(some.named.iloc[0])
+        change, middle = some[f"change_{named}"], 1.0 if named == "diameter" else 0.0
+        row |= {"grade": named, "mean change": change.mean()}
+        row["right way"] = ((change > middle) == (some.wanted.iloc[0] > 0)).mean()
+        free = {*MAY_FOLLOW, *str(some.free.iloc[0]).split(","), named}
+        # Presence and mean code say the same.
+        free |= {"calcification", "presence"} if named == "presence" else set()
+        others = [name for name in scale if name not in free]
+    moved = {name: float(some[f"change_{name}"].abs().mean()) for name in others}
+    most = max(moved, key=lambda name: moved[name])
+    row |= {"others, mean change": np.mean(list(moved.values())), "most": most, "by": moved[most]}
+    right = some.get("pattern_right", pd.Series(dtype=float)).dropna()
+    row["pattern right"] = float(right.astype(float).mean()) if len(right) else ""
+    return row
+
+
+def maps(scores: pd.DataFrame) -> pd.DataFrame:
+    """By sign, all its kinds together: AUC of its pixels and share of strongest pixels on it, beside controls."""
     rows = []
-    for sign, some in scores.groupby("sign", sort=False):
-        row: dict[str, object] = {"sign": sign, "nodules": len(some)}
-        scale = [name for name in GRADE_NAMES if name != "diameter"]
-        if str(sign).startswith("innocent"):
-            moved = {name: some[f"change_{name}"].abs().mean() for name in scale}
-            most = max(moved, key=lambda name: moved[name])
-            row |= {"most moved": most, "mean |change| of it": moved[most]}
-            row |= {"mean |change|, presence": some.change_presence.abs().mean()}
-        else:
-            named = some.named.iloc[0]
-            change = some[f"change_{named}"]
-            up = some.wanted.iloc[0] > 0
-            middle = 1.0 if named == "diameter" else 0.0
-            others = [
-                name
-                for name in scale
-                if name not in (*MAY_FOLLOW, *some.free.iloc[0].split(","), named)
-                and not (named == "presence" and name == "calcification")
-            ]
-            moved = {name: some[f"change_{name}"].abs().mean() for name in others}
-            row |= {
-                "grade": named,
-                "right way": ((change > middle) == up).mean(),
-                "mean change": change.mean(),
-                "others, mean |change|": np.mean(list(moved.values())),
-                "most moved": max(moved, key=lambda name: moved[name]),
-                "by": max(moved.values()),
-            }
-            if "pattern_right" in some:
-                row["pattern right"] = some.pattern_right.astype(float).mean()
-            if "auc_map" in some and some.auc_map.notna().any():
-                row |= {name: some[name].mean() for name in some.columns if name.startswith(("auc_", "top_"))}
+    for sign, _, _ in MAP_TARGETS.values():
+        some = scores[scores.sign.map({test: name for test, (name, _) in TESTS.items()}) == sign]
+        if "auc_map" not in some or not some.auc_map.notna().any():
+            continue
+        row: dict[str, object] = {"sign": sign, "nodules": int(some.auc_map.notna().sum())}
+        row |= {f"AUC, {one}": some[f"auc_{one}"].mean() for one in CONTROLS}
+        row |= {f"strongest, {one}": some[f"top_{one}"].mean() for one in CONTROLS}
         rows.append(row)
-    return pd.DataFrame(rows).set_index("sign")
-
-
-__all__ = ["SIGNS", "TESTS", "score", "summary"]
+    return pd.DataFrame(rows).set_index("sign") if rows else pd.DataFrame()

@@ -33,8 +33,8 @@ from .sign_lessons import pairs_loss, teach_evidence
 from .targets_and_losses import GRADE, TASKS, Labels, losses, read, read_labels
 from .training_loop import LossAt, Recipe, Schedule, read_progress, train
 
-#: What starts at zero in a network that has learned everything else takes so many times larger steps. Shape features: of
-#: 1, 20, 100 and 300 the one with the lowest validation loss on fold 0 (training/RESULTS.md).
+#: What starts at zero in a network that has learned everything else takes so many times larger steps. Shape features:
+#: of 1, 20, 100 and 300 the one with the lowest validation loss on fold 0 (training/RESULTS.md).
 NEW_PART_RATES = {"shape_features": 300.0, "evidence": 4.0}
 
 
@@ -277,7 +277,8 @@ def _start_from_package(model: NoduleViT, settings: GraderSettings, fold: int) -
     graders = package.networks().graders
     # Packages without shape features or evidence are taken, too: what is new then starts at zero.
     new = tuple(name for name in NEW_PART_RATES if getattr(settings.config, name) and not getattr(package.config, name))
-    known = replace(settings.config, **dict.fromkeys(new, False))
+    kept = {name: getattr(settings.config, name) and name not in new for name in NEW_PART_RATES}
+    known = replace(settings.config, shape_features=kept["shape_features"], evidence=kept["evidence"])
     if known != package.config or fold >= len(graders):
         raise NoduleRiskError(
             f"{settings.start} has {len(graders)} graders, maybe of another kind: give a package of these five folds."

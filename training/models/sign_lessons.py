@@ -32,9 +32,9 @@ NAMED_WEIGHT, OTHERS_WEIGHT, PATTERN_WEIGHT = 1.0, 2.0, 0.25
 NINE = len(GRADES)
 #: These signs are at a place, where the map must rise, by standard deviations between these.
 PLACED = ("spiculation", "lobulation", "texture", "margin", "calcification", "presence")
-RISE = (1.5, 7.0)
+RISE = (1.5, 4.0)
 PLACE_WEIGHT, OTHER_PLACES = 0.5, 0.3
-LESSON_RATE = 8e-3
+LESSON_RATE = 5e-3
 #: A pixel was touched if it differs by more.
 TOUCHED_HU = 60.0
 
@@ -68,7 +68,7 @@ class Placed(NamedTuple):
     """The n slices of pairs that can be compared pixel by pixel, on the maps' pixels.
 
     owner (n,): of which pair; before, after (n,): where among the valid slices of ``joined``; touched, edge, near, bool
-    (n, h / 2, w / 2): what the sign covers by half, what it covers at all, and where evidence counts; thickness (n,), mm.
+    (n, h / 2, w / 2): what the sign covers by half, what it covers at all, where evidence counts; thickness (n,), mm.
     """
 
     owner: Tensor
@@ -114,8 +114,8 @@ def place_loss(before: Tensor, after: Tensor, pairs: Pairs, slices: Placed, std:
     wanted = torch.where(named & on, by_slice(rise), 0.0)
     before, after = before[:, :count], after[:, :count]
     base = torch.where(flat, 0.0, before)
-    planted = functional.smooth_l1_loss(after - base, wanted, reduction="none", beta=0.5)
-    plain = functional.smooth_l1_loss(before, torch.zeros_like(before), reduction="none", beta=0.5) * flat
+    planted = (after - base - wanted).square() / 2
+    plain = before.square() / 2 * flat
     # Half-covered pixels may do as they like.
     off = near & ~slices.edge[:, None] | near & ~named & ~by_slice(free)
     rises = _by_move(planted, on & named, pairs, slices)
@@ -125,7 +125,7 @@ def place_loss(before: Tensor, after: Tensor, pairs: Pairs, slices: Placed, std:
 
 
 def _by_move(each: Tensor, where: Tensor, pairs: Pairs, slices: Placed) -> Tensor:
-    """For each move the mean over pairs of the mean over pixels ``where``, (10,); pairs without such a pixel do not count.
+    """For each move the mean over pairs of the mean over pixels ``where``, (10,); pairs without a pixel do not count.
 
     So every sign weighs as much as what must not be taken for it, however rare it is.
     """
