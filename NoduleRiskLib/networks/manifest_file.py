@@ -129,9 +129,9 @@ def read_config(value: JsonValue, form: int = FORMAT) -> ModelConfig:
     # Up to format 3 the outline's shape features were not read.
     shape_features = part.get("shape") if form < 5 else part["shape_features"]
     evidence = part["evidence"].flag() if form >= 7 else False
-    outline = part["outline"].flag()
-    if evidence and not outline:
-        part["evidence"].refuse("false where the outline is not read")
+    outline, embedding = part["outline"].flag(), part["embedding"].choice(get_args(Embedding))
+    if evidence and (not outline or embedding != "conv"):
+        part["evidence"].refuse("false where the outline is not read or slices are embedded without convolutions")
     dim, depth, heads = (
         None if part[name].value is None else part[name].whole(low, high)
         for name, low, high in (("dim", 8, 4096), ("depth", 1, 64), ("heads", 1, 64))
@@ -150,7 +150,7 @@ def read_config(value: JsonValue, form: int = FORMAT) -> ModelConfig:
         dim=dim,
         depth=depth,
         heads=heads,
-        embedding=part["embedding"].choice(get_args(Embedding)),
+        embedding=embedding,
         position=part["position"].choice(get_args(Position)),
         shape_features=shape_features.flag() if shape_features else False,
         evidence=evidence,

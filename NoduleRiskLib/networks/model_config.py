@@ -39,7 +39,8 @@ class ModelConfig:
     shape_features : bool
         Whether the heads also read the outline's 3-D shape features (``imaging.shape_features``).
     evidence : bool
-        Whether maps of local evidence (``networks.evidence``) add to the grades; needs the outline.
+        Whether maps of local evidence (``networks.evidence``) add to the grades; needs the outline and the embedding
+        "conv".
     drop : float
         Dropout in transformer and heads.
     """
@@ -54,7 +55,7 @@ class ModelConfig:
     embedding: Embedding = "conv"
     position: Position = "mm"
     shape_features: bool = True
-    evidence: bool = True
+    evidence: bool = False
     drop: float = 0.1
 
     @property
@@ -76,6 +77,5 @@ def paper_config(layout: Layout = LAYOUTS["native"]) -> ModelConfig:
         embedding="linear",
         position="slot",
         shape_features=False,
-        evidence=False,
         drop=0.0,
     )

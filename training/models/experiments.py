@@ -13,7 +13,7 @@ from .targets_and_losses import TASKS
 
 MULTITASK = "multitask"
 #: Without shape features and evidence: what the slices alone give; both are experiments.
-CONFIG = replace(ModelConfig(), shape_features=False, evidence=False)
+CONFIG = replace(ModelConfig(), shape_features=False)
 
 EXPERIMENTS: dict[str, GraderSettings] = {
     # Nine grades at once by dynamic weight average; again with another seed: smaller differences are chance.

@@ -51,7 +51,7 @@ class GraderSettings:
         Whether the backbone first learns to fill in hidden slices (``pretraining``).
     """
 
-    config: ModelConfig = field(default_factory=ModelConfig)
+    config: ModelConfig = field(default_factory=lambda: ModelConfig(evidence=True))
     backbone: Backbone = "transformer"
     targets: Targets = "values"
     tasks: tuple[str, ...] = GRADE_NAMES
