@@ -14,6 +14,7 @@ import slicer.util
 from panel_case import PanelCase, read
 
 from NoduleRiskLib.panel.cells import DOUBTFUL_RGB
+from NoduleRiskLib.results.account_lines import LOWERS, RAISES
 from NoduleRiskLib.slicer_scene.outline_segments import segment_ids, segmentation_of
 
 
@@ -246,9 +247,23 @@ class OutlinesTest(PanelCase):
         self.assertIn("<b>vessel?</b>", read(self.ui.cardTitleLabel, "text"))
         self.assertTrue(read(self.ui.warningsLabel, "text").startswith(f"• {fakes.DOUBT_SENTENCE}"))
         self.assertEqual(self.ui.gradeTable.item(8, 2).foreground().color().getRgb()[:3], DOUBTFUL_RGB)
+        self.assertNotIn(RAISES, read(self.ui.accountLabel, "text"))
         self.ui.noduleTable.selectRow(0)
         self.settle()
         self.assertNotEqual(self.ui.gradeTable.item(8, 2).foreground().color().getRgb()[:3], DOUBTFUL_RGB)
+
+    def test_the_card_says_why_a_nodule_is_suspicious_where_the_package_knows(self):
+        self.assertTrue(self.ui.accountLabel.isHidden())
+        self.assess()
+        text = read(self.ui.accountLabel, "text")
+        self.assertFalse(self.ui.accountLabel.isHidden())
+        for part in ("Why this suspicion", "Diameter", "+1.1", "Subtlety", "−1.0", RAISES, LOWERS, "not a cause"):
+            self.assertIn(part, text)
+        self.points.SetNthControlPointPositionWorld(0, 20, -20, 15)
+        self.settle()
+        self.assess()
+        self.assertEqual(self.notes()[0], "no nodule")
+        self.assertTrue(self.ui.accountLabel.isHidden())
 
     def test_a_doubt_that_is_gone_leaves_no_grey_behind(self):
         self.assessor.doubtful.add("N-1")
