@@ -70,10 +70,10 @@ def account_sentence(nodule: Nodule) -> str:
         return ""
     together, direct = one.probability, nodule.suspicion_probability
     if abs(together - direct) < APART:
-        told = f"together {percent(together)}, where the direct estimate is {percent(direct)}"
+        told = f"together {percent(together)}, beside a suspicion probability of {percent(direct)}"
     else:
         told = (
-            f"together {percent(together)}, at least {100 * APART:.0f} points from the direct estimate of "
+            f"together {percent(together)}, at least {100 * APART:.0f} points from the suspicion probability of "
             f"{percent(direct)}, so they explain this nodule badly"
         )
     return (

@@ -53,7 +53,7 @@ def page(volume: Volume, assessment: Assessment, name: str = "malignancy") -> Fi
     grades = top + 1.38 + SIZE_ROW * len(sizes)
     account = grades + (0.3 + ROW * len(GRADES) if nodule else 0)
     terms, sentence = _account(nodule)
-    end = account + (0.35 + TERM_ROW * len(terms) + SIZE_ROW * len(sentence) if sentence else 0)
+    end = account + (0.43 + TERM_ROW * len(terms) + SIZE_ROW * len(sentence) if sentence else 0)
     height = max(11.9 if nodule else 5.6, end + 0.75 + WARNING_ROW * len(warnings) + 0.75)
     sheet = Sheet.blank(PAGE, height)
     _header(sheet, volume, assessment, about_ct)
@@ -149,8 +149,8 @@ def _why(sheet: Sheet, y: float, terms: list[AccountLine], sentence: list[str], 
     """Why this suspicion: bars to both sides of nothing."""
     if not sentence:
         return
-    sheet.text(RIGHT, y + 0.1, TITLE, 10.5, weight="bold")
-    y += 0.33
+    sheet.text(RIGHT, y + 0.18, TITLE, 10.5, weight="bold")
+    y += 0.41
     left, width = RIGHT + 1.12, RIGHT_WIDTH - 1.12 - 0.5
     for line in terms:
         first, last = (left + width * end for end in line.ends)

@@ -10,6 +10,8 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.explain import heatmap_faithfulness
 from NoduleRiskLib.networks.model_package import ModelPackage, load, with_card
@@ -34,7 +36,7 @@ def recalibrate(path: Path, out: Path) -> ModelPackage:
             f"The model card of {path} is not one that `training all` wrote: train the package again."
         )
     fitted = calibrate(found)
-    if fitted.suspicion != old.calibration.suspicion:
+    if not np.allclose(fitted.suspicion, old.calibration.suspicion):
         raise NoduleRiskError(
             f"The tables in {out} are not of the networks of {path}: name the folder that it came from."
         )

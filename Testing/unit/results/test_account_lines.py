@@ -61,7 +61,7 @@ def test_every_term_has_its_sign(adds: float, text: str) -> None:
 def test_the_sentence_says_what_it_is_and_what_the_direct_head_says(assessment: Assessment) -> None:
     sentence = account_sentence(found(assessment))
     assert "average nodule of 60 %" in sentence and sentence.endswith(NOT_A_CAUSE)
-    assert "together 55 %, where the direct estimate is 68 %" in sentence and "badly" not in sentence
+    assert "together 55 %, beside a suspicion probability of 68 %" in sentence and "badly" not in sentence
 
 
 def test_two_answers_that_lie_far_apart_are_told_as_such(assessment: Assessment) -> None:
@@ -69,7 +69,9 @@ def test_two_answers_that_lie_far_apart_are_told_as_such(assessment: Assessment)
     assert one is not None
     for gap, apart in ((APART - 0.01, False), (APART + 0.01, True), (-APART - 0.01, True)):
         sentence = account_sentence(found(changed(assessment, suspicion_probability=one.probability + gap)))
-        assert ("at least 20 points from the direct estimate" in sentence) == ("explain this nodule badly" in sentence)
+        assert ("at least 20 points from the suspicion probability" in sentence) == (
+            "explain this nodule badly" in sentence
+        )
         assert ("badly" in sentence) == apart and sentence.endswith(NOT_A_CAUSE)
 
 
