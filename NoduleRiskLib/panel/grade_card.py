@@ -95,7 +95,8 @@ def title(label: str, assessment: Assessment | None, doubts: Sequence[str] = ())
     if assessment.nodule is None:
         return f"{bold}: {_(NOTHING_OUTLINED)}"
     suspicion = _("suspicion probability {percent}").format(
-        percent=f"<b>{percent(assessment.nodule.suspicion_probability)}</b>"
+        # "< 1 %" would begin a tag, and the card lose its figure.
+        percent=f"<b>{html.escape(percent(assessment.nodule.suspicion_probability))}</b>"
     )
     means = _("{meaning}: readers’ suspicion, not pathology").format(meaning=SUSPICION_MEANS)
     outline = assessment.nodule.outline

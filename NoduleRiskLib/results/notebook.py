@@ -49,7 +49,7 @@ def html(
         sizes = (f"{', '.join(size(nodule.outline))}, {measured_on(nodule.outline)}", solid_part(nodule))
         body = (
             f"<div{' style=opacity:0.5' if doubts else ''}>"
-            f"<p>Suspicion probability <b>{percent(nodule.suspicion_probability)}</b>: {SUSPICION_MEANS}.<br>"
+            f"<p>Suspicion probability <b>{escape(percent(nodule.suspicion_probability))}</b>: {SUSPICION_MEANS}.<br>"
             f"{'<br>'.join(text[0].upper() + text[1:] for text in (*sizes, repeatability(nodule)) if text)}</p>"
             "<table><tr><th style='text-align:left'>Grade</th><th>Value</th><th>80 % interval</th><th>Scale</th>"
             f"<th style='text-align:left'>LIDC's word</th><th>LIDC nodules below</th></tr>{rows}</table>"

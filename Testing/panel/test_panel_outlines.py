@@ -4,6 +4,7 @@ Runs under pytest on the stand-ins, under the Slicer kit, and in Slicer by Reloa
 """
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import drawing
@@ -14,6 +15,7 @@ import slicer.util
 from panel_case import PanelCase, read
 
 from NoduleRiskLib.panel.cells import DOUBTFUL_RGB
+from NoduleRiskLib.panel.grade_card import title, why
 from NoduleRiskLib.results.account_lines import LOWERS, RAISES
 from NoduleRiskLib.slicer_scene.outline_segments import segment_ids, segmentation_of
 
@@ -264,6 +266,13 @@ class OutlinesTest(PanelCase):
         self.assess()
         self.assertEqual(self.notes()[0], "no nodule")
         self.assertTrue(self.ui.accountLabel.isHidden())
+
+    def test_a_suspicion_below_one_per_cent_is_no_tag(self):
+        self.assess()
+        one = self.state.assessment
+        rare = replace(one, nodule=replace(one.nodule, suspicion_probability=0.001))
+        self.assertIn("&lt; 1 %", title("N-1", rare))
+        self.assertIn("&lt; 1 %", why(rare.nodule))
 
     def test_a_doubt_that_is_gone_leaves_no_grey_behind(self):
         self.assessor.doubtful.add("N-1")
