@@ -30,7 +30,7 @@ from .networks.model_package import SHIPPED, ModelPackage, Networks, load
 from .networks.nodule_vit import Prediction, average, collate
 from .networks.segmentation import REACH_MM, segment
 from .results.assessment import Assessment, Calcification, Nodule
-from .results.estimates import estimates, suspicion_probability
+from .results.estimates import account, estimates, suspicion_probability
 
 #: How many points are outlined and graded at once.
 BATCH = 16
@@ -251,15 +251,18 @@ class Assessor:
                 "take another package."
             )
         pattern = int(prediction.pattern.argmax())
+        calcification = Calcification(
+            float(prediction.calcified), CALCIFICATION_PATTERNS[pattern], float(prediction.pattern[pattern])
+        )
+        told = estimates(self._calibration, graded, outline.diameter_mm)
         return Nodule(
             outline=outline,
-            estimates=estimates(self._calibration, graded, outline.diameter_mm),
-            calcification=Calcification(
-                float(prediction.calcified), CALCIFICATION_PATTERNS[pattern], float(prediction.pattern[pattern])
-            ),
+            estimates=told,
+            calcification=calcification,
             suspicion_probability=suspicion_probability(self._calibration, graded),
             stack=stack,
             repeatability=self._calibration.repeatability_at(outline.diameter_mm),
+            account=account(self._calibration, told, calcification),
         )
 
     def _explained(self, nodule: Nodule) -> Nodule:

@@ -119,6 +119,8 @@ GRADES = (
     ),
 )
 GRADE_NAMES = tuple(grade.name for grade in GRADES)
+#: The eight that malignancy is told from in two stages: never malignancy itself.
+OTHER_GRADES = tuple(grade for grade in GRADES if grade.name != "malignancy")
 
 #: Calcification's code 6, "absent": every lower code names a pattern.
 CALCIFICATION_ABSENT = 6

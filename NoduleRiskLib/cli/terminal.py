@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..grades import DISCLAIMER, GRADE_NAMES, GRADES
+from ..results.account_lines import TITLE, account_sentence, account_text
 from ..results.assessment import Assessment, Nodule
 from ..results.grade_lines import GradeLine, grade_lines
 from ..results.phrases import (
@@ -76,7 +77,7 @@ def on_terminal(assessments: Sequence[Assessment]) -> Group:
 
 
 def heading(assessment: Assessment) -> Text:
-    """Where the nodule is, what is doubtful, how suspicious and how large: the lines above its table."""
+    """Where the nodule is, what is doubtful, how suspicious, how large and why: the lines above its table."""
     text = Text.assemble((printable(assessment.point.label), "bold"), f"   {place(assessment.point.ras)} mm")
     nodule, doubts = assessment.nodule, assessment.doubts
     if doubts:
@@ -89,6 +90,9 @@ def heading(assessment: Assessment) -> Text:
     sizes = f"Outline: {', '.join(size(nodule.outline))}, {measured_on(nodule.outline)}"
     for line in filter(None, (sizes, solid_part(nodule).capitalize(), repeatability(nodule))):
         text.append(f"\n{line}", style)
+    if nodule.account:
+        text.append(f"\n{TITLE}: ", style).append(account_text(nodule), style or "bold")
+        text.append(f"\n{account_sentence(nodule)}", style)
     return text
 
 

@@ -108,4 +108,4 @@ def summary(found: HeatmapFaithfulness) -> str:
 @cache
 def _format_4() -> tuple[str, HeatmapFaithfulness]:
     values = parse(FORMAT_4.read_bytes(), FORMAT_4, f"{FORMAT_4} was altered: install NoduleRisk again.").value
-    return values.pop("package"), read_faithfulness(JsonValue(values, FORMAT_4))
+    return values.pop("package"), read_faithfulness(JsonValue(values, FORMAT_4), form=4)

@@ -13,6 +13,40 @@ WEIGHTS, SETTINGS, CARD = "weights.safetensors", "model.json", "README.md"
 
 
 @dataclass(frozen=True)
+class TermFit:
+    """One grade in the account of the suspicion.
+
+    Attributes
+    ----------
+    mean, deviation : float
+        Of the grade as shown, over LIDC's reference nodules (diameter: of log2 mm; calcification: of the share of
+        readers expected to see any, 0 to 1).
+    coefficient : float
+        What one deviation more adds to the log-odds.
+    """
+
+    mean: float
+    deviation: float
+    coefficient: float
+
+
+@dataclass(frozen=True)
+class AccountFit:
+    """The suspicion from the eight other grades that are shown: a logistic regression, so that its terms add up.
+
+    Attributes
+    ----------
+    intercept : float
+        Log-odds of LIDC's average nodule.
+    terms : dict of str to TermFit
+        By grade, all of ``OTHER_GRADES``.
+    """
+
+    intercept: float
+    terms: dict[str, TermFit]
+
+
+@dataclass(frozen=True)
 class Calibration:
     """Intervals, percentiles and a probability for the networks' estimates; fitted on out-of-fold predictions.
 
@@ -34,6 +68,8 @@ class Calibration:
     repeatability : tuple of (up_to_mm, diameter_percent, volume_percent)
         By how much (±, %) two measurements of one nodule whose mean diameter is up to so many mm differ without any
         growth: 95 % limits, rising in mm. None: it was not measured; packages up to format 5 have none.
+    account : AccountFit or None
+        Why the suspicion is what it is. ``None``: it was not fitted; packages up to format 6 have none.
     """
 
     interval: dict[str, tuple[tuple[float, float], ...]]
@@ -42,6 +78,7 @@ class Calibration:
     strata_mm: tuple[float, ...] = ()
     likely: float = 0.8
     repeatability: tuple[tuple[float, float, float], ...] = ()
+    account: AccountFit | None = None
 
     def interval_at(self, grade_name: str, diameter_mm: float) -> tuple[float, float]:
         """What to add to that grade's estimate for a nodule whose measured diameter (mm) is this."""

@@ -1,22 +1,25 @@
 """``model.json`` read and written: every value checked for its type and range before anything is built from it.
 
-Format 6, as ``to_json`` writes it::
+Format 7, as ``to_json`` writes it::
 
     {
-      "format": 6,
+      "format": 7,
       "name": "lidc-native", "version": "0.3.0", "trained_on": "...",
       "networks": {"graders": 5, "segmentation": 1, "false_positive": 1},
       "grader": {"layout": {...}, "windows": [[low, high], ...], ...},
       "calibration": {"interval": {...}, "reference": {...}, "suspicion": [...], "strata_mm": [...],
-                      "likely": 0.5, "repeatability": [[up_to_mm, diameter_percent, volume_percent], ...]},
+                      "likely": 0.5, "repeatability": [[up_to_mm, diameter_percent, volume_percent], ...],
+                      "account": {"intercept": -1.0, "terms": {"diameter": {"mean": 2.9, "deviation": 0.7,
+                                                                            "coefficient": 0.8}, ...}} or null},
       "heatmap_faithfulness": {...} or null,
       "sha256": {"weights.safetensors": "...", "README.md": "..."},
       "sha256_of_settings": "..."
     }
 
-Formats 2 to 5 are still read. Nothing in them says how repeatable sizes are, and ``likely`` is 0.8. In formats 2 to 4
-the counts are called ``folds``, ``locators`` and ``recognisers``, ``shape_features`` is called ``shape``, and nothing
-says how faithful the heatmaps are.
+Formats 2 to 6 are still read. Nothing in them accounts for the suspicion, their graders have no evidence maps, and no
+signs were planted. Nothing in formats 2 to 5 says how repeatable
+sizes are, and ``likely`` is 0.8. In formats 2 to 4 the counts are called ``folds``, ``locators`` and ``recognisers``,
+``shape_features`` is called ``shape``, and nothing says how faithful the heatmaps are.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..errors import NoduleRiskError
-from ..grades import GRADE_NAMES
+from ..grades import GRADE_NAMES, OTHER_GRADES
 from ..imaging.slice_stack import PLANES, Layout
 from .json_values import JsonValue, parse
 from .manifest import (
@@ -37,6 +40,7 @@ from .manifest import (
     FORMAT,
     OLDEST,
     WEIGHTS,
+    AccountFit,
     Calibration,
     GradeFaithfulness,
     HeatmapFaithfulness,
@@ -44,6 +48,7 @@ from .manifest import (
     MeanFaithfulness,
     NetworkCounts,
     SignTest,
+    TermFit,
 )
 from .model_config import Embedding, ModelConfig, Position
 
@@ -158,9 +163,10 @@ def read_config(value: JsonValue, form: int = FORMAT) -> ModelConfig:
     )
 
 
-def read_faithfulness(value: JsonValue) -> HeatmapFaithfulness:
+def read_faithfulness(value: JsonValue, form: int = FORMAT) -> HeatmapFaithfulness:
     """What was measured of a package's heatmaps; ``dataclasses.asdict`` is the way back."""
-    part = value.fields(("command", "pixels", "nodules", "overall", "grades"), ("signs",))
+    later = ("signs",) if form >= 7 else ()
+    part = value.fields(("command", "pixels", "nodules", "overall", "grades", *later))
     # Up to format 6 no signs were planted.
     planted = part["signs"].fields((), GRADE_NAMES) if "signs" in part else {}
     overall = part["overall"].fields(("pointing", "shuffled", "pairs", "retest"))
@@ -202,7 +208,7 @@ def _manifest(root: JsonValue) -> Manifest:
         count = part["networks"].fields(_NETWORKS)
         counts = NetworkCounts(*(count[name].whole(int(i < 2), MOST_NETWORKS) for i, name in enumerate(_NETWORKS)))
         measured = part["heatmap_faithfulness"]
-        faithfulness = None if measured.value is None else read_faithfulness(measured)
+        faithfulness = None if measured.value is None else read_faithfulness(measured, root.value["format"])
     else:
         part = root.fields((*shared, "folds", "locators"), ("recognisers",))
         false_positive = part["recognisers"].whole(0, MOST_NETWORKS) if "recognisers" in part else 0
@@ -250,7 +256,9 @@ def _layout(value: JsonValue) -> Layout:
 def _calibration(value: JsonValue, written: int) -> Calibration:
     # Up to format 2 there were no strata, and a grade had one bare pair.
     needed = ("interval", "reference", "suspicion")
-    part = value.fields((*needed, "likely", "repeatability") if written >= 6 else needed, ("strata_mm",))
+    since_6 = ("likely", "repeatability") if written >= 6 else ()
+    since_7 = ("account",) if written >= 7 else ()
+    part = value.fields((*needed, *since_6, *since_7), ("strata_mm",))
     strata = tuple(one.number(0.1, 1000) for one in part["strata_mm"].items(0, 20)) if "strata_mm" in part else ()
     if not _rising(strata, apart=True):
         part["strata_mm"].refuse("rising diameters")
@@ -268,9 +276,23 @@ def _calibration(value: JsonValue, written: int) -> Calibration:
             one.refuse("percentiles that never fall")
     intercept, slope = (one.number(-100, 100) for one in part["suspicion"].items(2, 2))
     found = Calibration(interval, reference, (intercept, slope), strata)
-    if written < 6:
-        return found
-    return replace(found, likely=part["likely"].number(0, 1), repeatability=_repeatability(part["repeatability"]))
+    if since_6:
+        likely, repeatability = part["likely"].number(0, 1), _repeatability(part["repeatability"])
+        found = replace(found, likely=likely, repeatability=repeatability)
+    return replace(found, account=_account(part["account"])) if since_7 else found
+
+
+def _account(value: JsonValue) -> AccountFit | None:
+    if value.value is None:
+        return None
+    part = value.fields(("intercept", "terms"))
+    terms = {}
+    for name, one in part["terms"].fields([grade.name for grade in OTHER_GRADES]).items():
+        term = one.fields(("mean", "deviation", "coefficient"))
+        # Of a grade that hardly varies nothing could be told.
+        deviation = term["deviation"].number(0.001, 1000)
+        terms[name] = TermFit(term["mean"].number(-1000, 1000), deviation, term["coefficient"].number(-100, 100))
+    return AccountFit(part["intercept"].number(-100, 100), terms)
 
 
 def _repeatability(value: JsonValue) -> tuple[tuple[float, float, float], ...]:

@@ -136,6 +136,7 @@ class ModelPackage:
             "layout": f"{layout.name}: {layout.pixels} x {layout.pixels} pixels of {layout.pixel_mm} mm",
             "trained on": manifest.trained_on,
             "heatmaps": f"faithfulness measured on {measured.nodules} nodules" if measured else "not measured",
+            "account of the suspicion": "yes" if self.calibration.account else "no",
             "format": str(manifest.format),
         }
 
@@ -247,12 +248,15 @@ def save(
 
 
 def with_card(
-    package: ModelPackage, card: str, heatmap_faithfulness: HeatmapFaithfulness | None = None
+    package: ModelPackage,
+    card: str,
+    heatmap_faithfulness: HeatmapFaithfulness | None = None,
+    calibration: Calibration | None = None,
 ) -> ModelPackage:
     """The package with another model card, written in its place: a package of its own, so with another identity.
 
-    A package of an older format becomes one of today's. With ``heatmap_faithfulness``, what was measured of its
-    heatmaps goes into it too; without, what it held before stays.
+    A package of an older format becomes one of today's. With ``heatmap_faithfulness`` or ``calibration``, what was
+    measured of its heatmaps or fitted to its estimates goes into it too; without, what it held before stays.
     """
     from .build import read_states
 
@@ -260,7 +264,9 @@ def with_card(
     if package.manifest.format < FORMAT:
         weights = _serialized(read_states(weights, package.manifest, package.path), package.config)
     manifest = replace(
-        package.manifest, heatmap_faithfulness=heatmap_faithfulness or package.manifest.heatmap_faithfulness
+        package.manifest,
+        heatmap_faithfulness=heatmap_faithfulness or package.manifest.heatmap_faithfulness,
+        calibration=calibration or package.calibration,
     )
     return _write(package.path, manifest, weights, card)
 

@@ -1,4 +1,4 @@
-"""The chosen nodule's card: heading, nine grades with their scales, warnings about it."""
+"""The chosen nodule's card: heading, nine grades with their scales, why it is suspicious, warnings about it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any
 from slicer.i18n import tr as _
 
 from ..grades import GRADE_NAMES, GRADES
+from ..results.account_lines import TITLE, AccountLine, account_lines, account_sentence
 from ..results.grade_lines import GradeLine, grade_lines
 from ..results.phrases import NOTHING_OUTLINED, SUSPICION_MEANS, percent, size, solid_part
 from .cells import DOUBTFUL_RGB, GRADE_PIXELS, ROW_PIXELS, bar_label, dress_table, selection_style, write_cell
 from .view_state import ViewState
 
 if TYPE_CHECKING:
-    from ..results.assessment import Assessment
+    from ..results.assessment import Assessment, Nodule
+
+#: Width of a term's bar, to both sides of nothing, pixels.
+TERM_PIXELS = 80
 
 
 class GradeCard:
-    """Draws heading, ``gradeTable`` and warnings; calls ``choose`` with a grade's name when the user clicks one."""
+    """Draws heading, ``gradeTable``, account and warnings; calls ``choose`` with the grade that the user clicks."""
 
     def __init__(self, ui: Any, choose: Callable[[str], None]) -> None:
         self._ui = ui
@@ -43,6 +47,7 @@ class GradeCard:
             self._draw_title(state)
             self._draw_warnings(state)
             self._draw_grades(state)
+            self._draw_account(state)
         row = GRADE_NAMES.index(state.parameters.grade)
         if self._ui.gradeTable.currentRow() != row:
             self._ui.gradeTable.blockSignals(True)
@@ -75,6 +80,12 @@ class GradeCard:
                 write_cell(table, row, column, text, tip, right=column in (2, 4), doubtful=grey)
             table.setCellWidget(row, 1, bar_label(line, doubtful))
 
+    def _draw_account(self, state: ViewState) -> None:
+        nodule = state.assessment.nodule if state.assessment else None
+        text = why(nodule, bool(state.chosen and state.chosen.doubts)) if nodule and nodule.account else ""
+        self._ui.accountLabel.setText(text)
+        self._ui.accountLabel.setVisible(bool(text))
+
 
 def title(label: str, assessment: Assessment | None, doubts: Sequence[str] = ()) -> str:
     """The card's heading, HTML: name, suspicion, sizes, whose outline it is; doubtful figures stand back."""
@@ -84,7 +95,8 @@ def title(label: str, assessment: Assessment | None, doubts: Sequence[str] = ())
     if assessment.nodule is None:
         return f"{bold}: {_(NOTHING_OUTLINED)}"
     suspicion = _("suspicion probability {percent}").format(
-        percent=f"<b>{percent(assessment.nodule.suspicion_probability)}</b>"
+        # "< 1 %" would begin a tag, and the card lose its figure.
+        percent=f"<b>{html.escape(percent(assessment.nodule.suspicion_probability))}</b>"
     )
     means = _("{meaning}: readers’ suspicion, not pathology").format(meaning=SUSPICION_MEANS)
     outline = assessment.nodule.outline
@@ -92,11 +104,38 @@ def title(label: str, assessment: Assessment | None, doubts: Sequence[str] = ())
     solid = (solid_part(assessment.nodule),) if solid_part(assessment.nodule) else ()
     sizes = ", ".join((*size(outline), *solid, *drawn))
     if doubts:
-        grey = "#{:02x}{:02x}{:02x}".format(*DOUBTFUL_RGB)
+        grey = _hex(DOUBTFUL_RGB)
         words = html.escape(", ".join(doubts))
         suspicion = f"<b>{words}</b> &nbsp; <span style='color: {grey}'>{suspicion}</span>"
         sizes = f"<span style='color: {grey}'>{sizes}</span>"
     return f"{bold} &nbsp; {suspicion}<br><small>{means}</small><br>{sizes}"
+
+
+def why(nodule: Nodule, doubtful: bool = False) -> str:
+    """The account of the suspicion, HTML: bars to both sides of nothing, beside them the sentence."""
+    grey = _hex(DOUBTFUL_RGB)
+    style = f" style='color: {grey}'" if doubtful else ""
+    rows = "".join(_term(line, grey if doubtful else line.colour) for line in account_lines(nodule))
+    return (
+        f"<b>{_(TITLE)}</b><small><table cellspacing='0' cellpadding='0'{style}><tr>"
+        f"<td><table cellspacing='0' cellpadding='1'>{rows}</table></td>"
+        f"<td style='padding-left: 12px'>{html.escape(account_sentence(nodule))}</td></tr></table></small>"
+    )
+
+
+def _term(line: AccountLine, colour: str) -> str:
+    first, last = (round(TERM_PIXELS * end) for end in line.ends)
+    cells = ((first, ""), (last - first, f" bgcolor='{colour}'"), (TERM_PIXELS - last, ""))
+    bar = "".join(f"<td width='{width}'{fill}></td>" for width, fill in cells if width)
+    return (
+        f"<tr><td>{line.name.capitalize()}</td>"
+        f"<td align='right' style='padding-left: 4px; padding-right: 4px'>{line.adds}</td>"
+        f"<td><table cellspacing='0' cellpadding='0' width='{TERM_PIXELS}'><tr>{bar}</tr></table></td></tr>"
+    )
+
+
+def _hex(rgb: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
 def _texts(line: GradeLine) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""From what the graders give to what is shown: the measured diameter, intervals, percentiles, suspicion probability."""
+"""From what the graders give to what is shown: measured diameter, intervals, percentiles, suspicion and its account."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..grades import GRADE_NAMES, GRADES, Grade
-from .nodule import Estimate
+from ..grades import GRADE_NAMES, GRADES, OTHER_GRADES, Grade
+from .nodule import Account, Calcification, Estimate, Term, probability
 
 if TYPE_CHECKING:
     from ..networks.manifest import Calibration
@@ -35,9 +35,22 @@ def estimates(calibration: Calibration, graded: Sequence[float], diameter_mm: fl
 def suspicion_probability(calibration: Calibration, graded: Sequence[float]) -> float:
     """Chance (0 to 1) that at least half of LIDC's readers give malignancy 4 or 5; parameters as of ``estimates``."""
     intercept, slope = calibration.suspicion
-    x = intercept + slope * graded[GRADE_NAMES.index("malignancy")]
-    # Beyond that a double is 0 or 1 anyway, and exp would overflow.
-    return 1 / (1 + math.exp(-min(max(x, -700.0), 700.0)))
+    return probability(intercept + slope * graded[GRADE_NAMES.index("malignancy")])
+
+
+def account(calibration: Calibration, told: Sequence[Estimate], calcification: Calcification) -> Account | None:
+    """What each grade that is shown adds to the suspicion; ``None`` if the model package has no account."""
+    fit = calibration.account
+    if fit is None:
+        return None
+    # The codes of calcification are names: of it the presence counts.
+    values = {one.grade.name: one.value for one in told} | {"calcification": calcification.presence}
+    terms = []
+    for grade in OTHER_GRADES:
+        one, value = fit.terms[grade.name], values[grade.name]
+        scaled = math.log2(value) if grade.logarithmic else value
+        terms.append(Term(grade, value, one.coefficient * (scaled - one.mean) / one.deviation))
+    return Account(fit.intercept, tuple(terms))
 
 
 def _estimate(calibration: Calibration, grade: Grade, value: float, diameter_mm: float) -> Estimate:

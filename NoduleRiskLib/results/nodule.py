@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -74,6 +75,56 @@ class Calcification:
         return self.pattern if self.presence >= 0.5 else "absent"
 
 
+@dataclass(frozen=True)
+class Term:
+    """What one grade adds to the suspicion.
+
+    Attributes
+    ----------
+    grade : Grade
+    value : float
+        As shown, in grade units; calcification: share of readers (0 to 1) expected to see any.
+    adds : float
+        Log-odds, against LIDC's average nodule.
+    """
+
+    grade: Grade
+    value: float
+    adds: float
+
+
+@dataclass(frozen=True)
+class Account:
+    """Why the suspicion is what it is: a sum over the eight other grades, an account of the model and not of causes.
+
+    Attributes
+    ----------
+    intercept : float
+        Log-odds of LIDC's average nodule.
+    terms : tuple of Term
+        In the order of ``OTHER_GRADES``.
+    """
+
+    intercept: float
+    terms: tuple[Term, ...]
+
+    @property
+    def average(self) -> float:
+        """The probability (0 to 1) of LIDC's average nodule, from which the terms lead on."""
+        return probability(self.intercept)
+
+    @property
+    def probability(self) -> float:
+        """The probability (0 to 1) that the terms lead to, beside which stands the nodule's suspicion probability."""
+        return probability(self.intercept + math.fsum(term.adds for term in self.terms))
+
+
+def probability(log_odds: float) -> float:
+    """A probability (0 to 1) from its log-odds; any number will do."""
+    # Beyond that a double is 0 or 1 anyway, and exp would overflow.
+    return 1 / (1 + math.exp(-min(max(log_odds, -700.0), 700.0)))
+
+
 @dataclass(frozen=True, eq=False)
 class Nodule:
     """What lies at a point: its outline, grades and heatmaps.
@@ -97,6 +148,8 @@ class Nodule:
     repeatability : (diameter_percent, volume_percent) or None
         By how much (±, %) a second measurement of a nodule of this size may differ without any growth: 95 % limits.
         ``None``: the model package does not know.
+    account : Account or None
+        What each grade adds to the suspicion. ``None``: the model package does not know.
     """
 
     outline: Outline
@@ -107,6 +160,7 @@ class Nodule:
     heatmaps: dict[str, Heatmap] = field(default_factory=dict)
     solid_part: SolidPart | None = None
     repeatability: tuple[float, float] | None = None
+    account: Account | None = None
 
     @property
     def part_solid(self) -> bool:

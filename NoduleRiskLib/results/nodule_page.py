@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from .. import __version__
 from ..grades import DISCLAIMER, GRADES
 from ..imaging.volume import Volume
+from .account_lines import TITLE, AccountLine, account_lines, account_sentence
 from .assessment import Assessment, Nodule
 from .grade_lines import GradeLine, grade_lines
 from .page_slices import draw_mosaic, draw_views
@@ -20,8 +21,8 @@ from .sheet import INK, LINE, MARGIN, MUTED, PAGE, PALE, RIGHT, RIGHT_WIDTH, She
 
 #: Height of a grade's row, inches.
 ROW = 0.585
-#: Where columns begin, below the heading; height of a line of sizes and of a warning, inches.
-TOP, SIZE_ROW, WARNING_ROW = 1.15, 0.185, 0.185
+#: Where columns begin, below the heading; height of a line of sizes, of a term of the account and of a warning, inches.
+TOP, SIZE_ROW, TERM_ROW, WARNING_ROW = 1.15, 0.185, 0.2, 0.185
 ACCENT, INTERVAL, ALERT, ALERT_PALE, ALERT_EDGE = "#0b63a5", "#a9cdea", "#b86e00", "#fff5e0", "#f0c878"
 #: What the figures of a doubtful nodule are drawn in: value, and its interval.
 GREY, GREY_INTERVAL = "#9aa5b0", "#d8dee4"
@@ -50,8 +51,10 @@ def page(volume: Volume, assessment: Assessment, name: str = "malignancy") -> Fi
     sizes = _sizes(nodule) if nodule else []
     top = TOP + (0.25 + WARNING_ROW * len(about_ct) if about_ct else 0)
     grades = top + 1.38 + SIZE_ROW * len(sizes)
-    grades_end = grades + (0.3 + ROW * len(GRADES) if nodule else 0)
-    height = max(11.9 if nodule else 5.6, grades_end + 0.75 + WARNING_ROW * len(warnings) + 0.75)
+    account = grades + (0.3 + ROW * len(GRADES) if nodule else 0)
+    terms, sentence = _account(nodule)
+    end = account + (0.43 + TERM_ROW * len(terms) + SIZE_ROW * len(sentence) if sentence else 0)
+    height = max(11.9 if nodule else 5.6, end + 0.75 + WARNING_ROW * len(warnings) + 0.75)
     sheet = Sheet.blank(PAGE, height)
     _header(sheet, volume, assessment, about_ct)
     bottom = draw_views(sheet, top, volume, assessment, name)
@@ -59,7 +62,8 @@ def page(volume: Volume, assessment: Assessment, name: str = "malignancy") -> Fi
     _summary(sheet, top, nodule, sizes, doubts)
     if nodule:
         _grades(sheet, grades, nodule, bool(doubts))
-    _warnings(sheet, grades_end + 0.2, warnings)
+        _why(sheet, account, terms, sentence, bool(doubts))
+    _warnings(sheet, end + 0.2, warnings)
     _footer(sheet, assessment)
     return sheet.figure
 
@@ -134,6 +138,31 @@ def _bar(sheet: Sheet, y: float, line: GradeLine, doubtful: bool) -> None:
         sheet.text(RIGHT + width * mark, y + 0.155, label, 6.5, MUTED, ha="center")
     sheet.line((RIGHT + width * line.at,), (y,), accent, marker="o", markersize=7, markeredgecolor="white")
     sheet.text(RIGHT + RIGHT_WIDTH, y + 0.04, beside, 8.5, muted, ha="right")
+
+
+def _account(nodule: Nodule | None) -> tuple[list[AccountLine], list[str]]:
+    """The terms of a nodule's account, and its sentence in lines; both empty without one."""
+    return (account_lines(nodule), textwrap.wrap(account_sentence(nodule), 78)) if nodule else ([], [])
+
+
+def _why(sheet: Sheet, y: float, terms: list[AccountLine], sentence: list[str], doubtful: bool) -> None:
+    """Why this suspicion: bars to both sides of nothing."""
+    if not sentence:
+        return
+    sheet.text(RIGHT, y + 0.18, TITLE, 10.5, weight="bold")
+    y += 0.41
+    left, width = RIGHT + 1.12, RIGHT_WIDTH - 1.12 - 0.5
+    for line in terms:
+        first, last = (left + width * end for end in line.ends)
+        sheet.box(first, y - 0.085, last - first, 0.1, GREY_INTERVAL if doubtful else line.colour)
+        sheet.text(RIGHT, y, line.name.capitalize(), 9.5, GREY if doubtful else INK)
+        sheet.text(RIGHT + RIGHT_WIDTH, y, line.adds, 9.5, GREY if doubtful else INK, ha="right")
+        y += TERM_ROW
+    if terms:
+        sheet.line((left + width / 2,) * 2, (y - TERM_ROW * (len(terms) + 0.6), y - 0.7 * TERM_ROW), "#9aa8b5")
+    for words in sentence:
+        sheet.text(RIGHT, y + 0.02, words, 8.5, GREY if doubtful else MUTED)
+        y += SIZE_ROW
 
 
 def _warnings(sheet: Sheet, top: float, lines: list[str]) -> None:

@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ..grades import DISCLAIMER
+from .account_lines import TITLE, AccountLine, account_lines, account_sentence
 from .grade_lines import GradeLine, grade_lines
 from .phrases import (
     NOTHING_OUTLINED,
@@ -48,10 +49,11 @@ def html(
         sizes = (f"{', '.join(size(nodule.outline))}, {measured_on(nodule.outline)}", solid_part(nodule))
         body = (
             f"<div{' style=opacity:0.5' if doubts else ''}>"
-            f"<p>Suspicion probability <b>{percent(nodule.suspicion_probability)}</b>: {SUSPICION_MEANS}.<br>"
+            f"<p>Suspicion probability <b>{escape(percent(nodule.suspicion_probability))}</b>: {SUSPICION_MEANS}.<br>"
             f"{'<br>'.join(text[0].upper() + text[1:] for text in (*sizes, repeatability(nodule)) if text)}</p>"
             "<table><tr><th style='text-align:left'>Grade</th><th>Value</th><th>80 % interval</th><th>Scale</th>"
-            f"<th style='text-align:left'>LIDC's word</th><th>LIDC nodules below</th></tr>{rows}</table></div>"
+            f"<th style='text-align:left'>LIDC's word</th><th>LIDC nodules below</th></tr>{rows}</table>"
+            f"{_account(nodule)}</div>"
         )
     notes = "".join(f"<li>{escape(warning.text)}</li>" for warning in warnings if warning.about == "nodule")
     return f"<div>{about_ct}{heading}{body}<ul>{notes}</ul><small>{DISCLAIMER} Model {escape(model_id)}.</small></div>"
@@ -63,6 +65,26 @@ def _row(line: GradeLine) -> str:
     return (
         f"<tr><td style='text-align:left'>{name}</td><td>{line.value}{unit}</td><td>{line.interval}</td>"
         f"<td>{_bar(line)}</td><td style='text-align:left'>{line.word}</td><td>{line.below}</td></tr>"
+    )
+
+
+def _account(nodule: Nodule) -> str:
+    """Why this suspicion: bars to both sides of nothing, and the sentence."""
+    if nodule.account is None:
+        return ""
+    rows = "".join(
+        f"<tr><td style='text-align:left'>{line.name}</td><td>{line.adds}</td><td>{_signed_bar(line)}</td></tr>"
+        for line in account_lines(nodule)
+    )
+    return f"<p><b>{TITLE}</b></p><table>{rows}</table><p>{escape(account_sentence(nodule))}</p>"
+
+
+def _signed_bar(line: AccountLine) -> str:
+    left, right = (round(BAR_PIXELS * end, 1) for end in line.ends)
+    return (
+        f"<svg width='{BAR_PIXELS}' height='12' role='img' aria-label='{line.adds}'>"
+        f"<rect x='{left}' y='2' width='{right - left:.1f}' height='8' fill='{line.colour}'/>"
+        f"<rect x='{BAR_PIXELS / 2 - 0.5}' width='1' height='12' fill='#8a97a5'/></svg>"
     )
 
 

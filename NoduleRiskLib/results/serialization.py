@@ -12,13 +12,13 @@ import numpy as np
 
 from ..errors import NoduleRiskError
 from ..explain.heatmap import Heatmap
-from ..grades import GRADES
+from ..grades import GRADES, OTHER_GRADES
 from ..imaging.outline import Outline
 from ..imaging.resampling import paste, sample
 from ..imaging.slice_stack import Layout, SliceStack
 from ..imaging.solid_part import SolidPart
 from ..imaging.volume import Array, Volume
-from .nodule import Calcification, Estimate, Nodule
+from .nodule import Account, Calcification, Estimate, Nodule, Term
 
 #: Raised whenever an older NoduleRisk would misread what is written. 1 was written by version 0.1.0.
 FORMAT = 2
@@ -79,8 +79,9 @@ def nodule_to_dict(nodule: Nodule) -> dict[str, Any]:
     dict
         ``suspicion_probability`` (0 to 1), ``estimates`` (by grade, grade units), ``calcification``, ``outline``
         (RAS mm, mm, mm3), ``solid_part`` (mm, mm3; or null), ``repeatability`` (``diameter_percent`` and
-        ``volume_percent``; or null) and ``stack``: the layout and each graded slice with its offset (mm) from the
-        nodule's centre, its ``ijk_to_ras`` and, with heatmaps, its slice weights by grade.
+        ``volume_percent``; or null), ``account`` (log-odds of LIDC's average nodule, by grade the value and what it
+        adds, and the probability that they lead to; or null) and ``stack``: the layout and each graded slice with its
+        offset (mm) from the nodule's centre, its ``ijk_to_ras`` and, with heatmaps, its slice weights by grade.
     """
     estimates = {
         one.grade.name: {
@@ -112,6 +113,7 @@ def nodule_to_dict(nodule: Nodule) -> dict[str, Any]:
         "solid_part": nodule.solid_part and asdict(nodule.solid_part),
         "repeatability": nodule.repeatability
         and dict(zip(("diameter_percent", "volume_percent"), nodule.repeatability, strict=True)),
+        "account": nodule.account and _account_to_dict(nodule.account),
         "stack": {
             "layout": asdict(stack.layout) | {"planes": list(stack.layout.planes)},
             "slices": [
@@ -139,8 +141,8 @@ def nodule_from_dict(values: Mapping[str, Any], maps: Mapping[str, Volume], volu
     # In the order of the grades, in which the mean code stands before the diameter.
     estimates = values["estimates"] | {"calcification": calcification["mean_code"]}
     outline = values["outline"]
-    # None of the two was known to what was stored before.
-    solid, repeated = values.get("solid_part"), values.get("repeatability")
+    # None of the three was known to what was stored before.
+    solid, repeated, account = (values.get(name) for name in ("solid_part", "repeatability", "account"))
     weights: dict[str, Array] = {}
     for one in values["stack"]["slices"]:
         for name, weight in one["weights"].items():
@@ -171,11 +173,27 @@ def nodule_from_dict(values: Mapping[str, Any], maps: Mapping[str, Volume], volu
         },
         solid_part=SolidPart(**{one.name: _size(solid[one.name]) for one in fields(SolidPart)}) if solid else None,
         repeatability=(_size(repeated["diameter_percent"]), _size(repeated["volume_percent"])) if repeated else None,
+        account=_to_account(account) if account else None,
+    )
+
+
+def _account_to_dict(account: Account) -> dict[str, Any]:
+    return {
+        "intercept": account.intercept,
+        "terms": {term.grade.name: {"value": term.value, "adds": term.adds} for term in account.terms},
+        "probability": account.probability,
+    }
+
+
+def _to_account(values: Mapping[str, Any]) -> Account:
+    terms = ((grade, values["terms"][grade.name]) for grade in OTHER_GRADES)
+    return Account(
+        _size(values["intercept"]), tuple(Term(grade, _size(one["value"]), _size(one["adds"])) for grade, one in terms)
     )
 
 
 def _size(value: Any) -> float:
-    """A number that may be shown as a size; raises ``ValueError`` or ``TypeError`` for any other value."""
+    """A finite number, as sizes and terms are; raises ``ValueError`` or ``TypeError`` for any other value."""
     size = float(value)
     if not math.isfinite(size):
         raise ValueError("a size without end")

@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..grades import DISCLAIMER, GRADES, Grade
+from ..grades import DISCLAIMER, GRADES, OTHER_GRADES, Grade
 from .phrases import CALCIFICATION_MEANS, SUSPICION_MEANS
 from .serialization import FORMAT
 
@@ -76,7 +76,7 @@ def _of_grade(grade: Grade) -> tuple[Column, ...]:
     )
 
 
-SOLID_PART = ("nodule", "solid_part")
+SOLID_PART, ACCOUNT = ("nodule", "solid_part"), ("nodule", "account")
 #: Left to right.
 COLUMNS = (
     Column("label", "the point's name", ("label",), text=True),
@@ -85,6 +85,16 @@ COLUMNS = (
     Column("doubts", 'what is doubtful about this nodule, between them "; "', ("doubts",), text=True),
     *(column for grade in GRADES for column in _of_grade(grade)),
     Column("suspicion_probability", SUSPICION_MEANS, ("nodule", "suspicion_probability")),
+    *(
+        Column(
+            f"{grade.name}_adds",
+            "what it adds to the log-odds of suspicion, against LIDC's average nodule",
+            (*ACCOUNT, "terms", grade.name, "adds"),
+            optional=True,
+        )
+        for grade in OTHER_GRADES
+    ),
+    Column("accounted_probability", "where these terms lead", (*ACCOUNT, "probability"), optional=True),
     Column("outline_by", "network or user: who drew the outline", ("nodule", "outline", "drawn_by"), text=True),
     Column("outline_unsure", "yes or no", ("outline_unsure",), text=True),
     Column("outline_long_axis_mm", "longest axial diameter", ("nodule", "outline", "long_axis_mm")),

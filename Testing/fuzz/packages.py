@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.grades import GRADES, OTHER_GRADES
 from NoduleRiskLib.imaging.slice_stack import Layout
+from NoduleRiskLib.networks.manifest import AccountFit, TermFit
 from NoduleRiskLib.networks.manifest_file import settings_hash
 from NoduleRiskLib.networks.model_package import CARD, SETTINGS, WEIGHTS, load, with_card
 from NoduleRiskLib.networks.nodule_vit import Batch
+from NoduleRiskLib.results.estimates import account, estimates
+from NoduleRiskLib.results.nodule import Calcification
 
 #: A small package of format 4; the one of today's format is made from it.
 FORMAT_4 = Path(__file__).parents[1] / "unit" / "networks" / "data" / "format-4"
@@ -110,7 +115,9 @@ def originals() -> tuple[Files, Files]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(shutil.copytree(FORMAT_4, Path(folder) / "toy"))
         older = files_of(path)
-        with_card(load(path), "# Toy\n\nFor fuzzing.\n")
+        package = load(path)
+        fit = AccountFit(-1.0, {grade.name: TermFit(2.0, 0.5, 0.3) for grade in OTHER_GRADES})
+        with_card(package, "# Toy\n\nFor fuzzing.\n", calibration=replace(package.calibration, account=fit))
         return older, files_of(path)
 
 
@@ -210,7 +217,7 @@ def signed(values: Any, files: Files, sign: bool) -> bytes:
 def outcome(files: Files, folder: Path) -> str:
     """What comes of a package: "read", or "refused" with a sentence; whatever else comes is raised.
 
-    One that is read grades a nodule.
+    One that is read grades a nodule and accounts for its suspicion.
     """
     for name, data in files.items():
         (folder / name).write_bytes(data)
@@ -227,6 +234,9 @@ def outcome(files: Files, folder: Path) -> str:
         assert all(value.isfinite().all() for value in network.state_dict().values())
     with torch.inference_mode():
         networks.graders[0](_nodule(package.config.layout))
+    told = estimates(package.calibration, [grade.low for grade in GRADES], 8.0)
+    why = account(package.calibration, told, Calcification(0.5, "central", 0.5))
+    assert why is None or 0 <= why.probability <= 1
     return "read"
 
 

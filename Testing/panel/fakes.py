@@ -10,7 +10,7 @@ import numpy as np
 
 from NoduleRiskLib.errors import InputWarning, NoduleRiskError
 from NoduleRiskLib.explain.heatmap import Heatmap
-from NoduleRiskLib.grades import GRADES
+from NoduleRiskLib.grades import GRADES, OTHER_GRADES
 from NoduleRiskLib.imaging.outline import Outline, measure, users_outline
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.imaging.resampling import cut
@@ -18,6 +18,7 @@ from NoduleRiskLib.imaging.segmentation_files import Segment, as_segments
 from NoduleRiskLib.imaging.slice_stack import Layout
 from NoduleRiskLib.imaging.volume import Array, Volume
 from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate, Nodule
+from NoduleRiskLib.results.nodule import Account, Term
 
 LAYOUT = Layout("native", slices=15, pixels=32, pixel_mm=0.8)
 RADIUS_MM = 5.0
@@ -120,6 +121,7 @@ class FakeAssessor:
             estimates=tuple(estimates),
             calcification=Calcification(0.08, "central", 0.6),
             suspicion_probability=0.37,
+            account=Account(-1.0, tuple(Term(one, 2.0, 0.3 * n - 1) for n, one in enumerate(OTHER_GRADES))),
             stack=stack,
             heatmaps={g.name: self._heatmap(stack, outline.centre_ras, n) for n, g in enumerate(GRADES)}
             if heatmaps

@@ -4,6 +4,7 @@ Runs under pytest on the stand-ins, under the Slicer kit, and in Slicer by Reloa
 """
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import drawing
@@ -14,6 +15,8 @@ import slicer.util
 from panel_case import PanelCase, read
 
 from NoduleRiskLib.panel.cells import DOUBTFUL_RGB
+from NoduleRiskLib.panel.grade_card import title, why
+from NoduleRiskLib.results.account_lines import LOWERS, RAISES
 from NoduleRiskLib.slicer_scene.outline_segments import segment_ids, segmentation_of
 
 
@@ -246,9 +249,30 @@ class OutlinesTest(PanelCase):
         self.assertIn("<b>vessel?</b>", read(self.ui.cardTitleLabel, "text"))
         self.assertTrue(read(self.ui.warningsLabel, "text").startswith(f"• {fakes.DOUBT_SENTENCE}"))
         self.assertEqual(self.ui.gradeTable.item(8, 2).foreground().color().getRgb()[:3], DOUBTFUL_RGB)
+        self.assertNotIn(RAISES, read(self.ui.accountLabel, "text"))
         self.ui.noduleTable.selectRow(0)
         self.settle()
         self.assertNotEqual(self.ui.gradeTable.item(8, 2).foreground().color().getRgb()[:3], DOUBTFUL_RGB)
+
+    def test_the_card_says_why_a_nodule_is_suspicious_where_the_package_knows(self):
+        self.assertTrue(self.ui.accountLabel.isHidden())
+        self.assess()
+        text = read(self.ui.accountLabel, "text")
+        self.assertFalse(self.ui.accountLabel.isHidden())
+        for part in ("Why this suspicion", "Diameter", "+1.1", "Subtlety", "−1.0", RAISES, LOWERS, "not a cause"):
+            self.assertIn(part, text)
+        self.points.SetNthControlPointPositionWorld(0, 20, -20, 15)
+        self.settle()
+        self.assess()
+        self.assertEqual(self.notes()[0], "no nodule")
+        self.assertTrue(self.ui.accountLabel.isHidden())
+
+    def test_a_suspicion_below_one_per_cent_is_no_tag(self):
+        self.assess()
+        one = self.state.assessment
+        rare = replace(one, nodule=replace(one.nodule, suspicion_probability=0.001))
+        self.assertIn("&lt; 1 %", title("N-1", rare))
+        self.assertIn("&lt; 1 %", why(rare.nodule))
 
     def test_a_doubt_that_is_gone_leaves_no_grey_behind(self):
         self.assessor.doubtful.add("N-1")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
-from NoduleRiskLib.grades import GRADE_NAMES, MALIGNANT_ABOVE
+from NoduleRiskLib.grades import GRADE_NAMES, MALIGNANT_ABOVE, OTHER_GRADES
 from NoduleRiskLib.imaging.volume import Array
 
 from ..checkpoints import read_keyed_table, write_keyed_table
@@ -26,7 +26,7 @@ from ..models.grader_settings import GraderSettings
 from ..models.graders import cost, grade, grader_key, train_grader
 from ..models.targets_and_losses import TARGETS
 from .cross_validation import Study, joined, outlines, segmentation_nets
-from .two_stages import CLASSIFIERS, OTHERS, features, untrained
+from .two_stages import CLASSIFIERS, features, untrained
 
 Source = Literal["readers", "pipeline"]
 
@@ -211,7 +211,7 @@ def second_stage(table: pd.DataFrame, experiments: Mapping[str, GraderSettings])
     Where every grade has an experiment of its own, those together are a first stage, too: the two stages that the paper
     argues against.
     """
-    needed = [grade.name for grade in OTHERS]
+    needed = [grade.name for grade in OTHER_GRADES]
     stages = {
         name: {one: f"{name} {one}" for one in needed}
         for name, settings in experiments.items()

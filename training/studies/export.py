@@ -13,6 +13,7 @@ from NoduleRiskLib.imaging.shape_features import SHAPE_FEATURES
 from NoduleRiskLib.networks.model_package import Calibration, ModelPackage, Networks, save
 
 from ..data.crops import FOLDS, SAMPLE_PATIENT
+from ..evaluation.account import account
 from ..evaluation.calibration import STRATA_MM, residual_interval, suspicion
 from ..evaluation.false_positive_tables import limit
 from ..evaluation.out_of_fold import PIPELINE
@@ -68,7 +69,7 @@ def contents(networks: Networks, nodules: int, recovered: int) -> Contents:
 
 
 def calibrate(found: OutOfFold) -> Calibration:
-    """What the out-of-fold tables say of intervals, percentiles, suspicion, false positives and repeatability."""
+    """What the out-of-fold tables say of intervals, percentiles, suspicion (and why), vessels and repeatability."""
     table = found.crops
     levels = np.linspace(0, 100, 101)
     return Calibration(
@@ -78,6 +79,7 @@ def calibrate(found: OutOfFold) -> Calibration:
         strata_mm=STRATA_MM,
         likely=limit(found.places),
         repeatability=tuple(repeatability(found.repeated)),
+        account=account(table, PIPELINE),
     )
 
 

@@ -13,7 +13,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.model_selection import StratifiedGroupKFold
 
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.grades import BENIGN_BELOW, GRADES, MALIGNANT_ABOVE, Grade
+from NoduleRiskLib.grades import BENIGN_BELOW, GRADES, MALIGNANT_ABOVE, OTHER_GRADES, Grade
 from NoduleRiskLib.imaging.volume import Array
 
 from ..data.crops import FOLDS
@@ -24,7 +24,7 @@ from ..evaluation.out_of_fold import out_of_fold
 from ..evaluation.reader_agreement import others, reader_agreement, readings_of
 from ..evaluation.report_sections import Section, write
 from ..evaluation.score_tables import grade_table
-from .two_stages import OTHERS, REPEATS, from_grades, noise, plot_noise
+from .two_stages import REPEATS, from_grades, noise, plot_noise
 
 COMMAND = "python -m training study"
 #: Nodules of LUNA16's protocol, their scans and patients, and the nodules of all 1,018 scans: what pylidc's rule gives.
@@ -169,7 +169,7 @@ def luna16_differences(table: pd.DataFrame) -> pd.DataFrame:
 def cosines(table: pd.DataFrame) -> pd.DataFrame:
     """Cosine similarity (the paper's equation 1) of each characteristic with malignancy, and its centred versions."""
     rows = {}
-    for name in [*(grade.name for grade in OTHERS), "internal_structure"]:
+    for name in [*(grade.name for grade in OTHER_GRADES), "internal_structure"]:
         pair = table[[name, "malignancy"]]
         rows[name.replace("_", " ")] = {
             "cosine": cosine_similarity(pair.T)[0, 1],

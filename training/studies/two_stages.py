@@ -15,13 +15,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from NoduleRiskLib.grades import GRADES, MALIGNANT_ABOVE
+from NoduleRiskLib.grades import MALIGNANT_ABOVE, OTHER_GRADES
 from NoduleRiskLib.imaging.volume import Array
 
 from ..evaluation.score_tables import malignancy_table
 
-#: What malignancy is told from: never malignancy itself.
-OTHERS = tuple(grade for grade in GRADES if grade.name != "malignancy")
 #: Settings only: ``untrained`` copies them, and nothing is ever fitted in place.
 CLASSIFIERS = {"support vector machine": SVC(), "logistic regression": LogisticRegression()}
 NOISE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -93,7 +91,7 @@ def noisy(asked: pd.DataFrame, share: float, kind: str, rng: np.random.Generator
         scale; "replaced": that share of the values is another nodule's.
     """
     changed = {}
-    for grade in OTHERS:
+    for grade in OTHER_GRADES:
         value = asked[grade.name].to_numpy()
         if kind == "replaced":
             changed[grade.name] = np.where(rng.random(len(value)) < share, rng.permutation(value), value)
@@ -106,7 +104,11 @@ def noisy(asked: pd.DataFrame, share: float, kind: str, rng: np.random.Generator
 def features(table: pd.DataFrame, diameter: bool = True) -> Array:
     """The eight other grades (or the seven without diameter), float (N, 8); diameter as log2 mm."""
     return np.column_stack(
-        [np.log2(table[g.name]) if g.logarithmic else table[g.name] for g in OTHERS if diameter or g.name != "diameter"]
+        [
+            np.log2(table[g.name]) if g.logarithmic else table[g.name]
+            for g in OTHER_GRADES
+            if diameter or g.name != "diameter"
+        ]
     )
 
 

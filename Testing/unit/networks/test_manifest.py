@@ -11,17 +11,19 @@ from typing import Any
 import pytest
 
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.grades import GRADE_NAMES
+from NoduleRiskLib.grades import GRADE_NAMES, OTHER_GRADES
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS
 from NoduleRiskLib.networks.json_values import JsonValue
 from NoduleRiskLib.networks.manifest import (
     FORMAT,
+    AccountFit,
     Calibration,
     GradeFaithfulness,
     HeatmapFaithfulness,
     Manifest,
     MeanFaithfulness,
     NetworkCounts,
+    TermFit,
 )
 from NoduleRiskLib.networks.manifest_file import read_config, read_manifest, settings_hash, to_json
 from NoduleRiskLib.networks.model_config import ModelConfig, paper_config
@@ -47,6 +49,7 @@ MANIFEST = Manifest(
         (8.0,),
         likely=0.7,
         repeatability=((6.0, 12.5, 31.0), (30.0, 9.0, 24.0)),
+        account=AccountFit(-1.1, {one.name: TermFit(2.5, 0.7, 0.1 * g) for g, one in enumerate(OTHER_GRADES)}),
     ),
     heatmap_faithfulness=FAITHFULNESS,
     weights_sha256="0" * 64,
@@ -70,20 +73,35 @@ def edited(key: str, value: Any) -> bytes:
     return signed(settings)
 
 
-@pytest.mark.parametrize("manifest", [MANIFEST, replace(MANIFEST, heatmap_faithfulness=None)], ids=["measured", "not"])
+NOTHING_MEASURED = replace(
+    MANIFEST, heatmap_faithfulness=None, calibration=replace(MANIFEST.calibration, account=None, repeatability=())
+)
+
+
+@pytest.mark.parametrize("manifest", [MANIFEST, NOTHING_MEASURED], ids=["measured", "not"])
 def test_nothing_gets_lost_in_the_file(manifest: Manifest) -> None:
     assert read_manifest(to_json(manifest), FILE) == manifest
 
 
+def test_a_package_of_format_6_is_read_and_accounts_for_nothing() -> None:
+    settings = deepcopy(SETTINGS) | {"format": 6}
+    with pytest.raises(NoduleRiskError, match=r'does not know, "calibration\.account"'):
+        read_manifest(signed(settings), FILE)
+    del settings["calibration"]["account"]
+    read = read_manifest(signed(settings), FILE)
+    assert read == replace(MANIFEST, format=6, calibration=replace(MANIFEST.calibration, account=None))
+
+
 def test_a_package_of_format_5_is_read_and_knows_of_no_repeatability() -> None:
     settings = deepcopy(SETTINGS) | {"format": 5}
+    del settings["calibration"]["account"]
     for name in ("likely", "repeatability"):
         with pytest.raises(NoduleRiskError, match=rf'does not know, "calibration\.{name}"'):
             read_manifest(signed(settings), FILE)
         del settings["calibration"][name]
     read = read_manifest(signed(settings), FILE)
     assert read.format == 5
-    assert read.calibration == replace(MANIFEST.calibration, likely=0.8, repeatability=())
+    assert read.calibration == replace(MANIFEST.calibration, likely=0.8, repeatability=(), account=None)
     assert read.calibration.repeatability_at(10.0) is None
 
 
@@ -185,6 +203,17 @@ WRONG = [
     ),
     ("calibration.repeatability", [[6, "12", 1]], r"calibration.repeatability\[0\]\[1\] must be a number"),
     ("calibration.repeatability", [[8, 1, 1]] * 2, "calibration.repeatability must be rows of rising diameters"),
+    ("calibration.account", [], "calibration.account must be an object with the keys intercept, terms"),
+    ("calibration.account", {}, "lacks the key calibration.account.intercept"),
+    ("calibration.account.intercept", "-1", "calibration.account.intercept must be a number from -100 to 100"),
+    ("calibration.account.terms", [], "calibration.account.terms must be an object with the keys subtlety"),
+    ("calibration.account.terms.malignancy", {}, 'does not know, "calibration.account.terms.malignancy"'),
+    ("calibration.account.terms.margin", 0.1, "calibration.account.terms.margin must be an object"),
+    ("calibration.account.terms.margin.mean", None, "terms.margin.mean must be a number"),
+    ("calibration.account.terms.margin.deviation", 0, "terms.margin.deviation must be a number from 0.001 to 1000"),
+    ("calibration.account.terms.margin.deviation", -1, "terms.margin.deviation must be a number"),
+    ("calibration.account.terms.margin.coefficient", 101, "terms.margin.coefficient must be a number from -100 to 100"),
+    ("calibration.account.terms.margin.weight", 1, 'does not know, "calibration.account.terms.margin.weight"'),
     ("heatmap_faithfulness.nodules", 0, "heatmap_faithfulness.nodules must be"),
     ("heatmap_faithfulness.overall.retest", 2, "heatmap_faithfulness.overall.retest must be a number from -1 to 1"),
     ("heatmap_faithfulness.grades.margin", {}, "lacks the key heatmap_faithfulness.grades.margin.beats_gaussian"),

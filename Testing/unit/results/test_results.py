@@ -19,7 +19,7 @@ from rich.console import Console
 from NoduleRiskLib.cli.terminal import on_terminal
 from NoduleRiskLib.errors import InputWarning
 from NoduleRiskLib.explain.heatmap import Heatmap
-from NoduleRiskLib.grades import DISCLAIMER, GRADE_NAMES, GRADES
+from NoduleRiskLib.grades import DISCLAIMER, GRADE_NAMES, GRADES, OTHER_GRADES
 from NoduleRiskLib.imaging.outline import measure
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.imaging.resampling import cut
@@ -30,6 +30,7 @@ from NoduleRiskLib.networks.manifest import Calibration, Manifest, NetworkCounts
 from NoduleRiskLib.networks.model_config import ModelConfig
 from NoduleRiskLib.networks.model_package import ModelPackage
 from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate, Nodule
+from NoduleRiskLib.results.nodule import Account, Term
 from NoduleRiskLib.results.phrases import along, percent
 from NoduleRiskLib.results.tables import COLUMNS, as_json, csv_text, json_text
 
@@ -41,6 +42,8 @@ WARNINGS = (
     InputWarning("The slices are thick, so small nodules look blurred.", "ct"),
     InputWarning("The nodule reaches the edge of the scan.", "nodule"),
 )
+#: What the grades of the ball add to its suspicion, in their order.
+ADDS = (0.05, 0.0, 0.61, -0.1, 0.04, 0.0, -2.0, 1.2)
 MANIFEST = Manifest(
     name="toy",
     version="1.2",
@@ -94,6 +97,13 @@ def nodule(
         }
         if heatmaps
         else {},
+        account=Account(
+            0.4,
+            tuple(
+                Term(one, 0.75 if one.name == "calcification" else values[one.name], adds)
+                for one, adds in zip(OTHER_GRADES, ADDS, strict=True)
+            ),
+        ),
     )
     return Assessment(Point(label, (-40.1, 25.3, -110.7)), WARNINGS, PACKAGE.model_id, found)
 
@@ -173,7 +183,7 @@ def test_a_spreadsheet_holds_the_very_numbers_of_the_assessment(assessment: Asse
 def test_a_table_holds_one_diameter() -> None:
     names = {column.name for column in COLUMNS if "diameter" in column.name}
     ends = ("", "_low", "_high", "_word", "_percentile")
-    assert names == {f"diameter{end}" for end in ends} | {"solid_part_diameter_mm"}
+    assert names == {f"diameter{end}" for end in (*ends, "_adds")} | {"solid_part_diameter_mm"}
 
 
 def test_a_row_says_what_is_doubtful_and_whose_outline_was_measured(assessment: Assessment) -> None:
@@ -182,6 +192,21 @@ def test_a_row_says_what_is_doubtful_and_whose_outline_was_measured(assessment: 
     rows = table_of(mine, doubtful(unsure, "vessel?", "outline unsure", "vessel?"), nothing())
     told = [tuple(row[name] for name in ("doubts", "outline_by", "outline_unsure")) for row in rows]
     assert told == [("", "user", "no"), ("vessel?; outline unsure", "network", "yes"), ("", "", "")]
+
+
+def test_tables_and_json_hold_what_every_grade_adds_and_where_that_leads(
+    volume: Volume, assessment: Assessment
+) -> None:
+    silent = changed(assessment, account=None)
+    row, empty = table_of(assessment, silent)
+    assert [float(row[f"{grade.name}_adds"]) for grade in OTHER_GRADES] == list(ADDS)
+    assert math.isclose(float(row["accounted_probability"]), 1 / (1 + math.exp(-(0.4 + sum(ADDS)))))
+    assert not any(empty[f"{grade.name}_adds"] for grade in OTHER_GRADES) and empty["accounted_probability"] == ""
+    told, nothing_told = (
+        one["nodule"]["account"] for one in strict(json_text(volume, [assessment, silent]))["nodules"]
+    )
+    assert told["terms"]["calcification"] == {"value": 0.75, "adds": -2.0} and told["intercept"] == 0.4
+    assert set(told["terms"]) == {grade.name for grade in OTHER_GRADES} and nothing_told is None
 
 
 def test_the_solid_part_has_columns_of_its_own(assessment: Assessment) -> None:

@@ -54,7 +54,7 @@ def assert_equal(after: Assessment, before: Assessment) -> None:
     assert (after.point, after.model_id) == (before.point, before.model_id)
     one, other = found(after), found(before)
     assert (one.solid_part, one.repeatability) == (other.solid_part, other.repeatability)
-    assert one.estimates == other.estimates
+    assert (one.estimates, one.account) == (other.estimates, other.account)
     assert one.calcification == other.calcification
     assert one.suspicion_probability == other.suspicion_probability
     for name in {field.name for field in fields(Outline)} - {"centre_ras", "bounds_ras", "probability"}:
@@ -98,7 +98,7 @@ def test_a_point_without_a_nodule_comes_back_too() -> None:
 
 
 def test_scenes_that_version_0_1_0_saved_are_read(volume: Volume) -> None:
-    before = nodule(volume)
+    before = changed(nodule(volume), account=None)
     after = Assessment.from_dict(json.loads(json.dumps(as_version_0_1_0_kept_it(before))), before.maps())
     assert_equal(after, before)
     assert after.warnings == tuple(InputWarning(str(warning), "nodule") for warning in before.warnings)
@@ -112,6 +112,25 @@ def test_of_two_diameters_that_version_0_1_0_showed_the_measured_one_stays(volum
     told = one.estimate("diameter")
     assert (told.value, told.low, told.high, told.percentile) == pytest.approx((12.0, 10.0, 16.0, 81.0))
     assert one.outline.diameter_mm == 12.0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"intercept": "low"},
+        {"intercept": float("nan")},
+        {"terms": {}},
+        {"terms": []},
+        {"terms": {key: {"value": 1.0} for key in GRADE_NAMES}},
+        {"terms": {key: {"value": 1.0, "adds": float("inf")} for key in GRADE_NAMES}},
+    ],
+    ids=str,
+)
+def test_a_damaged_account_is_not_shown(volume: Volume, damage: dict[str, Any]) -> None:
+    values = nodule(volume).to_dict()
+    values["nodule"]["account"] |= damage
+    with pytest.raises(NoduleRiskError, match="damaged"):
+        Assessment.from_dict(values)
 
 
 @pytest.mark.parametrize("name", ["diameter_mm", "long_axis_mm", "volume_mm3"])
@@ -142,8 +161,10 @@ def test_doubts_and_an_unsure_outline_come_back_and_what_was_stored_before_had_n
     for warning in values["warnings"]:
         del warning["doubt"]
     del values["doubts"], values["nodule"]["outline"]["unsure"]
-    del values["nodule"]["solid_part"], values["nodule"]["repeatability"]
+    for name in ("solid_part", "repeatability", "account"):
+        del values["nodule"][name]
     older = Assessment.from_dict(values)
+    assert found(older).account is None
     assert {warning.doubt for warning in older.warnings} == {""} and found(older).outline.unsure is False
 
 

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from typer.testing import CliRunner
 
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.grades import GRADE_NAMES
+from NoduleRiskLib.grades import GRADE_NAMES, OTHER_GRADES
 from training.__main__ import app
 from training.data import lidc
 from training.evaluation import reader_agreement
@@ -152,7 +152,7 @@ def test_a_classifier_that_is_used_again_starts_untaught(monkeypatch: pytest.Mon
     table = made_up()
     two_stages.from_grades(table)
     two_stages.noise(table)
-    estimates = table.assign(**{f"run {grade.name}": table[grade.name] for grade in two_stages.OTHERS})
+    estimates = table.assign(**{f"run {grade.name}": table[grade.name] for grade in OTHER_GRADES})
     assert len(compare.second_stage(estimates, {"run": GraderSettings()})) == len(two_stages.CLASSIFIERS)
     for classifier in two_stages.CLASSIFIERS.values():
         with pytest.raises(NotFittedError):

@@ -76,7 +76,7 @@ def test_one_command_writes_every_table_with_its_command(out: Path) -> None:
     assert result.exit_code == 0
     text = (out / "tables.md").read_text()
     names = {file.stem for file in (out / "tables").glob("*.csv")}
-    assert len(names) == 17 and text.count("`python -m training tables`") == 17
+    assert len(names) == 19 and text.count("`python -m training tables`") == 19
     assert (out / "tables" / "suspicion.png").stat().st_size > 5000
     assert "radiomics" not in text
     grades = pd.read_csv(out / "tables" / "grades.csv", index_col=0)

@@ -19,7 +19,7 @@ from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.imaging.resampling import cut, sample
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS, Layout
 from NoduleRiskLib.networks.model_config import ModelConfig
-from NoduleRiskLib.networks.model_package import SHIPPED, Calibration, Networks, load, save
+from NoduleRiskLib.networks.model_package import SHIPPED, Calibration, Networks, load, save, with_card
 from training.data import crops
 from training.data.augmentation import compose
 from training.data.context_synthesis import extend
@@ -38,6 +38,7 @@ from training.models.segmentation import SegmentationSettings
 from training.models.targets_and_losses import read_labels
 from training.studies import cross_validation
 from training.studies.export import Contents, contents, export, prose
+from training.studies.recalibrate import recalibrate
 from training.studies.repeatability_study import repeated_measurements
 
 
@@ -86,9 +87,10 @@ def test_the_whole_way_from_crops_to_a_package_that_verifies(
     )
     found = OutOfFold(on_crops, on_cubes, places, repeated_measurements(study, found_by))
     found.write(tmp_path)
-    assert len(OutOfFold.read(tmp_path).repeated) == len(found.repeated) > 40
+    found = OutOfFold.read(tmp_path)
+    assert len(found.repeated) > 40
     made = export(tmp_path / "package", "9", shipped, found, "python -m training all")
-    assert 0 < made.calibration.likely < 1 and made.calibration.repeatability
+    assert 0 < made.calibration.likely < 1 and made.calibration.repeatability and made.calibration.account
     assert load(made.path).digest == made.digest
     assert "not pathology" in made.card
     card = " ".join(made.card.split())
@@ -99,6 +101,12 @@ def test_the_whole_way_from_crops_to_a_package_that_verifies(
     assert all(grade.name in made.card for grade in GRADES)
     titles = [line for line in made.card.splitlines() if line.startswith("### ")]
     assert len(titles) == len(set(titles)) > 10
+    # What is fitted later to the same tables comes into the package without another training.
+    older = with_card(made, made.card, calibration=replace(made.calibration, account=None))
+    assert older.model_id != made.model_id and recalibrate(made.path, tmp_path) == made
+    with_card(made, made.card, calibration=replace(made.calibration, suspicion=(0.0, 1.0)))
+    with pytest.raises(NoduleRiskError, match="are not of the networks"):
+        recalibrate(made.path, tmp_path)
 
 
 def test_the_shipped_card_says_what_the_package_holds() -> None:
