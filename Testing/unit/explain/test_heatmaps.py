@@ -34,6 +34,7 @@ class OneReason(nn.Module):
     def __init__(self, place: int, rows: slice, columns: slice, sign: float = 1.0) -> None:
         super().__init__()
         self.place_, self.rows, self.columns, self.sign = place, rows, columns, sign
+        self.config = ModelConfig()
         self.register_buffer("target_mean", torch.zeros(len(GRADES)))
 
     def channels(self, batch: Batch) -> Tensor:

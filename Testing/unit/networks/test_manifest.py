@@ -23,6 +23,7 @@ from NoduleRiskLib.networks.manifest import (
     Manifest,
     MeanFaithfulness,
     NetworkCounts,
+    SignTest,
     TermFit,
 )
 from NoduleRiskLib.networks.manifest_file import read_config, read_manifest, settings_hash, to_json
@@ -35,6 +36,7 @@ FAITHFULNESS = HeatmapFaithfulness(
     100,
     MeanFaithfulness(0.9, 0.2, 0.7, 0.8),
     {name: GradeFaithfulness(g % 2 == 0, 0.5 + g, 1.5, g / 10) for g, name in enumerate(GRADE_NAMES)},
+    {"calcification": SignTest("calcium", 120, 0.97, 0.9, 0.93, True)},
 )
 MANIFEST = Manifest(
     name="toy",
@@ -83,18 +85,30 @@ def test_nothing_gets_lost_in_the_file(manifest: Manifest) -> None:
     assert read_manifest(to_json(manifest), FILE) == manifest
 
 
+#: What format 7 added, and where.
+NEW_IN_7 = (("heatmap_faithfulness", "signs"), ("grader", "evidence"), ("calibration", "account"))
+
+
 def test_a_package_of_format_6_is_read_and_accounts_for_nothing() -> None:
     settings = deepcopy(SETTINGS) | {"format": 6}
-    with pytest.raises(NoduleRiskError, match=r'does not know, "calibration\.account"'):
-        read_manifest(signed(settings), FILE)
-    del settings["calibration"]["account"]
+    for part, name in NEW_IN_7:
+        with pytest.raises(NoduleRiskError, match=rf'does not know, "{part}\.{name}"'):
+            read_manifest(signed(settings), FILE)
+        del settings[part][name]
     read = read_manifest(signed(settings), FILE)
-    assert read == replace(MANIFEST, format=6, calibration=replace(MANIFEST.calibration, account=None))
+    assert MANIFEST.heatmap_faithfulness is not None and MANIFEST.heatmap_faithfulness.signs
+    assert read == replace(
+        MANIFEST,
+        format=6,
+        calibration=replace(MANIFEST.calibration, account=None),
+        heatmap_faithfulness=replace(MANIFEST.heatmap_faithfulness, signs={}),
+    )
 
 
 def test_a_package_of_format_5_is_read_and_knows_of_no_repeatability() -> None:
     settings = deepcopy(SETTINGS) | {"format": 5}
-    del settings["calibration"]["account"]
+    for part, name in NEW_IN_7:
+        del settings[part][name]
     for name in ("likely", "repeatability"):
         with pytest.raises(NoduleRiskError, match=rf'does not know, "calibration\.{name}"'):
             read_manifest(signed(settings), FILE)
@@ -120,10 +134,10 @@ def test_configurations_survive_json(tiny: ModelConfig) -> None:
     with pytest.raises(NoduleRiskError, match="unheard_of"):
         read_config(JsonValue({**values, "unheard_of": 1}, FILE))
     # What was written before there were shape features was made without them.
-    del values["shape_features"]
+    del values["shape_features"], values["evidence"]
     assert tiny.shape_features
-    assert read_config(JsonValue(values, FILE), older=True) == replace(tiny, shape_features=False)
-    assert read_config(JsonValue({**values, "shape": True}, FILE), older=True) == tiny
+    assert read_config(JsonValue(values, FILE), form=4) == replace(tiny, shape_features=False)
+    assert read_config(JsonValue({**values, "shape": True}, FILE), form=4) == tiny
 
 
 WRONG = [
@@ -252,7 +266,11 @@ def keys(values: dict[str, Any], above: str = "") -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("key", [key for key in keys(SETTINGS) if key not in ("format", "sha256_of_settings")])
+#: Not every grade has a sign with a place.
+MAY_BE_ABSENT = ("format", "sha256_of_settings", "heatmap_faithfulness.signs.calcification")
+
+
+@pytest.mark.parametrize("key", [key for key in keys(SETTINGS) if key not in MAY_BE_ABSENT])
 def test_every_key_is_needed(key: str) -> None:
     settings = deepcopy(SETTINGS)
     *path, last = key.split(".") if not key.startswith("sha256.") else ("sha256", key.removeprefix("sha256."))
