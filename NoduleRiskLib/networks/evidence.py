@@ -47,7 +47,6 @@ class EvidenceMaps(nn.Module):
     """
 
     direction: Tensor
-    usual: Tensor
 
     def __init__(self, channels: int, stages: Sequence[int], width: int = 32) -> None:
         super().__init__()
@@ -64,8 +63,6 @@ class EvidenceMaps(nn.Module):
         # Presence and patterns are logits.
         direction[len(GRADES) :] = LOGITS
         self.register_buffer("direction", direction, persistent=False)
-        # What maps of the training nodules add up to, in their mean: what exceeds it is out of the ordinary.
-        self.register_buffer("usual", torch.zeros(len(OUTPUTS)))
 
     def forward(self, channels: Tensor, stages: Sequence[Tensor]) -> Tensor:
         """Maps (N, 15, h / 2, w / 2), strong where the sign is, from slices (N, C, h, w) and the encoder's stages."""
