@@ -34,8 +34,8 @@ class EvidenceMaps(nn.Module):
     """From what the slice encoder sees to maps, and from maps to what they add to the head outputs.
 
     The encoder's three stages are brought together again at the resolution of the first (Lin et al. 2017, "Feature
-    pyramid networks", arXiv 1612.03144). Maps are added up over all pixels near the outline, of all
-    slices, with a gain for the few: a sign is small beside the nodule.
+    pyramid networks", arXiv 1612.03144), beside a stage of their own. What stands out in a map is added up over all
+    pixels near the outline, of all slices, as a volume: half as many spicules add half as much, until it is a lot.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class EvidenceMaps(nn.Module):
         self.down = nn.ModuleList(_block(width) for _ in stages)
         self.fine = nn.Sequential(_block(width, 2 * width + 2), _block(width))
         self.maps = nn.Conv2d(width, len(OUTPUTS), 1)
-
+        # Without training there is no evidence.
         nn.init.zeros_(self.maps.weight)
         assert self.maps.bias is not None
         nn.init.zeros_(self.maps.bias)
@@ -93,7 +93,7 @@ class EvidenceMaps(nn.Module):
 
 
 def counted(maps: Tensor) -> Tensor:
-    """What is added up of maps: small values everywhere would come to much, so only what stands out counts."""
+    """What is added up of maps, and shown: only what stands out, since small values everywhere would come to much."""
     return maps * torch.sigmoid(6 * (maps - 0.5))
 
 

@@ -129,11 +129,11 @@ def altered_file(file: Path) -> NoduleRiskError:
 
 def read_config(value: JsonValue, form: int = FORMAT) -> ModelConfig:
     """A grader's configuration in the words of format ``form``; ``dataclasses.asdict`` is the way back of today's."""
-    later = [name for name, since in (("shape_features", 5), ("evidence", 7)) if form >= since]
-    part = value.fields((*_GRADER, *later), ("shape",) if form < 5 else ())
+    part = value.fields((*_GRADER, "shape_features"), ("evidence",)) if form >= 5 else value.fields(_GRADER, ("shape",))
     # Up to format 3 the outline's shape features were not read.
     shape_features = part.get("shape") if form < 5 else part["shape_features"]
-    evidence = part["evidence"].flag() if form >= 7 else False
+    # Weights that were trained before there was evidence say nothing about it.
+    evidence = part["evidence"].flag() if "evidence" in part else False
     outline, embedding = part["outline"].flag(), part["embedding"].choice(get_args(Embedding))
     if evidence and (not outline or embedding != "conv"):
         part["evidence"].refuse("false where the outline is not read or slices are embedded without convolutions")

@@ -261,7 +261,8 @@ def with_card(
     from .build import read_states
 
     weights = package._weights()
-    if package.manifest.format < FORMAT:
+    # Since format 5 weights files are as today's.
+    if package.manifest.format < 5:
         weights = _serialized(read_states(weights, package.manifest, package.path), package.config)
     manifest = replace(
         package.manifest,

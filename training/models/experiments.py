@@ -12,6 +12,8 @@ from .grader_settings import GraderSettings
 from .targets_and_losses import TASKS
 
 MULTITASK = "multitask"
+#: Steps of the first lessons for each epoch of a short schedule.
+LESSONS_AN_EPOCH = 20
 #: Without shape features and evidence: what the slices alone give; both are experiments.
 CONFIG = replace(ModelConfig(), shape_features=False)
 
@@ -79,4 +81,6 @@ def at_schedule(settings: GraderSettings, epochs: int, pixels: int, batch: int) 
     """The settings with one cycle of so many epochs and slices of so many pixels, as large in mm as before."""
     layout = settings.config.layout
     coarser = replace(layout, pixels=pixels, pixel_mm=layout.pixel_mm * layout.pixels / pixels)
-    return replace(settings, config=replace(settings.config, layout=coarser), cycles=(epochs,), batch=batch)
+    lessons = min(settings.lessons, LESSONS_AN_EPOCH * epochs)
+    config = replace(settings.config, layout=coarser)
+    return replace(settings, config=config, cycles=(epochs,), batch=batch, lessons=lessons)

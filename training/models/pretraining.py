@@ -43,7 +43,7 @@ class FillIn(nn.Module):
         """Mean squared error of the hidden slices (bool, (B, S)), coarsely in the first HU window scaled to -1..1."""
         model = self.model
         channels = model.channels(batch)
-        encoded = torch.where(hidden[batch.valid][:, None], self.hidden, model.embed(channels))
+        encoded = torch.where(hidden[batch.valid][:, None], self.hidden, model.embed(channels)[:, : len(self.hidden)])
         slices = model.vit.norm(model.attended(model.place(encoded, batch), batch))[:, 1:]
         decoded = self.decoder(slices[hidden[:, batch.valid.any(0)]])
         wanted = nn.functional.adaptive_avg_pool2d(channels[:, :1], PIXELS).flatten(1)[hidden[batch.valid]]

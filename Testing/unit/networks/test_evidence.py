@@ -1,0 +1,122 @@
+"""What heatmaps and grades would be worth if evidence counted where there is none, or not where it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from NoduleRiskLib.explain.evidence_maps import FULL, evidence_maps
+from NoduleRiskLib.explain.heatmaps import explain
+from NoduleRiskLib.explain.slice_attribution import with_slices
+from NoduleRiskLib.grades import GRADE_NAMES
+from NoduleRiskLib.imaging.slice_stack import SliceStack
+from NoduleRiskLib.networks.evidence import LOWERED, OUTPUTS, PIXEL_AREA, SATURATION, STRIDE, UNIT_MM3, thickness_mm
+from NoduleRiskLib.networks.model_config import ModelConfig
+from NoduleRiskLib.networks.nodule_vit import NoduleViT, collate
+
+Trained = Callable[..., NoduleViT]
+
+
+@pytest.fixture
+def grader(tiny: ModelConfig, trained: Trained) -> NoduleViT:
+    """A grader whose evidence is not zero."""
+    made = trained(replace(tiny, evidence=True))
+    torch.manual_seed(3)
+    torch.nn.init.normal_(made.evidence.maps.weight, std=0.5)
+    return made
+
+
+@torch.no_grad()
+def test_without_training_there_is_no_evidence(tiny: ModelConfig, stack: SliceStack) -> None:
+    made = NoduleViT(replace(tiny, evidence=True)).eval()
+    batch = collate([stack])
+    assert not made.terms(made.tokens(batch), batch).any()
+
+
+@torch.no_grad()
+def test_what_maps_hold_is_what_is_added(grader: NoduleViT, stack: SliceStack) -> None:
+    batch = collate([stack])
+    channels = grader.channels(batch)
+    maps = grader.with_evidence(channels)[1]
+    near = grader.evidence.near(channels[:, -1])
+    counted = maps * torch.sigmoid(6 * (maps - 0.5)) * near[:, None]
+    volume = counted.sum((0, 2, 3)) * PIXEL_AREA * thickness_mm(batch.offset_mm, batch.valid)
+    expected = SATURATION * torch.asinh(volume / UNIT_MM3 / SATURATION)
+    terms = grader.terms(grader.tokens(batch), batch)[0]
+    direction = grader.evidence.direction
+    assert [name for name, way in zip(OUTPUTS, direction, strict=True) if way < 0] == list(LOWERED)
+    assert torch.allclose(terms, expected * direction, atol=1e-4)
+    without = grader.raw(grader.tokens(batch), batch)[0] - terms
+    plain = NoduleViT(replace(grader.config, evidence=False)).eval()
+    plain.load_state_dict({name: one for name, one in grader.state_dict().items() if not name.startswith("evidence.")})
+    assert torch.allclose(without, plain.raw(plain.tokens(batch), batch)[0], atol=1e-4)
+
+
+@torch.no_grad()
+def test_evidence_counts_near_the_outline_only(grader: NoduleViT, stack: SliceStack) -> None:
+    outline = np.zeros_like(stack.outline)
+    outline[:, :4, :4] = 1.0
+    near = grader.evidence.near(torch.as_tensor(outline[stack.valid]).float())
+    size = stack.layout.pixels // STRIDE
+    assert near.shape[1:] == (size, size)
+    assert (near[:, :2, :2].all() and near.float().mean() < 1.0) or size <= 8
+    assert not grader.evidence.near(torch.zeros(2, size * STRIDE, size * STRIDE)).any()
+
+
+@torch.no_grad()
+def test_a_slice_that_is_left_out_takes_its_evidence_along(grader: NoduleViT, stack: SliceStack) -> None:
+    batch = collate([stack])
+    count = int(batch.valid.sum())
+    every = torch.ones(1, count, dtype=torch.bool)
+    one_less = every.clone()
+    one_less[0, 0] = False
+    both = with_slices(grader, batch, torch.cat([every, one_less]))
+    assert not torch.allclose(both[0], both[1])
+    tokens = grader.tokens(batch)
+    assert not grader.terms(tokens, batch._replace(valid=torch.zeros_like(batch.valid))).any()
+
+
+@torch.no_grad()
+def test_the_other_nodules_of_a_batch_change_nothing(grader: NoduleViT, stack: SliceStack) -> None:
+    other = replace(stack, pixels=stack.pixels + 300, valid=stack.valid & (np.arange(len(stack.valid)) % 2 == 0))
+    alone = grader(collate([stack])).grades[0]
+    assert torch.allclose(grader(collate([stack, other])).grades[0], alone, atol=1e-3)
+
+
+def test_the_heatmap_is_the_evidence_on_one_scale(grader: NoduleViT, stack: SliceStack) -> None:
+    batch = collate([stack])
+    channels = grader.channels(batch)
+    shown = evidence_maps([grader], channels).numpy()
+    heatmaps = explain([grader], stack)
+    assert shown.min() >= 0 and shown.max() <= 1
+    for g, name in enumerate(GRADE_NAMES):
+        assert np.allclose(heatmaps[name].in_valid, shown[g])
+    weaker = NoduleViT(grader.config).eval()
+    weaker.load_state_dict(grader.state_dict())
+    assert weaker.evidence.maps.bias is not None
+    torch.nn.init.zeros_(weaker.evidence.maps.weight)
+    torch.nn.init.zeros_(weaker.evidence.maps.bias)
+    # Nothing seen is nothing shown: a map is not stretched to its own strongest pixel.
+    assert not evidence_maps([weaker], channels).any()
+    torch.nn.init.constant_(weaker.evidence.maps.bias, 10 * FULL)
+    assert evidence_maps([weaker], channels).max() == 1
+
+
+def test_several_graders_show_their_mean(grader: NoduleViT, stack: SliceStack) -> None:
+    channels = grader.channels(collate([stack]))
+    silent = NoduleViT(grader.config).eval()
+    alone, both = evidence_maps([grader], channels), evidence_maps([grader, silent], channels)
+    assert torch.allclose(both, alone / 2)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "expected"), [([-2.5, 0.0, 2.5], 2.5), ([0.0, 1.0, 2.0], 1.0), ([0.0], 2.5), ([0.0, 40.0], 6.0)]
+)
+def test_a_slice_stands_for_its_thickness(offsets: list[float], expected: float) -> None:
+    offset = torch.tensor([[*offsets, 99.0]])
+    valid = torch.tensor([[True] * len(offsets) + [False]])
+    assert thickness_mm(offset, valid).item() == pytest.approx(expected)

@@ -1,0 +1,169 @@
+"""What would be taught wrongly if pairs differed in more than the sign, or if a look-alike went unpunished."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from test_planted_signs import nodule
+from toys import QUIET
+
+from NoduleRiskLib.grades import CALCIFICATION_PATTERNS
+from NoduleRiskLib.imaging.slice_stack import Layout
+from NoduleRiskLib.networks.model_config import ModelConfig
+from NoduleRiskLib.networks.nodule_vit import NoduleViT
+from training.data import planted_signs
+from training.data.found_outlines import FoundOutlines
+from training.data.planted_pairs import Pairs, as_pairs, draw, eligible, joined, subject_of
+from training.data.planted_signs import INNOCENT, MOVES, SIGNS
+from training.evaluation import sign_scores
+from training.models.devices import OneProcess
+from training.models.sign_lessons import difference_loss, pairs_loss, place_loss, placed, teach_evidence
+from training.studies import sign_study
+
+LAYOUT = Layout("toy", slices=20, pixels=64, pixel_mm=0.7)
+CONFIG = ModelConfig(LAYOUT, dim=16, depth=1, heads=2, evidence=True)
+STD = torch.ones(9)
+
+
+def pairs(*names: str, augmented: bool = False) -> Pairs:
+    chosen = []
+    for seed, name in enumerate(names):
+        subject = nodule(seed=seed)
+        chosen.append((subject, (SIGNS | INNOCENT)[name](subject, np.random.default_rng(seed))))
+    return as_pairs(chosen, LAYOUT, 5 if augmented else None)
+
+
+def source(count: int = 3) -> FoundOutlines:
+    subjects = [nodule(seed=n) for n in range(count)]
+    sizes = [len(one.pixels) for one in subjects]
+    grades = pd.DataFrame([one.grades for one in subjects], columns=MOVES[:-1])
+    outlines = [np.round(one.outlines * 255).astype(np.uint8) for one in subjects]
+    return FoundOutlines(
+        grades.assign(nodule_id=[f"n{n}" for n in range(count)], patient_id=[f"p{n}" for n in range(count)]),
+        np.concatenate([one.pixels.astype(np.int16) for one in subjects]),
+        np.concatenate([one[:, 1:5] for one in outlines]),
+        np.concatenate([one[:, 5:8] for one in outlines]),
+        np.concatenate([one.offset_mm for one in subjects]).astype(np.float32),
+        np.cumsum([0, *sizes]),
+    )
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_a_pair_differs_in_its_sign_alone(augmented: bool) -> None:
+    made = pairs("spicules", "calcium", augmented=augmented)
+    assert torch.equal(made.before.valid, made.after.valid)
+    assert torch.equal(made.before.outline, made.after.outline)
+    differ = (made.before.pixels - made.after.pixels).abs() > 60
+    assert 0 < differ.float().mean() < 0.05
+    assert made.named.sum(1).tolist() == [1, 2]
+    assert made.pattern.tolist()[0] == -1 and made.pattern.tolist()[1] >= 0
+    free = torch.isnan(made.moves)
+    assert free[0].nonzero().flatten().tolist() == [MOVES.index("subtlety"), MOVES.index("malignancy")]
+
+
+def test_the_wanted_change_costs_nothing_and_any_other_does() -> None:
+    made = pairs("spicules", "vessel in")
+    before = torch.zeros(2, 15)
+    wanted = torch.cat([torch.nan_to_num(made.moves), torch.zeros(2, 5)], 1)
+    assert difference_loss(before, wanted, made, STD) == pytest.approx(0, abs=1e-6)
+    assert difference_loss(before, before, made, STD) > 0.1
+    follows = wanted.clone()
+    follows[0, MOVES.index("malignancy")] = 3.0
+    assert difference_loss(before, follows, made, STD) == pytest.approx(0, abs=1e-6)
+    for row, name in ((0, "texture"), (1, "spiculation"), (1, "malignancy")):
+        wrong = wanted.clone()
+        wrong[row, MOVES.index(name)] = 1.0
+        assert difference_loss(before, wrong, made, STD) > 0.05, name
+
+
+def test_a_map_must_rise_on_the_sign_and_nowhere_else() -> None:
+    subject = nodule()
+    fleck = planted_signs.calcium(
+        subject, np.random.default_rng(0), pattern=CALCIFICATION_PATTERNS.index("non-central")
+    )
+    made = as_pairs([(subject, fleck)], LAYOUT)
+    slices = placed(made)
+    flat = torch.zeros(len(slices.owner), 15, 32, 32)
+    at = [MOVES.index(name) for name in ("presence", "calcification")]
+    on = flat.clone()
+    on[:, at] = torch.where(slices.touched[:, None], 4.0, 0.0)
+    everywhere = flat.clone()
+    everywhere[:, at] = 4.0
+    beside = flat.clone()
+    beside[:, at] = torch.where(slices.touched[:, None], 0.0, 4.0)
+    other = on.clone()
+    other[:, MOVES.index("texture")] = torch.where(slices.touched, 4.0, 0.0)
+    losses = {
+        name: float(place_loss(flat, after, made, slices, STD))
+        for name, after in {"on": on, "flat": flat, "all": everywhere, "beside": beside, "other": other}.items()
+    }
+    assert losses["on"] < losses["flat"] < losses["beside"]
+    assert losses["on"] < losses["all"] and losses["on"] < losses["other"]
+    # Where the readers saw no calcium, there is none before it was planted.
+    assert place_loss(everywhere, everywhere + on, made, slices, STD) > losses["on"]
+
+
+def test_what_moves_as_a_whole_is_not_compared_pixel_by_pixel() -> None:
+    assert len(placed(pairs("spicules")).owner) > 0
+    for name in ("stretched", "scaled"):
+        assert len(placed(pairs(name)).owner) == 0
+
+
+def test_nodules_are_chosen_by_what_they_can_carry() -> None:
+    own = source()
+    own.table["spiculation"] = [1.0, 4.0, 1.0]
+    able = eligible([own], [(0, 0), (0, 1)])
+    assert able["spicules"] == [(0, 0)] and able["vessel in"] == [(0, 0), (0, 1)]
+    drawn = draw([own], able, 6, np.random.default_rng(0), LAYOUT)
+    assert len(drawn.moves) == 6 and torch.isfinite(joined(drawn).pixels).all()
+    assert subject_of(own, 0) is not None
+    empty = replace(own, share=np.zeros_like(own.share))
+    assert subject_of(empty, 0) is None
+
+
+def test_lessons_teach_the_evidence_and_leave_the_rest(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = NoduleViT(CONFIG)
+    before = {name: one.clone() for name, one in model.state_dict().items()}
+    own = source()
+    able = {name: ([(0, 0), (0, 1), (0, 2)] if name in ("calcium", *INNOCENT) else []) for name in (*SIGNS, *INNOCENT)}
+    lesson = pairs("calcium", "calcium", "vessel by")
+    with torch.no_grad():
+        at_first = pairs_loss(model.eval(), lesson, evidence_alone=True)
+    teach_evidence(model, [own], able, {"toy": "yes"}, 0, 40, 4, tmp_path, OneProcess(), QUIET)
+    with torch.no_grad():
+        afterwards = pairs_loss(model.eval(), lesson, evidence_alone=True)
+    assert afterwards < at_first
+    for name, value in model.state_dict().items():
+        if not name.startswith("evidence."):
+            assert torch.equal(value, before[name]), name
+    assert all(one.requires_grad for one in model.parameters())
+
+
+def test_scores_tell_a_grader_that_answers_from_one_that_does_not() -> None:
+    model = NoduleViT(CONFIG).eval()
+    scores = sign_scores.score(model, source(), 2, 0)
+    assert set(scores.sign) == set(sign_scores.TESTS)
+    table = sign_scores.changes(scores)
+    # Without evidence taught, calcium is not found by the map: all pixels are alike.
+    found = sign_scores.maps(scores)
+    assert found.loc["calcium", "AUC, map"] == pytest.approx(0.5)
+    assert found.loc["calcium", "AUC, hu"] > 0.9
+    assert (table["nodules"] <= 2).all()
+    passed = sign_study.tests(found.assign(nodules=100))
+    assert not passed["calcification"].passed
+    perfect = found.assign(nodules=100, **{"AUC, map": 0.99, "strongest, map": 0.95})
+    assert all(one.passed for one in sign_study.tests(perfect).values())
+    assert sign_study.tests(found) == {}
+
+
+def test_planting_is_the_same_for_the_same_seed() -> None:
+    subject = nodule()
+    for name, plant in SIGNS.items():
+        one, two = (plant(subject, np.random.default_rng(4), planted_signs.TESTING) for _ in range(2))
+        assert np.array_equal(one.pixels, two.pixels) and one.moves == two.moves, name
