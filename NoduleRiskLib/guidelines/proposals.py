@@ -12,8 +12,9 @@ from .questions import Axes
 
 #: LIDC's texture is 1 for non-solid, 3 for part-solid and 5 for solid.
 NON_SOLID_UP_TO, SOLID_FROM = 2.0, 4.0
-#: LIDC's "medium spiculation": from here on spiculation is proposed. Our choice: the models' authors name no grade.
-SPICULATED_FROM = 3.0
+#: From here on LIDC's word is "medium spiculation" or more, and spiculation is proposed. Our choice: the models'
+#: authors name no grade.
+SPICULATED_FROM = 2.5
 
 
 class Measured(Protocol):

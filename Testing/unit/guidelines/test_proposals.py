@@ -68,9 +68,12 @@ def test_the_type_follows_texture(nodule: Make, texture: float, kind: str) -> No
     assert proposed(nodule(texture=texture)).nodule_type.value == kind
 
 
-@pytest.mark.parametrize(("spiculation", "yes"), [(2.9, False), (3.0, True)])
+@pytest.mark.parametrize(("spiculation", "yes"), [(2.49, False), (2.5, True)])
 def test_spiculation_is_proposed_from_medium_on(nodule: Make, spiculation: float, yes: bool) -> None:
-    assert proposed(nodule(spiculation=spiculation)).spiculation.value is yes
+    found = nodule(spiculation=spiculation)
+    assert proposed(found).spiculation.value is yes
+    # What is proposed and the word beside the grade say the same.
+    assert (found.estimate("spiculation").word == "medium spiculation") is yes
 
 
 def test_calcification_is_proposed_where_half_of_readers_would_see_it(nodule: Make) -> None:
