@@ -25,6 +25,7 @@ from .assessing import NoduleAssessor, Outcome, assess_each
 from .export import collect
 from .job import Job
 from .parameters import NoduleRiskParameterNode
+from .reporting import collect_report
 from .same_nodule import Outlines, stored_outlines, with_twins
 from .view_state import ASSESSED, NEW, OUTDATED, OUTSIDE, ListedNodule
 from .worker import Task, Tell, Worker
@@ -264,6 +265,20 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         nodules = self.nodules(ct, points, outlines)
         files = collect(kind, Path(path), inputs.scan(ct), results.table_of(ct, points), nodules, grade)
         return self.worker.do(files.write, ended)
+
+    def report(
+        self,
+        path: Path | str,
+        ct: Node,
+        points: Node,
+        ended: Ended,
+        outlines: Node = None,
+        copied: Callable[[str], None] | None = None,
+    ) -> Task:
+        """Write the report of what the scene holds, or hand its text to ``copied``; parameters as in ``Reporting``."""
+        table, nodules = results.table_of(ct, points), self.nodules(ct, points, outlines)
+        reporting = collect_report(Path(path), ct, inputs.scan(ct), table, nodules, copied)
+        return self.worker.do(reporting.make, ended)
 
     def forget_scene(self) -> None:
         """The scene is closed: drop the calls that are still to come, for new nodes may get the old ones' IDs."""
