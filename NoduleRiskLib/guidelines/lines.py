@@ -14,12 +14,13 @@ NAMED = 2
 #: What a value's origin is called beside it.
 ORIGINS = {
     "measured": "measured",
-    "graded": "proposed, not confirmed",
+    "graded": "proposed",
     "DICOM header": "DICOM header",
     "user": "yours",
     "unknown": "not known",
 }
-TAKEN = "taken for granted"
+#: Nobody named the finding, or said that there is an earlier CT.
+TAKEN = "assumed"
 
 
 @dataclass(frozen=True)

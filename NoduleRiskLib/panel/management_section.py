@@ -50,8 +50,8 @@ class ManagementSection:
         self._lines: list[AnswerLine] = []
         self._editors: dict[str, Any] = {}
         dress_table(ui.answersTable, (1,), ROW_PIXELS)
-        dress_table(ui.questionsTable, (1,), ROW_PIXELS + 4)
-        ui.answersTable.setStyleSheet(selection_style(False))
+        # Two lines of text, for the longest questions.
+        dress_table(ui.questionsTable, (0, 1), ROW_PIXELS + 8)
         ui.cautionLabel.setStyleSheet("color: #9a6200; font-weight: bold;")
         ui.answersTable.currentCellChanged.connect(lambda *unused: self._draw_details())
         ui.reportButton.clicked.connect(lambda *unused: self.ask())
@@ -152,6 +152,7 @@ class ManagementSection:
         ui.cautionLabel.setVisible(bool(cautions))
         self._lines = [answer_line(one) for one in found.answers] if found else []
         ui.answersTable.setRowCount(len(self._lines))
+        ui.answersTable.setStyleSheet(selection_style(bool(cautions)))
         for row, line in enumerate(self._lines):
             write_cell(ui.answersTable, row, 0, line.name, "")
             write_cell(ui.answersTable, row, 1, line.short, line.short, doubtful=bool(cautions))
@@ -193,7 +194,7 @@ def details(line: AnswerLine) -> str:
     parts = []
     for one in line.outcomes:
         category = f"<b>{html.escape(one.category)}</b> " if len(line.outcomes) > 1 else ""
-        parts.append(f"{category}{html.escape(one.sentence)} <small>[{html.escape(one.by)}]</small>")
+        parts.append(f"{category}{html.escape(one.sentence)} <small>({html.escape(one.by)})</small>")
     for heading, opened in ((_("Missing"), line.missing), (_("Not confirmed"), line.unconfirmed)):
         parts += [f"<small><b>{heading}:</b> {html.escape(one.full)}</small>" for one in opened]
     if line.assumed:

@@ -67,7 +67,7 @@ class TestManagement(PanelCase):
 
     def test_inputs_say_where_they_come_from_and_unknown_stays_unknown(self):
         self.select(0)
-        self.assertEqual(self.question("nodule_type")[2], "proposed, not confirmed")
+        self.assertEqual(self.question("nodule_type")[2], "proposed")
         self.assertEqual(self.ui.questionsTable.item(self.row("size"), 2).text(), "measured")
         self.assertEqual(read(self.question("age")[1], "text"), "")
         self.assertEqual(self.question("age")[2], "not known")
