@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from ..imaging.dicom_facts import DicomFacts
 from ..results.assessment import Assessment
 from ..results.nodule import Nodule
 from . import answers
 from .answer import Answer
-from .inputs import UNKNOWN, Earlier, Inputs, told
+from .inputs import UNKNOWN, Earlier, Inputs, measured, told
 from .proposals import proposed, with_header
+
+
+class Grown(Protocol):
+    """What became of a nodule since an earlier CT: ``followup``'s ``Growth``."""
+
+    @property
+    def sentence(self) -> str: ...
+    def earlier(self) -> Earlier | None: ...
+
 
 DOUBTFUL = (
     "Doubtful ({doubts}): look at the nodule and its outline first. What the guidelines say below holds only if both "
@@ -85,5 +94,5 @@ def inputs_of(
         # What was measured on the outline is another nodule's than the user's.
         answered = {"volume_mm3": UNKNOWN, "solid_part": UNKNOWN, **answered}
     if earlier is not None:
-        answered["earlier"] = told(earlier)
+        answered["earlier"] = measured(earlier)
     return replace(inputs, **answered)

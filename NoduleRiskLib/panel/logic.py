@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from .view_state import ASSESSED, NEW, OUTDATED, OUTSIDE, ListedNodule
 from .worker import Task, Tell, Worker
 
 if TYPE_CHECKING:
+    from ..guidelines.management import Grown
     from ..results.assessment import Assessment
 
 Ended = Callable[[BaseException | None], None]
@@ -273,11 +274,12 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         points: Node,
         ended: Ended,
         outlines: Node = None,
+        growth: Mapping[str, Grown] | None = None,
         copied: Callable[[str], None] | None = None,
     ) -> Task:
         """Write the report of what the scene holds, or hand its text to ``copied``; parameters as in ``Reporting``."""
         table, nodules = results.table_of(ct, points), self.nodules(ct, points, outlines)
-        reporting = collect_report(Path(path), ct, inputs.scan(ct), table, nodules, copied)
+        reporting = collect_report(Path(path), ct, inputs.scan(ct), table, nodules, growth or {}, copied)
         return self.worker.do(reporting.make, ended)
 
     def forget_scene(self) -> None:

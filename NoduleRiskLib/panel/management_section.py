@@ -67,7 +67,8 @@ class ManagementSection:
         point_id = state.chosen.mark.id if state.chosen else ""
         told = answers.answers_of(state.table, point_id) if state.assessment else {}
         facts = answers.facts_of(state.ct) if state.assessment else None
-        wanted: Any = (state.chosen, state.assessment, told, facts)
+        grown = state.growth.get(point_id)
+        wanted: Any = (state.chosen, state.assessment, told, facts, grown)
         if wanted == self._drawn:
             return
         self._drawn = wanted
@@ -76,7 +77,7 @@ class ManagementSection:
             from ..guidelines.management import manage
 
             try:
-                found = manage(state.assessment, facts, told)
+                found = manage(state.assessment, facts, told, grown.earlier() if grown else None)
             except NoduleRiskError as error:
                 cautions.append(str(error))
         self._draw(found, cautions + (list(found.cautions) if found else []))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from .export import Export, collect
 from .view_state import ListedNodule
 from .worker import Tell
 
+if TYPE_CHECKING:
+    from ..guidelines.management import Grown
+
 
 @dataclass(frozen=True, eq=False)
 class Reporting:
@@ -26,8 +29,8 @@ class Reporting:
     ----------
     export : Export
         What the scene holds of each assessed nodule; its path is the report's file.
-    said : list of dict
-        The user's answers for each of them.
+    said, growth : lists
+        For each of them the user's answers, and what became of it since an earlier CT.
     facts : DicomFacts or None
     copied : callable or None
         Called on the main thread with the text to paste, instead of writing a file.
@@ -35,6 +38,7 @@ class Reporting:
 
     export: Export
     said: list[dict[str, Any]]
+    growth: list[Grown | None]
     facts: DicomFacts | None
     copied: Callable[[str], None] | None = None
 
@@ -51,7 +55,7 @@ class Reporting:
 
         volume = replace(self.export.scan.copied().read(), dicom=self.facts)
         assessments = [nodule.assessment(volume) for nodule in self.export.nodules]
-        report = examination(volume, assessments, self.said)
+        report = examination(volume, assessments, self.said, growth=self.growth)
         if self.copied:
             tell(self.copied, text.pasted(report))
         else:
@@ -64,6 +68,7 @@ def collect_report(
     scan: Scan,
     table: Node,
     nodules: Sequence[ListedNodule],
+    growth: Mapping[str, Grown],
     copied: Callable[[str], None] | None = None,
 ) -> Reporting:
     """Read what is to be reported from the scene; parameters as in ``Reporting`` and ``export.collect``."""
@@ -72,4 +77,5 @@ def collect_report(
     grid = Volume(scan.voxels, scan.ijk_to_ras)
     slices = {int(np.round(grid.to_ijk(np.array(kept.centre_ras))[2])) for kept in export.nodules}
     said = [answers.answers_of(table, mark.id) for mark in marks]
-    return Reporting(export, said, answers.facts_of(ct, slices), copied)
+    grown = [growth.get(mark.id) for mark in marks]
+    return Reporting(export, said, grown, answers.facts_of(ct, slices), copied)

@@ -144,7 +144,9 @@ class Work:
             if error is None and copied is None:
                 slicer.util.showStatusMessage(_("Saved {path}").format(path=path), 5000)
 
-        self._state.export = self._logic.report(path, settings.ct, settings.points, ended, settings.outlines, copied)
+        self._state.export = self._logic.report(
+            path, settings.ct, settings.points, ended, settings.outlines, self._state.growth, copied
+        )
 
     def _copied(self, text: str) -> None:
         slicer.app.clipboard().setText(text)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..guidelines.about import About
+    from ..guidelines.management import Grown
     from ..imaging.volume import Volume
     from ..results.assessment import Assessment
 
@@ -27,6 +28,7 @@ def write_report(
     assessments: Sequence[Assessment],
     about: About | Mapping[str, Any] | None = None,
     model: Mapping[str, Any] | None = None,
+    growth: Mapping[str, Grown] | None = None,
 ) -> None:
     """Write the report of a CT; the file's ending says as what.
 
@@ -42,6 +44,8 @@ def write_report(
         takes it.
     model : mapping, optional
         ``name``, ``version`` and ``digest`` of the model package.
+    growth : mapping of str to Growth, optional
+        What became of a nodule since an earlier CT, by the point's name.
 
     Raises
     ------
@@ -53,4 +57,6 @@ def write_report(
     from .examination import examination
 
     about = about if isinstance(about, About) else About.from_dict(about or {})
-    write(Path(path), examination(volume, assessments, [about.of(one.point.label) for one in assessments], model))
+    labels = [one.point.label for one in assessments]
+    grown = [(growth or {}).get(label) for label in labels]
+    write(Path(path), examination(volume, assessments, [about.of(label) for label in labels], model, grown))

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..guidelines.inputs import Earlier
 from ..guidelines.lines import AnswerLine, InputLine, answer_line, input_lines
-from ..guidelines.management import Management, manage
+from ..guidelines.management import Grown, Management, manage
 from ..imaging.dicom_facts import DicomFacts, DicomSlice
 from ..imaging.lung_place import LungPlace, lung_place
 from ..imaging.volume import Array, Volume
@@ -40,8 +39,8 @@ class Finding:
         DICOM's SeriesNumber, or "".
     management : Management or None
         ``None`` where nothing was outlined.
-    notes : tuple of str
-        Sentences beside the measured ones: growth.
+    growth : str
+        What became of it since an earlier CT, one sentence; empty without one.
     """
 
     number: int
@@ -52,7 +51,7 @@ class Finding:
     slices: int
     series: str
     management: Management | None
-    notes: tuple[str, ...] = ()
+    growth: str = ""
 
     @property
     def label(self) -> str:
@@ -205,8 +204,7 @@ def examination(
     assessments: Sequence[Assessment],
     said: Sequence[Mapping[str, Any]] = (),
     model: Mapping[str, Any] | None = None,
-    earlier: Sequence[Earlier | None] = (),
-    notes: Sequence[Sequence[str]] = (),
+    growth: Sequence[Grown | None] = (),
 ) -> Examination:
     """Work out what the report says.
 
@@ -214,9 +212,8 @@ def examination(
     ----------
     volume : Volume
     assessments : sequence of Assessment
-    said, earlier, notes : sequences, optional
-        For each assessment: the user's answers and the nodule on an earlier CT, as ``manage`` takes them, and
-        sentences to add.
+    said, growth : sequences, optional
+        For each assessment: the user's answers, as ``manage`` takes them, and what became of it since an earlier CT.
     model : mapping, optional
         ``name``, ``version`` and ``digest`` of the model package.
 
@@ -228,6 +225,7 @@ def examination(
     findings = []
     for n, one in enumerate(assessments):
         centre = np.array(one.point.ras) if one.nodule is None else one.nodule.outline.centre_ras
+        grown = growth[n] if growth else None
         k = int(np.clip(np.round(volume.to_ijk(centre)[2]), 0, len(volume.array) - 1))
         findings.append(
             Finding(
@@ -238,8 +236,8 @@ def examination(
                 k + 1,
                 len(volume.array),
                 volume.dicom.series_number if volume.dicom else "",
-                manage(one, volume.dicom, said[n] if said else None, earlier[n] if earlier else None),
-                tuple(notes[n]) if notes else (),
+                manage(one, volume.dicom, said[n] if said else None, grown.earlier() if grown else None),
+                grown.sentence if grown else "",
             )
         )
     ids = ", ".join(sorted({one.model_id for one in assessments}))

@@ -129,7 +129,8 @@ def _card(report: Examination, one: Finding) -> Iterator[Any]:
         yield from (_text(caution, CAUTION) for caution in one.management.cautions)
         yield _text(f"{one.kind}, {one.size}; {one.place}; {one.slice}.", _ink(one))
         yield _text(one.signs, BODY)
-    yield from (_text(note, BODY) for note in one.notes)
+    if one.growth:
+        yield _text(one.growth, BODY)
     sop = words.SOP.format(uid=one.image.sop_uid) if one.image.sop_uid else ""
     yield _text(" · ".join(filter(None, (one.coordinates, sop))), SMALL)
     if one.warnings:

@@ -24,7 +24,7 @@ def finding_text(finding: Finding) -> str:
     """One nodule: doubts first, then what and where it is, what the guidelines say, and what they do not know."""
     cautions = finding.management.cautions if finding.management else ()
     lines = [" ".join((f"{finding.number}. {one_line(finding.label)}:", *cautions, sentence(finding)))]
-    lines += [finding.signs, *finding.notes, *finding.warnings, *map(answer, finding.answers), unsettled(finding)]
+    lines += [finding.signs, finding.growth, *finding.warnings, *map(answer, finding.answers), unsettled(finding)]
     if finding.image.sop_uid:
         lines.append(words.SOP.format(uid=finding.image.sop_uid) + ".")
     return "\n   ".join(filter(None, lines))

@@ -57,7 +57,7 @@ def test_the_users_word_stands_above_everything(assessment: Assessment) -> None:
 
 def test_an_earlier_ct_reaches_the_guidelines(assessment: Assessment) -> None:
     found = manage(assessment, said={"comparison": "growing"}, earlier=Earlier(120, Axes(6, 6), 113.0))
-    assert found is not None and found.inputs.earlier.origin == "user"
+    assert found is not None and found.inputs.earlier.origin == "measured"
 
 
 def test_suspicion_changes_no_answer(assessment: Assessment) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 from test_results import CENTRE, doubtful, nodule, nothing, scan
 
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.guidelines import Axes
+from NoduleRiskLib.guidelines import Axes, Earlier
 from NoduleRiskLib.imaging.dicom_facts import DicomFacts, DicomSlice
 from NoduleRiskLib.imaging.lung_place import LungPlace
 from NoduleRiskLib.imaging.volume import Volume
@@ -50,6 +50,16 @@ def one(volume: Volume) -> Assessment:
 def placed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The toy scan is a crop, in which no lungs can be told."""
     monkeypatch.setattr(examining, "lung_place", lambda volume, ras: LungPlace("right", "upper third"))
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A nodule that an earlier CT shows, too."""
+
+    sentence: str
+
+    def earlier(self) -> Earlier:
+        return Earlier(120, Axes(6, 6), 113.0)
 
 
 class Page(HTMLParser):
@@ -139,6 +149,13 @@ def test_what_was_confirmed_is_proposed_no_more(dicom: Volume, one: Assessment) 
     assert "not confirmed" not in told and "not spiculated" in told.lower()
 
 
+def test_growth_is_told_and_reaches_the_guidelines(volume: Volume, one: Assessment) -> None:
+    told = pasted(examination(volume, [one], [{"setting": "screening"}], growth=[Grown("Growing: twice as large.")]))
+    alone = pasted(examination(volume, [one], [{"setting": "screening"}]))
+    assert "Growing: twice as large." in told
+    assert next(line for line in told.splitlines() if "Lung-RADS" in line) not in alone
+
+
 # --- the whole report ---
 
 
@@ -186,7 +203,7 @@ def test_names_from_files_and_headers_are_text_and_nothing_else(dicom: Volume, o
     assert dicom.dicom is not None
     nasty = replace(dicom, name=NASTY, warnings=(NASTY,), dicom=replace(dicom.dicom, kernel=NASTY))
     labelled = replace(one, point=replace(one.point, label=NASTY))
-    report = examination(nasty, [labelled], notes=[[NASTY]])
+    report = examination(nasty, [labelled], growth=[Grown(NASTY)])
     page = Page(content(".html", report).decode())
     assert "script" not in page.tags and not any(name.startswith("on") for name in page.attributes)
     assert plain(page.text).count(NASTY) >= 5
