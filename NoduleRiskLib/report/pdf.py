@@ -26,7 +26,8 @@ from .pictures import pictures, width_mm
 #: The fonts that matplotlib brings: most alphabets, unlike a PDF's own.
 FONT, BOLD = "DejaVuSans", "DejaVuSans-Bold"
 MARGIN = 18 * mm
-WIDTH = A4[0] - 2 * MARGIN
+#: What a page's frame leaves between its paddings of 6 points.
+WIDTH = A4[0] - 2 * MARGIN - 12
 ALERT, GREY = "#8a5400", "#808890"
 
 
@@ -209,8 +210,11 @@ def _text(text: str, style: ParagraphStyle) -> Paragraph:
     return Paragraph(escape("".join(sign if sign.isprintable() else " " for sign in text)), style)
 
 
-def _table(rows: Sequence[Sequence[Any]], widths_mm: Sequence[float], repeat: int = 0, lined: bool = True) -> Table:
-    table = Table(rows, [width * mm for width in widths_mm], repeatRows=repeat, hAlign="LEFT", splitInRow=1)
+def _table(rows: Sequence[Sequence[Any]], widths: Sequence[float], repeat: int = 0, lined: bool = True) -> Table:
+    """A table as wide as the page, its columns in these proportions."""
+    table = Table(
+        rows, [width * WIDTH / sum(widths) for width in widths], repeatRows=repeat, hAlign="LEFT", splitInRow=1
+    )
     style: list[tuple[Any, ...]] = [
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
         ("LEFTPADDING", (0, 0), (-1, -1), 0),
