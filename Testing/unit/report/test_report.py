@@ -150,10 +150,10 @@ def test_what_was_confirmed_is_proposed_no_more(dicom: Volume, one: Assessment) 
 
 
 def test_growth_is_told_and_reaches_the_guidelines(volume: Volume, one: Assessment) -> None:
-    told = pasted(examination(volume, [one], [{"setting": "screening"}], growth=[Grown("Growing: twice as large.")]))
-    alone = pasted(examination(volume, [one], [{"setting": "screening"}]))
+    said = [{"setting": "screening", "nodule_type": "solid", "calcification": "absent"}]
+    told = pasted(examination(volume, [one], said, growth=[Grown("Growing: twice as large.")]))
     assert "Growing: twice as large." in told
-    assert next(line for line in told.splitlines() if "Lung-RADS" in line) not in alone
+    assert "Lung-RADS v2022: 4B." in told and "Lung-RADS v2022: 4A." in pasted(examination(volume, [one], said))
 
 
 # --- the whole report ---
