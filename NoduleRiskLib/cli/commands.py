@@ -19,19 +19,25 @@ from rich.text import Text
 
 from .. import __version__
 from ..errors import NoduleRiskError
+from ..guidelines.about import About
 from ..imaging.points import Point
 from ..imaging.points import read as read_points
 from ..imaging.volume import Volume, write_nrrd
 from ..networks import model_package
+from ..report import write_report
+from ..report.document import check_kind
 from ..results.assessment import Assessment
 from ..results.result_folder import JSON, check_writable, write_results
 from ..results.tables import json_text
 from .arguments import PointCommand
 from .arguments import point as point_of
+from .guideline_tables import answers_on_terminal, questions_on_terminal
 from .terminal import beside_readers, on_terminal, printable
 
 #: The grade whose heatmap is written and drawn.
 SHOWN = "malignancy"
+#: The patient of the synthetic CT, for the guidelines in its report.
+DEMO = About({"age": 61, "sex": "female", "smoked": True, "setting": "screening", "count": 7})
 
 app = typer.Typer(
     add_completion=False,
@@ -89,6 +95,18 @@ def assess(
         Optional[str],  # noqa: UP045
         typer.Option(metavar="UID", help="Which series of a DICOM folder that holds several."),
     ] = None,
+    about: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="What you know for the guidelines: age=61, smoked=yes; of one nodule: 'nodule 1:lobe=upper'; or a "
+            "JSON file. Repeat as needed; `nodulerisk questions` lists all.",
+        ),
+    ] = None,
+    report: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Write a report with guidelines, too: .html, .pdf or .txt; may be repeated."),
+    ] = None,
     json_: Annotated[
         bool, typer.Option("--json", help="Print the JSON and nothing else (files are still written to --out).")
     ] = False,
@@ -101,6 +119,10 @@ def assess(
         )
     check_writable(out)
     marked = read_points(points) if points else [point_of(n, text) for n, text in enumerate(point or [], 1)]
+    # Outlines without a point get names that nobody knows yet.
+    told = About.typed(about or (), () if segmentation else [one.label for one in marked])
+    for file in report or ():
+        check_kind(file)
     from ..imaging.reading import read
 
     with _progress() as progress:
@@ -108,7 +130,13 @@ def assess(
         with _step(progress, f"Reading {ct.name or ct}"):
             volume = read(ct, series)
         assessments, stopped = _assess(progress, volume, marked, loaded, device, heatmaps, segmentation)
-        _finish(progress, out, volume, assessments, loaded, stopped, json_)
+        failed = list(_reports(progress, report or (), volume, assessments, told, loaded))
+
+        def more() -> None:
+            if about or report:
+                _stdout().print(Padding(answers_on_terminal(assessments, volume.dicom, told), (0, 1, 1, 1)))
+
+        _finish(progress, out, volume, assessments, loaded, stopped, json_, more, failed=failed)
 
 
 @app.command()
@@ -118,7 +146,7 @@ def demo(
     device: Device = "auto",
     heatmaps: Heatmaps = True,
 ) -> None:
-    """Make a synthetic chest CT with seven nodules and grade them."""
+    """Make a synthetic chest CT with seven nodules, grade them and write a report."""
     from ..phantom.chest_ct import chest_ct
 
     check_writable(out)
@@ -132,11 +160,22 @@ def demo(
         def more() -> None:
             _stdout().print(Padding(beside_readers(assessments, nodules), (0, 1, 1, 1)))
 
+        def extra(folder: Path) -> None:
+            write_nrrd(folder / "ct.nrrd", volume)
+            with _step(progress, "Writing the report"):
+                write_report(folder / "report.html", volume, assessments, DEMO, _about(loaded))
+
         _finish(
             *(progress, out, volume, assessments, loaded, stopped, False),
             more=more,
-            extra=lambda folder: write_nrrd(folder / "ct.nrrd", volume),
+            extra=extra,
         )
+
+
+@app.command()
+def questions() -> None:
+    """List what the guidelines ask beside what is measured, for --about."""
+    _stdout().print(Padding(questions_on_terminal(), (0, 1)))
 
 
 @app.command("model")
@@ -204,16 +243,12 @@ def _finish(
     as_json: bool,
     more: Callable[[], None] = lambda: None,
     extra: Callable[[Path], None] = lambda folder: None,
+    failed: Sequence[str] = (),
 ) -> None:
     """Write the results, print them, and say what went wrong; results that cannot be written are still printed."""
     failures: list[str] = []
     unwritten, replaced = None, False
-    about = {
-        "name": loaded.name,
-        "version": loaded.manifest.version,
-        "digest": loaded.digest,
-        "layout": asdict(loaded.config.layout),
-    }
+    about = _about(loaded)
     with _step(progress, "Drawing", len(assessments)) as task:
         try:
             replaced, failures = write_results(
@@ -235,10 +270,38 @@ def _finish(
         raise unwritten
     if stopped:
         failures.append(f"Stopped after {len(assessments)} points: the others were not assessed.")
+    failures += failed
     for failure in failures:
         _stderr().print(Text(printable(failure), "bold red"), soft_wrap=True)
     if failures:
         raise typer.Exit(1)
+
+
+def _reports(
+    progress: Progress,
+    files: Sequence[Path],
+    volume: Volume,
+    assessments: Sequence[Assessment],
+    about: About,
+    loaded: model_package.ModelPackage,
+) -> Iterator[str]:
+    """Write the reports; a sentence for each that could not be written."""
+    for file in files:
+        with _step(progress, f"Writing {file.name}"):
+            try:
+                write_report(file, volume, assessments, about, _about(loaded))
+            except NoduleRiskError as error:
+                yield str(error)
+
+
+def _about(loaded: model_package.ModelPackage) -> dict[str, Any]:
+    """What files say of the model package."""
+    return {
+        "name": loaded.name,
+        "version": loaded.manifest.version,
+        "digest": loaded.digest,
+        "layout": asdict(loaded.config.layout),
+    }
 
 
 @contextmanager

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
+from ..imaging.dicom_facts import DicomFacts
 from ..results.nodule import Nodule
 from .inputs import Inputs, from_header, graded, measured
 from .questions import Axes
 
 #: LIDC's texture is 1 for non-solid, 3 for part-solid and 5 for solid.
 NON_SOLID_UP_TO, SOLID_FROM = 2.0, 4.0
-#: LIDC's "medium spiculation": from here on spiculation is proposed. Our choice: the models' authors name no grade.
-SPICULATED_FROM = 3.0
+#: From here on LIDC's word is "medium spiculation" or more, and spiculation is proposed. Our choice: the models'
+#: authors name no grade.
+SPICULATED_FROM = 2.5
 
 
 class Measured(Protocol):
@@ -54,39 +53,17 @@ def proposed(nodule: Nodule, solid_part: Measured | None = None) -> Inputs:
     return replace(inputs, solid_part=measured(part))
 
 
-def with_header(inputs: Inputs, header: Mapping[str, Any]) -> Inputs:
-    """``inputs`` with age and sex from a DICOM header, where it has them and they are not known yet.
-
-    Parameters
-    ----------
-    inputs : Inputs
-    header : mapping of str to object
-        By DICOM keyword: ``PatientAge`` ("064Y"), else ``PatientBirthDate`` and ``StudyDate``; ``PatientSex``. A
-        pydicom ``Dataset`` is one.
-    """
-    age, sex = _age(header), {"F": "female", "M": "male"}.get(str(header.get("PatientSex", "")).strip().upper())
-    if age is not None and inputs.age.value is None:
-        inputs = replace(inputs, age=from_header(age))
-    if sex is not None and inputs.sex.value is None:
-        inputs = replace(inputs, sex=from_header(sex))
+def with_header(inputs: Inputs, facts: DicomFacts | None) -> Inputs:
+    """``inputs`` with age and sex from a DICOM header, where it has them and they are not known yet."""
+    if facts is None:
+        return inputs
+    if facts.age_years is not None and inputs.age.value is None:
+        inputs = replace(inputs, age=from_header(facts.age_years))
+    if facts.sex and inputs.sex.value is None:
+        inputs = replace(inputs, sex=from_header(facts.sex))
     return inputs
 
 
 def _axes(shape: Measured) -> Axes:
     # The width across the long axis can exceed it by a rounding error.
     return Axes(max(shape.long_axis_mm, shape.short_axis_mm), min(shape.long_axis_mm, shape.short_axis_mm))
-
-
-def _age(header: Mapping[str, Any]) -> float | None:
-    """Whole years; ``None`` where the header does not tell them."""
-    written = re.fullmatch(r"(\d{1,3})Y", str(header.get("PatientAge", "")).strip())
-    if written:
-        return float(written[1]) or None
-    try:
-        born, studied = (
-            datetime.strptime(str(header.get(name, "")).strip(), "%Y%m%d") for name in ("PatientBirthDate", "StudyDate")
-        )
-    except ValueError:
-        return None
-    years = studied.year - born.year - ((studied.month, studied.day) < (born.month, born.day))
-    return float(years) if 0 < years < 120 else None

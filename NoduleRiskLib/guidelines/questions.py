@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import NoduleRiskError
 from ..grades import CALCIFICATION_PATTERNS
+from ..imaging.shown import shown
 
 #: LIDC's calcification patterns that every guideline counts as benign: complete ("solid"), central, popcorn and
 #: concentric rings ("laminated").
@@ -48,6 +50,8 @@ class Question:
         a CT is the first one.
     make : callable
         A value of the field from a number of ``cuts``.
+    patient : bool
+        Whether one answer holds for all nodules of a CT.
     """
 
     label: str
@@ -56,11 +60,13 @@ class Question:
     unit: str = ""
     usual: Any = None
     make: Callable[[float], Any] = float
+    patient: bool = False
 
     def check(self, value: Any) -> None:
         """Raise ``NoduleRiskError`` for a value that is no answer."""
         label = self.label[0].upper() + self.label[1:]
-        if self.choices and value not in self.choices:
+        # To Python, 1 is True.
+        if self.choices and (value not in self.choices or isinstance(value, bool) != isinstance(self.choices[0], bool)):
             choices = ", ".join(said(choice) for choice in self.choices)
             raise NoduleRiskError(f"{label} cannot be {said(value)}: choose one of {choices}.")
         if isinstance(value, float | int) and self.cuts and not (math.isfinite(value) and value > 0):
@@ -106,28 +112,85 @@ QUESTIONS = {
     "lesion": Question("place and shape", LESIONS, usual="nodule"),
     "fat": Question("fat in the nodule", NO_YES, usual=False),
     "lobe": Question("lobe", ("upper", "middle or lower")),
-    "count": Question("nodules on the CT", cuts=(1, 2, 5, 20), make=int),
-    "emphysema": Question("emphysema on the CT", NO_YES),
+    "count": Question("nodules on the CT", cuts=(1, 2, 5, 20), make=int, patient=True),
+    "emphysema": Question("emphysema on the CT", NO_YES, patient=True),
     "suspicious_features": Question("further features that suggest cancer", NO_YES, usual=False),
-    "examination": Question("examination", EXAMINATIONS, usual="complete"),
+    "examination": Question("examination", EXAMINATIONS, usual="complete", patient=True),
     "pet": Question("uptake on PET", ("not done", "none", "faint", "moderate", "intense"), usual="not done"),
-    "age": Question("age", cuts=(18, 35, 50, 65, 80, 100), unit="years"),
-    "sex": Question("sex", ("female", "male")),
-    "smoked": Question("ever smoked", NO_YES),
-    "family_history": Question("lung cancer in the family", NO_YES),
-    "cancer": Question("earlier cancer", ("none", "outside the chest, over 5 years ago", "other")),
-    "immunosuppressed": Question("immunosuppressed", NO_YES),
-    "risk": Question("the patient's risk as the clinician estimates it", ("low", "high")),
-    "setting": Question("why the CT was made", ("screening", "incidental")),
+    "age": Question("age", cuts=(18, 35, 50, 65, 80, 100), unit="years", patient=True),
+    "sex": Question("sex", ("female", "male"), patient=True),
+    "smoked": Question("ever smoked", NO_YES, patient=True),
+    "family_history": Question("lung cancer in the family", NO_YES, patient=True),
+    "cancer": Question("earlier cancer", ("none", "outside the chest, over 5 years ago", "other"), patient=True),
+    "immunosuppressed": Question("immunosuppressed", NO_YES, patient=True),
+    "risk": Question("the patient's risk as the clinician estimates it", ("low", "high"), patient=True),
+    "setting": Question("why the CT was made", ("screening", "incidental"), patient=True),
     "comparison": Question("against earlier CTs", CHANGES, usual="baseline"),
     "solid_change": Question("change of the solid part", ("stable", "new", "growing")),
     "cyst_change": Question("change of the cyst", CYST_CHANGES, usual="none"),
     "earlier": Question("measured on an earlier CT"),
-    "interval_months": Question("months since the earlier CT", cuts=(1, 3, 6, 12, 24, 60)),
+    "interval_months": Question("months since the earlier CT", cuts=(1, 3, 6, 12, 24, 60), patient=True),
     "doubling_time_days": Question("volume doubling time", cuts=(1, 401, 601, 2000), unit="days"),
     "earlier_category": Question("Lung-RADS category of the earlier CT", ("1", "2", "3", "4A", "4B", "4X")),
     "proved_benign": Question("proved benign by work-up", NO_YES, usual=False),
 }
+
+
+def answered(name: str, given: Any) -> Any:
+    """A question's value from what a person or a file gives: text, a number, yes or no, two axes.
+
+    Raises
+    ------
+    NoduleRiskError
+        If nobody asks that, or it is no answer.
+
+    Examples
+    --------
+    >>> answered("smoked", "yes"), answered("age", "61"), answered("size", "8.2 x 6.9")
+    (True, 61.0, Axes(long_mm=8.2, short_mm=6.9))
+    """
+    question = QUESTIONS.get(name)
+    if question is None or name == "earlier":
+        raise NoduleRiskError(f"Nobody asks for {shown(name)!r}: `nodulerisk questions` lists what can be answered.")
+    value: Any = given.strip() if isinstance(given, str) else given
+    if question.choices:
+        value = next((one for one in question.choices if said(one).lower() == said(value).lower()), value)
+    elif question.make == Axes.of_round:
+        value = _axes(value)
+    else:
+        value = _number(value)
+        value = int(value) if question.make is int and value == int(value) else value
+    if value is None:
+        raise NoduleRiskError(f"{shown(given)!r} is no answer to {question.label}: give {_wanted(question)}.")
+    question.check(value)
+    return value
+
+
+def _wanted(question: Question) -> str:
+    axes = "long and short axis in mm, such as 8.2 x 6.9"
+    return (
+        axes if question.make == Axes.of_round else f"a number {f'of {question.unit}' if question.unit else ''}".strip()
+    )
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or ``None``."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _axes(value: Any) -> Axes | None:
+    """Axes from themselves, from "8.2 x 6.9", from two numbers or from one diameter."""
+    if isinstance(value, Axes):
+        return value
+    parts = re.split(r"\s*[x×]\s*", value) if isinstance(value, str) else value
+    numbers = [_number(part) for part in (parts if isinstance(parts, list | tuple) else [parts])]
+    if None in numbers or len(numbers) not in (1, 2):
+        return None
+    return Axes(*(float(number) for number in (numbers * 2)[:2] if number is not None))
 
 
 def said(value: Any, unit: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import NoduleRiskError
+from .dicom_facts import OF_SERIES, OF_SLICE, facts
 from .dicom_headers import GREY, DicomHeader, read_header
 from .dicom_pixels import read_hu, refuse_short
 from .image_file import FILE_TYPES
@@ -113,9 +115,14 @@ def read_series(folder: Path, series_uid: str | None = None) -> Volume:
         folder.resolve().name,
         {uid: first.text(uid) for uid in ("SeriesInstanceUID", "StudyInstanceUID")},
         doubts + odd + dropped + uneven + _projected(first),
+        facts(_texts(first, OF_SERIES), [_texts(one.header, OF_SLICE) for one in slices]),
     )
     thickness_mm = max(one.thickness_mm for one in slices)
     return checked_ct(volume, thickness_mm, [one.file_name for one in slices], acquisitions)
+
+
+def _texts(header: DicomHeader, keywords: Sequence[str]) -> dict[str, str]:
+    return {keyword: header.text(keyword) for keyword in keywords}
 
 
 def _chosen(folder: Path, series_uid: str | None) -> tuple[list[DicomHeader], tuple[str, ...]]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NoduleRiskError
+from .dicom_facts import DicomFacts
 from .hounsfield import check_hounsfield
 from .series_order import check_slices, refuse_mixed_scans
 
@@ -47,6 +48,8 @@ class Volume:
         What tells this volume from another (DICOM series UID, path); goes into reports.
     warnings : tuple of str
         What the reader of a result should know about this volume, one sentence each.
+    dicom : DicomFacts or None
+        What the DICOM headers say beside the voxels, if it came from DICOM.
     """
 
     array: Array
@@ -54,6 +57,7 @@ class Volume:
     name: str = ""
     identity: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    dicom: DicomFacts | None = None
 
     @cached_property
     def ras_to_ijk(self) -> Array:

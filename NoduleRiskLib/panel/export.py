@@ -48,6 +48,12 @@ class _Kept:
     outdated: str
     more: tuple[InputWarning, ...]
 
+    @property
+    def centre_ras(self) -> tuple[float, float, float]:
+        """The outline's centre, or the point (RAS mm)."""
+        r, a, s = (self.values["nodule"] or {}).get("outline", {}).get("centre_ras_mm") or self.values["point_ras_mm"]
+        return r, a, s
+
     def assessment(self, volume: Volume) -> Assessment:
         """The assessment, with a warning if it is outdated."""
         held = restored(self.values, self.maps, volume)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +25,13 @@ from .assessing import NoduleAssessor, Outcome, assess_each
 from .export import collect
 from .job import Job
 from .parameters import NoduleRiskParameterNode
+from .reporting import collect_report
 from .same_nodule import Outlines, stored_outlines, with_twins
 from .view_state import ASSESSED, NEW, OUTDATED, OUTSIDE, ListedNodule
 from .worker import Task, Tell, Worker
 
 if TYPE_CHECKING:
+    from ..guidelines.management import Grown
     from ..results.assessment import Assessment
 
 Ended = Callable[[BaseException | None], None]
@@ -264,6 +266,21 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         nodules = self.nodules(ct, points, outlines)
         files = collect(kind, Path(path), inputs.scan(ct), results.table_of(ct, points), nodules, grade)
         return self.worker.do(files.write, ended)
+
+    def report(
+        self,
+        path: Path | str,
+        ct: Node,
+        points: Node,
+        ended: Ended,
+        outlines: Node = None,
+        growth: Mapping[str, Grown] | None = None,
+        copied: Callable[[str], None] | None = None,
+    ) -> Task:
+        """Write the report of what the scene holds, or hand its text to ``copied``; parameters as in ``Reporting``."""
+        table, nodules = results.table_of(ct, points), self.nodules(ct, points, outlines)
+        reporting = collect_report(Path(path), ct, inputs.scan(ct), table, nodules, growth or {}, copied)
+        return self.worker.do(reporting.make, ended)
 
     def forget_scene(self) -> None:
         """The scene is closed: drop the calls that are still to come, for new nodes may get the old ones' IDs."""

@@ -17,6 +17,7 @@ from ..slicer_scene.inputs import Node
 from .export_section import ExportSection
 from .grade_card import GradeCard
 from .logic import NoduleRiskLogic
+from .management_section import ManagementSection
 from .model_section import ModelSection
 from .nodule_list import NoduleList
 from .observers import ChosenNodes, SliceViews
@@ -57,6 +58,7 @@ class Panel:
             GradeCard(ui, self._choose_grade),
             self.strip,
             Overlay(),
+            ManagementSection(ui, self.changed, self.work.report, self.work.copy_text),
             OutlineSection(ui, logic.reader, self.work.assess),
             RunSection(ui, self.work.assess_waiting, self.work.cancel, lambda: self.logic.device_name),
             ExportSection(ui, self.work.export),

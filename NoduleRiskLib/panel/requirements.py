@@ -38,8 +38,12 @@ class Requirements:
         return [name for name in self.modules if not importlib.util.find_spec(name)]
 
     def missing_for_pictures(self) -> list[str]:
-        """Names of the modules that the nodule pages lack."""
+        """Names of the modules that the nodule pages lack; the report needs them, too."""
         return [] if importlib.util.find_spec("matplotlib") else ["matplotlib"]
+
+    def missing_for_report(self) -> list[str]:
+        """Names of the modules that the report lacks."""
+        return [name for name in ("matplotlib", "jinja2", "reportlab") if not importlib.util.find_spec(name)]
 
     def install(self) -> bool:
         """Ask once, then install; returns whether assessing is possible now.
@@ -51,7 +55,7 @@ class Requirements:
         """
         import slicer.packaging
 
-        missing = self.missing() + self.missing_for_pictures()
+        missing = self.missing() + self.missing_for_report()
         question = _(QUESTION).format(missing=", ".join(missing))
         if missing and not slicer.util.confirmOkCancelDisplay(question, "NoduleRisk"):
             return False

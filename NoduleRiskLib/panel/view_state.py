@@ -11,6 +11,7 @@ from ..slicer_scene.records import DAMAGED, MAPS_LOST, Row
 from .worker import Task
 
 if TYPE_CHECKING:
+    from ..guidelines.management import Grown
     from ..results.assessment import Assessment
 
 #: States of a point: without assessment, changed since its assessment, assessed, not on the image.
@@ -102,6 +103,8 @@ class ViewState:
         Modules that Slicer's Python lacks.
     task, export : Task or None
         The assessment and the export that are running.
+    growth : dict of str to Growth
+        What became of nodules since an earlier CT, by control point ID.
     finished, asked : int
         How many of the running task's nodules are assessed, and how many there are.
     """
@@ -120,6 +123,7 @@ class ViewState:
     missing_for_pictures: list[str] = field(default_factory=list)
     task: Task | None = None
     export: Task | None = None
+    growth: dict[str, Grown] = field(default_factory=dict)
     finished: int = 0
     asked: int = 0
 

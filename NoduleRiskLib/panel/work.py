@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import slicer
@@ -68,6 +69,19 @@ class Work:
         self._attempt(self._start_export, kind, path)
         self._changed()
 
+    def report(self, path: str) -> None:
+        """Write the report of what the scene holds, after installing what that needs."""
+        if self._requirements.missing_for_report() and not self._attempt(self._requirements.install):
+            self._changed()
+            return
+        self._attempt(self._start_report, path, None)
+        self._changed()
+
+    def copy_text(self) -> None:
+        """Put the report's text on the clipboard."""
+        self._attempt(self._start_report, "", self._copied)
+        self._changed()
+
     def use_model(self, path: str) -> None:
         """Assess with another model package (a folder; empty: the one that ships), if it verifies."""
 
@@ -116,6 +130,27 @@ class Work:
         self._state.export = self._logic.export(
             kind, path, settings.ct, settings.points, settings.grade, ended, settings.outlines
         )
+
+    def _start_report(self, path: str, copied: Callable[[str], None] | None) -> None:
+        from ..report.document import check_kind
+
+        if copied is None:
+            check_kind(Path(path))
+        settings = self._state.parameters
+
+        def ended(error: BaseException | None) -> None:
+            self._state.export = None
+            self._show_error(error)
+            if error is None and copied is None:
+                slicer.util.showStatusMessage(_("Saved {path}").format(path=path), 5000)
+
+        self._state.export = self._logic.report(
+            path, settings.ct, settings.points, ended, settings.outlines, self._state.growth, copied
+        )
+
+    def _copied(self, text: str) -> None:
+        slicer.app.clipboard().setText(text)
+        slicer.util.showStatusMessage(_("The text is on the clipboard."), 5000)
 
     def _assessed(self, mark: Mark, assessment: Assessment) -> None:
         self._state.finished += 1

@@ -41,21 +41,21 @@ def draw_views(sheet: Sheet, top: float, volume: Volume, assessment: Assessment,
     opacity = 0.75 * (1 if heatmap_faithfulness.trusted(assessment.model_id, name) else heatmap_faithfulness.FAINT)
     for column, plane in enumerate(PLANES):
         x = MARGIN + column * (side + GAP)
-        places = _places(centre, plane, width_mm)
+        places = view_places(centre, plane, width_mm)
         hu = np.where(volume.contains(places), sample(volume, places), WINDOW_HU[0])
         sheet.text(x, top + 0.12, f"{plane.capitalize()}", 10.5, weight="bold")
         sheet.text(x + side, top + 0.12, f"{width_mm:.0f} mm wide, lung window", 8.5, MUTED, ha="right")
-        axes = _ct(sheet, x, top + 0.22, side, hu)
-        _letters(axes, plane)
+        axes = draw_ct(sheet, x, top + 0.22, side, hu)
+        draw_letters(axes, plane)
         if column == 0:
-            _scale_bar(axes, width_mm)
+            draw_scale_bar(axes, width_mm)
         if nodule is None:
             axes.plot(*[(VIEW_PIXELS - 1) / 2] * 2, "+", color=OUTLINE, markersize=16, markeredgewidth=1.2)
             continue
-        axes = _ct(sheet, x, top + 0.22 + side + 0.42, side, hu)
+        axes = draw_ct(sheet, x, top + 0.22 + side + 0.42, side, hu)
         if heat:
             _overlay(axes, np.max([sample(one, places, outside=0.0) for one in heat.values()], axis=0), opacity)
-        _contour(axes, sample(nodule.outline.probability, places, outside=0.0), 1.3)
+        draw_outline(axes, sample(nodule.outline.probability, places, outside=0.0), 1.3)
     if nodule is None:
         return top + 0.22 + side
     y = top + 0.22 + side + 0.32
@@ -77,21 +77,24 @@ def draw_views(sheet: Sheet, top: float, volume: Volume, assessment: Assessment,
     return bottom
 
 
-def _places(centre: Array, plane: str, width_mm: float) -> Array:
+def view_places(centre: Array, plane: str, width_mm: float) -> Array:
     """RAS positions (mm) of the pixels of a slice through ``centre``, shape (n, n, 3), as radiologists view it."""
     column, row, _ = (np.array(axis, dtype=np.float64) for axis in PLANES[plane])
     along_mm = (np.arange(VIEW_PIXELS) - (VIEW_PIXELS - 1) / 2) * width_mm / VIEW_PIXELS
     return np.asarray(centre + along_mm[:, None, None] * row + along_mm[None, :, None] * column)
 
 
-def _ct(sheet: Sheet, x: float, y: float, side: float, hu: Array) -> Any:
+def draw_ct(
+    sheet: Sheet, x: float, y: float, side: float, hu: Array, window_hu: tuple[float, float] = WINDOW_HU
+) -> Any:
+    """A square picture of HU (rows, columns) in a window; places and side in inches. Returns its axes."""
     axes = sheet.image(x, y, side, side)
-    axes.imshow(hu, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], interpolation="bilinear")
+    axes.imshow(hu, cmap="gray", vmin=window_hu[0], vmax=window_hu[1], interpolation="bilinear")
     axes.set(xlim=(-0.5, hu.shape[1] - 0.5), ylim=(hu.shape[0] - 0.5, -0.5), autoscale_on=False)
     return axes
 
 
-def _letters(axes: Any, plane: str) -> None:
+def draw_letters(axes: Any, plane: str) -> None:
     """Patient directions at the four edges."""
     column, row, _ = PLANES[plane]
     for axis, ends in ((column, ((0.025, 0.5), (0.975, 0.5))), (row, ((0.5, 0.97), (0.5, 0.03)))):
@@ -101,7 +104,8 @@ def _letters(axes: Any, plane: str) -> None:
             axes.text(*place, letter, transform=axes.transAxes, fontsize=9.5, ha="center", va="center", **ON_CT)
 
 
-def _scale_bar(axes: Any, width_mm: float, length_mm: int = 10) -> None:
+def draw_scale_bar(axes: Any, width_mm: float, length_mm: int = 10) -> None:
+    """A bar of that length at the lower left corner."""
     pixels, edge = length_mm / width_mm * VIEW_PIXELS, 0.05 * VIEW_PIXELS
     y = VIEW_PIXELS - edge
     for color, width in (("black", 4.5), ("white", 2.5)):
@@ -120,7 +124,8 @@ def _overlay(axes: Any, heat: Array, opacity: float) -> None:
     axes.imshow(colours, interpolation="bilinear")
 
 
-def _contour(axes: Any, outline: Array, width: float) -> None:
+def draw_outline(axes: Any, outline: Array, width: float) -> None:
+    """Where an outline's probability (rows, columns) crosses one half."""
     if outline.min() < INSIDE < outline.max():
         axes.contour(outline, levels=[INSIDE], colors=[OUTLINE], linewidths=width)
 
@@ -156,8 +161,8 @@ def draw_mosaic(sheet: Sheet, top: float, bottom: float, assessment: Assessment,
     for place, i in enumerate(shown):
         x = MARGIN + place % columns * (side + TILE_GAP)
         y = top + place // columns * (side + below)
-        axes = _ct(sheet, x, y, side, stack.pixels[i])
-        _contour(axes, stack.outline[i], 0.8)
+        axes = draw_ct(sheet, x, y, side, stack.pixels[i])
+        draw_outline(axes, stack.outline[i], 0.8)
         plane = "" if len(layout.planes) == 1 else f"{layout.planes[stack.plane[i]][0].upper()} "
         # Adding zero makes -0.0 a plain 0.0.
         offset = f"{plane}{round(stack.offset_mm[i], 1) + 0:+.1f}"

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: Node reference roles (no character that MRML's "role:id;" lists use) and attributes of our nodes.
 CT_ROLE, POINTS_ROLE, MAPS_ROLE = "noduleRiskCT", "noduleRiskPoints", "noduleRiskMaps"
 RESULTS, POINT_ID, ASSESSMENT = (f"NoduleRisk.{name}" for name in ("results", "point", "assessment."))
+#: Attributes of the user's answers (``answers.py``): this for the patient, followed by a control point ID for a nodule.
+ABOUT = "NoduleRisk.about."
 #: Value of ``RESULTS``: how a table keeps its assessments. Version 0.1.0, which wrote "1", kept them otherwise.
 LAYOUT = "2"
 #: ``serialization.OUTLINE``; importing that takes a while.
@@ -133,6 +135,7 @@ def forget(table: Node, keep: set[str]) -> None:
     """Drop the results of all points but those whose control point IDs are in ``keep``."""
     for point_id in set(_point_ids(table)) - keep:
         table.RemoveAttribute(ASSESSMENT + point_id)
+        table.RemoveAttribute(ABOUT + point_id)
         row = _find(table, point_id)
         if row is not None:
             table.RemoveRow(row)

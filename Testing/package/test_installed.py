@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND_LINE = ("pandas", "sklearn", "typer", "rich", "training")
 #: What Slicer lacks until the user has agreed to install it, too.
 ABSENT = ("torch", "torchvision", "timm", "safetensors", "matplotlib", *COMMAND_LINE)
+#: The command line's files, which need its libraries.
+CLI = ("arguments", "commands", "guideline_tables", "terminal")
 #: What only Slicer has.
 SLICER = {"slicer", "vtk", "qt", "ctk"}
 LOOK = """
@@ -112,7 +114,7 @@ def test_the_installed_library_works_before_torch_is_there(installed, tmp_path: 
 def test_the_installed_library_is_whole_once_torch_is_there(installed, tmp_path: Path) -> None:
     seen = look(installed.modules, tmp_path, COMMAND_LINE)
     lacking = {name: lacks for name, lacks in seen["missing"].items() if lacks and lacks not in SLICER}
-    assert lacking.keys() <= {f"NoduleRiskLib.cli.{name}" for name in ("arguments", "commands", "terminal")}, lacking
+    assert lacking.keys() <= {f"NoduleRiskLib.cli.{name}" for name in CLI}, lacking
     assert set(lacking.values()) <= set(COMMAND_LINE)
     assert "torch" in seen["loaded"]
 

@@ -18,6 +18,7 @@ FLOORS = {
         ("explain",),
         ("results",),
         ("guidelines", "followup"),
+        ("report",),
         ("assessor",),
         ("slicer_scene", "cli"),
         ("panel",),

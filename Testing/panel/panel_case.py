@@ -25,6 +25,9 @@ class Installed:
     def missing_for_pictures(self):
         return list(self._missing)
 
+    def missing_for_report(self):
+        return list(self._missing)
+
     def install(self):
         self.asked += 1
         if self.consent:

@@ -45,7 +45,7 @@ def qt_module() -> Strict:
     for module, names in (
         (QtCore, ("QTimer", "Qt")),
         (QtGui, ("QBrush", "QColor", "QPainter", "QPixmap")),
-        (QtWidgets, ("QHeaderView", "QLabel", "QTableWidgetItem", "QVBoxLayout")),
+        (QtWidgets, ("QHeaderView", "QLabel", "QLineEdit", "QTableWidgetItem", "QVBoxLayout")),
     ):
         for name in names:
             setattr(qt, name, getattr(module, name))
@@ -80,6 +80,25 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
 
     text = QtCore.Property(str, lambda self: self._text, lambda self, text: setattr(self, "_text", text))
     collapsed = QtCore.Property(bool, lambda self: self._collapsed, _fold)
+
+
+class ctkComboBox(QtWidgets.QComboBox):
+    """A list of choices that a turn of the wheel does not change."""
+
+    NeverScroll = 0
+
+    def setScrollWheelEffect(self, effect):
+        assert effect == self.NeverScroll
+
+    def wheelEvent(self, event):
+        event.ignore()
+
+
+def ctk_module() -> Strict:
+    """What ``import ctk`` gives."""
+    ctk = Strict("ctk")
+    ctk.ctkComboBox = ctkComboBox
+    return ctk
 
 
 class ctkSliderWidget(QtWidgets.QWidget):

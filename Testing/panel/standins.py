@@ -20,7 +20,17 @@ import slicer
 import slicer.util
 import vtk
 from PySide6 import QtCore, QtUiTools, QtWidgets
-from standin_widgets import WIDGETS, Strict, answers, asked, ctkSliderWidget, qMRMLNodeComboBox, qMRMLWidget, qt_module
+from standin_widgets import (
+    WIDGETS,
+    Strict,
+    answers,
+    asked,
+    ctk_module,
+    ctkSliderWidget,
+    qMRMLNodeComboBox,
+    qMRMLWidget,
+    qt_module,
+)
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -195,6 +205,9 @@ class App(QtCore.QObject):
     def processEvents(self):
         QtWidgets.QApplication.processEvents()
 
+    def clipboard(self):
+        return QtWidgets.QApplication.clipboard()
+
     def testingEnabled(self):
         return True
 
@@ -240,7 +253,7 @@ def start() -> None:
     if "qt" in sys.modules:
         return
     QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
-    sys.modules["qt"] = qt_module()
+    sys.modules["qt"], sys.modules["ctk"] = qt_module(), ctk_module()
     for name, content in {
         "slicer.i18n": {"tr": lambda text: text},
         "slicer.parameterNodeWrapper": {"parameterNodeWrapper": parameterNodeWrapper, "WithinRange": WithinRange},

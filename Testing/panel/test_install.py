@@ -75,7 +75,13 @@ def test_the_rest_is_installed_against_the_very_pair_that_pytorchs_extension_cho
     (torch, asked), (_, requirements, constraints, prompt, requester) = slicers_python.asked
     assert (torch, asked, prompt, requester) == ("torch", True, False, "NoduleRisk")
     assert constraints == "torch==2.9.1+cpu\ntorchvision==0.24.1+cpu\n"
-    assert {line.split(">=")[0] for line in requirements} == {"timm", "safetensors", "matplotlib"}
+    assert {line.split(">=")[0] for line in requirements} == {
+        "timm",
+        "safetensors",
+        "matplotlib",
+        "jinja2",
+        "reportlab",
+    }
 
 
 def test_refusing_our_question_installs_nothing(slicers_python, requirements):

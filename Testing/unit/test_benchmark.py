@@ -12,7 +12,19 @@ import torch
 
 from NoduleRiskLib.networks.nodule_vit import collate
 from Testing.benchmark import __main__ as bench
-from Testing.benchmark import click, clicking, cutting, explaining, grading, loading, locating, peers, samples, timing
+from Testing.benchmark import (
+    answering,
+    click,
+    clicking,
+    cutting,
+    explaining,
+    grading,
+    loading,
+    locating,
+    peers,
+    samples,
+    timing,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +41,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "compiled", lambda graders: lambda x: torch.stack([peers.raw(g, x) for g in graders]))
 
 
-@pytest.mark.parametrize("subject", [cutting, locating, grading, explaining, loading])
+@pytest.mark.parametrize("subject", [cutting, locating, grading, explaining, loading, answering])
 def test_every_subject_tells_whole_tables(subject: ModuleType) -> None:
     for part in subject.parts():
         lines = part.table.splitlines()

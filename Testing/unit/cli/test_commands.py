@@ -247,6 +247,7 @@ def test_the_demo_shows_readers_beside_estimates_and_says_that_the_ct_is_synthet
     labels = [row["label"] for row in rows(out / CSV)]
     assert labels[0] == "small smooth" and len(labels) == 7
     assert len(list(out.glob("*.png"))) == 7
+    assert "Lung-RADS v2022" in (out / "report.html").read_text("utf-8")
     assert all(imread(path).std() > 0.1 for path in out.glob("*.png"))
 
 
