@@ -17,11 +17,17 @@ from .shown import shown
 TAGS = {
     "ImageType": 0x00080008,
     "SOPClassUID": 0x00080016,
+    "StudyDate": 0x00080020,
+    "SeriesDate": 0x00080021,
+    "AcquisitionDate": 0x00080022,
     "AcquisitionTime": 0x00080032,
     "Modality": 0x00080060,
     "SeriesDescription": 0x0008103E,
     "VolumeBasedCalculationTechnique": 0x00089207,
+    "PatientID": 0x00100020,
+    "ContrastBolusAgent": 0x00180010,
     "SliceThickness": 0x00180050,
+    "ConvolutionKernel": 0x00181210,
     "StudyInstanceUID": 0x0020000D,
     "SeriesInstanceUID": 0x0020000E,
     "AcquisitionNumber": 0x00200012,
@@ -40,6 +46,16 @@ TAGS = {
     "RescaleIntercept": 0x00281052,
     "RescaleSlope": 0x00281053,
 }
+#: What a ``Volume`` keeps of them: when, of whom and how the CT was made.
+KEPT = (
+    "AcquisitionDate",
+    "SeriesDate",
+    "StudyDate",
+    "PatientID",
+    "ContrastBolusAgent",
+    "SliceThickness",
+    "ConvolutionKernel",
+)
 #: Unsigned integers of two bytes (value representation US); the other numbers are text (DS, IS).
 SHORTS = ("SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,9 @@ class Volume:
         What tells this volume from another (DICOM series UID, path); goes into reports.
     warnings : tuple of str
         What the reader of a result should know about this volume, one sentence each.
+    header : dict
+        What its DICOM header says of when, of whom and how it was made, by DICOM keyword (``dicom_headers.KEPT``);
+        empty for other files. It stays in memory: no result holds it.
     """
 
     array: Array
@@ -54,6 +59,18 @@ class Volume:
     name: str = ""
     identity: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    header: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def acquired(self) -> date | None:
+        """The day on which the patient was scanned; ``None`` if the header does not tell it."""
+        for keyword in ("AcquisitionDate", "SeriesDate", "StudyDate"):
+            # Before 1993 dates were written with points.
+            digits = self.header.get(keyword, "").replace(".", "").strip()
+            if len(digits) == 8 and digits.isascii() and digits.isdigit():
+                with suppress(ValueError):
+                    return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+        return None
 
     @cached_property
     def ras_to_ijk(self) -> Array:
