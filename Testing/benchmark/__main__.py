@@ -6,7 +6,7 @@ import sys
 import time
 from datetime import date
 
-from . import clicking, cutting, explaining, grading, loading, locating
+from . import clicking, cutting, explaining, following, grading, loading, locating
 from .timing import Figure, machine, markdown
 
 SUBJECTS = {
@@ -16,6 +16,7 @@ SUBJECTS = {
     "explain": explaining,
     "click": clicking,
     "load": loading,
+    "follow": following,
 }
 
 
