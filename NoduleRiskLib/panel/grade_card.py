@@ -51,7 +51,7 @@ class GradeCard:
 
     def _draw_title(self, state: ViewState) -> None:
         self._ui.cardTitleLabel.setText(
-            title(state.chosen.mark.point.label, state.assessment, state.chosen.doubts)
+            title(state.chosen.mark.point.label, state.assessment, state.chosen.doubts) + _grown(state)
             if state.chosen
             else _("Choose a nodule, or place a point.")
         )
@@ -97,6 +97,12 @@ def title(label: str, assessment: Assessment | None, doubts: Sequence[str] = ())
         suspicion = f"<b>{words}</b> &nbsp; <span style='color: {grey}'>{suspicion}</span>"
         sizes = f"<span style='color: {grey}'>{sizes}</span>"
     return f"{bold} &nbsp; {suspicion}<br><small>{means}</small><br>{sizes}"
+
+
+def _grown(state: ViewState) -> str:
+    """A line about what became of the chosen nodule since an earlier CT, HTML; or nothing."""
+    growth = state.chosen.growth if state.chosen else None
+    return f"<br>{html.escape(growth[1])}" if growth else ""
 
 
 def _texts(line: GradeLine) -> tuple[str, str, str]:

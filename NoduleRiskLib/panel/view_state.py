@@ -40,6 +40,8 @@ class ListedNodule:
         Whether nothing but the outline is another one than was graded.
     aside : bool
         Whether the user drew an outline of it and asked for the network's again.
+    growth : (str, str, Growth or None) or None
+        What became of it since an earlier CT, as ``followups.growth`` gives it.
     """
 
     mark: Mark
@@ -51,6 +53,7 @@ class ListedNodule:
     outline: tuple[str, str] | None = None
     edited: bool = False
     aside: bool = False
+    growth: tuple[str, str, Any] | None = None
 
     @property
     def outdated(self) -> str:
@@ -100,8 +103,8 @@ class ViewState:
         Which segments of the chosen segmentation can be no nodules; one sentence each.
     missing, missing_for_pictures : list of str
         Modules that Slicer's Python lacks.
-    task, export : Task or None
-        The assessment and the export that are running.
+    task, export, comparison : Task or None
+        The assessment, the export and the comparison with an earlier CT that are running.
     finished, asked : int
         How many of the running task's nodules are assessed, and how many there are.
     """
@@ -120,6 +123,7 @@ class ViewState:
     missing_for_pictures: list[str] = field(default_factory=list)
     task: Task | None = None
     export: Task | None = None
+    comparison: Task | None = None
     finished: int = 0
     asked: int = 0
 

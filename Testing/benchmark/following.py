@@ -194,7 +194,7 @@ def _halves(assessor: Assessor) -> Part:
         return Part("Two halves of a CT", f"Skipped: {folder} is not there.")
     whole = read(folder / f"{THIN}.nrrd")
     with (folder / "points.csv").open(newline="") as lines:
-        rows = [row for row in csv.DictReader(lines) if row["scan"] == THIN]
+        rows = [row for row in csv.DictReader(lines) if row["file"] == f"{THIN}.nrrd"]
     points = [Point(f"{n}", (float(row["r"]), float(row["a"]), float(row["s"]))) for n, row in enumerate(rows, 1)]
     even, odd = (_half(whole, first) for first in (0, 1))
     begun = time.process_time()
