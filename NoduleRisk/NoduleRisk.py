@@ -27,7 +27,7 @@ from NoduleRiskLib.panel.panel import Panel
 from NoduleRiskLib.panel.requirements import Requirements
 from NoduleRiskLib.slicer_scene import display, inputs
 
-SAMPLE = "Synthetic chest CT with nodules"
+SAMPLE, SAMPLE_PAIR = "Synthetic chest CT with nodules", "Synthetic chest CTs, 120 days apart"
 RESOURCES = Path(__file__).with_name("Resources")
 
 
@@ -101,18 +101,22 @@ def registerSampleData() -> None:
     import SampleData
 
     source = SHIPPED.parents[1] / "phantom" / "phantom_nodules.json"
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category="NoduleRisk",
-        sampleName=SAMPLE,
-        # Nothing is downloaded: the file is the extension's own.
-        uris=source.as_uri(),
-        fileNames=source.name,
-        nodeNames="synthetic chest CT",
-        loadFiles=False,
-        checksums="SHA256:" + slicer.util.computeChecksum("SHA256", str(source)),
-        thumbnailFileName=str(RESOURCES / "Icons" / "NoduleRisk.png"),
-        customDownloader=loadPhantom,
-    )
+    for name, node_name, load in (
+        (SAMPLE, "synthetic chest CT", loadPhantom),
+        (SAMPLE_PAIR, "synthetic chest CT, later", loadPhantomPair),
+    ):
+        SampleData.SampleDataLogic.registerCustomSampleDataSource(
+            category="NoduleRisk",
+            sampleName=name,
+            # Nothing is downloaded: the file is the extension's own.
+            uris=source.as_uri(),
+            fileNames=source.name,
+            nodeNames=node_name,
+            loadFiles=False,
+            checksums="SHA256:" + slicer.util.computeChecksum("SHA256", str(source)),
+            thumbnailFileName=str(RESOURCES / "Icons" / "NoduleRisk.png"),
+            customDownloader=load,
+        )
 
 
 def loadPhantom(source: Any = None) -> Any:
@@ -126,6 +130,22 @@ def loadPhantom(source: Any = None) -> Any:
         slicer.util.setSliceViewerLayers(background=ct, fit=True)
         display.jump(nodules[0].point.ras)
         return ct, points
+
+
+def loadPhantomPair(source: Any = None) -> Any:
+    """Compute two CTs of one synthetic patient, 120 days apart; points mark the later one's nodules.
+
+    Returns the later CT's node, its points' and the earlier CT's: choose it as *Prior CT* once the points are assessed.
+    """
+    from NoduleRiskLib.phantom.later_ct import pair
+
+    with slicer.util.tryWithErrorDisplay(_("The synthetic CTs could not be made."), waitCursor=True):
+        (earlier, _nodules), (later, nodules) = pair()
+        prior, ct = inputs.add_volume(earlier), inputs.add_volume(later)
+        points = inputs.add_points("Nodules", [nodule.point for nodule in nodules])
+        slicer.util.setSliceViewerLayers(background=ct, fit=True)
+        display.jump(nodules[0].point.ras)
+        return ct, points, prior
 
 
 class NoduleRiskTest(ScriptedLoadableModuleTest):

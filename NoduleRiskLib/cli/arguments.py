@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -105,3 +107,30 @@ def point(number: int, text: str) -> Point:
             f"this is {text!r}."
         )
     return Point(f"nodule {number}", (r, a, s))
+
+
+def pairs_of(given: Sequence[str]) -> dict[str, str]:
+    """What ``--pair`` says: of each name in the later CT that in the earlier one, or "" for none.
+
+    >>> pairs_of(["nodule 1=nodule 3", "nodule 2="])
+    {'nodule 1': 'nodule 3', 'nodule 2': ''}
+    """
+    pairs: dict[str, str] = {}
+    for one in given:
+        now, equals, before = (part.strip() for part in one.partition("="))
+        if not (now and equals) or now in pairs:
+            raise NoduleRiskError(
+                f"--pair takes a nodule's names in the later and in the earlier CT, each nodule once, such as "
+                f"--pair 'nodule 1=nodule 3'; this is {one!r}."
+            )
+        pairs[now] = before
+    return pairs
+
+
+def points_csv(points: Sequence[Point]) -> str:
+    """Points as a CSV table that ``points.read`` reads: label, r, a, s in mm."""
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines)
+    writer.writerow(("label", "r", "a", "s"))
+    writer.writerows((one.label, *one.ras) for one in points)
+    return lines.getvalue()

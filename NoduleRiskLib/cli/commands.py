@@ -29,7 +29,8 @@ from ..report.document import check_kind
 from ..results.assessment import Assessment
 from ..results.result_folder import JSON, check_writable, write_results
 from ..results.tables import json_text
-from .arguments import PointCommand
+from . import followup_table
+from .arguments import PointCommand, pairs_of, points_csv
 from .arguments import point as point_of
 from .guideline_tables import answers_on_terminal, questions_on_terminal
 from .terminal import beside_readers, on_terminal, printable
@@ -140,16 +141,77 @@ def assess(
 
 
 @app.command()
+def followup(
+    prior: Annotated[Path, typer.Argument(help="The earlier CT: DICOM folder, NRRD, NIfTI or MHA.", metavar="PRIOR")],
+    current: Annotated[Path, typer.Argument(help="The later CT of the same patient.", metavar="CURRENT")],
+    points: Annotated[Path, typer.Option(help="File of points on the later CT: .mrk.json, .fcsv or CSV.")],
+    prior_points: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="File of points on the earlier CT; without it nodules are looked for at their places."),
+    ] = None,
+    days: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Days between both CTs, where their DICOM headers do not tell."),
+    ] = None,
+    pair: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="NOW=BEFORE", help="Names of one nodule in both CTs (NOW= for none); repeat."),
+    ] = None,
+    out: Out = Path("followup"),
+    model: Model = model_package.SHIPPED,
+    device: Device = "auto",
+    heatmaps: Heatmaps = False,
+    prior_series: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="UID", help="Which series of PRIOR, if it holds several."),
+    ] = None,
+    series: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="UID", help="Which series of CURRENT, if it holds several."),
+    ] = None,
+) -> None:
+    """Compare two CTs of one patient: which nodules grew, are new or gone, and in how many days they double."""
+    check_writable(out)
+    pairs = pairs_of(pair or [])
+    marked = read_points(points)
+    earlier = read_points(prior_points) if prior_points else []
+    from ..imaging.reading import read
+
+    with _progress() as progress:
+        loaded = model_package.load(model)
+        with _step(progress, f"Reading {prior.name or prior}"):
+            before = read(prior, prior_series)
+        with _step(progress, f"Reading {current.name or current}"):
+            now = read(current, series)
+        _follow(progress, out, (before, earlier), (now, marked), loaded, device, heatmaps, days, pairs)
+
+
+@app.command()
 def demo(
     out: Out = Path("demo"),
     model: Model = model_package.SHIPPED,
     device: Device = "auto",
     heatmaps: Heatmaps = True,
+    followup: Annotated[
+        bool,
+        typer.Option(
+            "--followup", help="Two CTs of one synthetic patient, 120 days apart: grown, new and gone nodules."
+        ),
+    ] = False,
 ) -> None:
     """Make a synthetic chest CT with seven nodules, grade them and write a report."""
     from ..phantom.chest_ct import chest_ct
 
     check_writable(out)
+    if followup:
+        from ..phantom.later_ct import pair
+
+        with _progress() as progress:
+            loaded = model_package.load(model)
+            with _step(progress, "Making two synthetic chest CTs"):
+                both = [(volume, [one.point for one in nodules]) for volume, nodules in pair()]
+            _follow(progress, out, both[0], both[1], loaded, device, heatmaps, None, {}, cts=True)
+        return
     with _progress() as progress:
         loaded = model_package.load(model)
         with _step(progress, "Making a synthetic chest CT"):
@@ -231,6 +293,61 @@ def _assess(
                 raise
             return done, True
     return done, False
+
+
+def _follow(
+    progress: Progress,
+    out: Path,
+    prior: tuple[Volume, list[Point]],
+    current: tuple[Volume, list[Point]],
+    loaded: model_package.ModelPackage,
+    device: str,
+    heatmaps: bool,
+    days: float | None,
+    pairs: dict[str, str],
+    cts: bool = False,
+) -> None:
+    """Assess both CTs, compare them, write and print both; ``cts`` writes the CTs and the points, too."""
+    from ..followup import page, tables
+    from ..followup.comparison import Examination, follow_up
+
+    with _step(progress, f"Loading {loaded.name}"):
+        from ..assessor import Assessor
+
+        assessor = Assessor(loaded, device)
+    prepared = {volume: assessor.prepare(volume) for volume, _ in (prior, current)}
+    examinations = []
+    for (volume, marked), name, explained in ((prior, "earlier", False), (current, "later", heatmaps)):
+        found: list[Assessment] = []
+        with _step(progress, f"Assessing the {name} CT on {assessor.device_name}", len(marked)) as task:
+            for one in assessor.assess(prepared[volume], marked, explained) if marked else ():
+                found.append(one)
+                progress.advance(task)
+        examinations.append(Examination(volume, tuple(found)))
+    # Lungs, matches, then each nodule of either CT.
+    steps = 2 + sum(len(one.assessments) for one in examinations)
+    with _step(progress, "Comparing both CTs", steps) as task:
+        followed = follow_up(
+            examinations[0],
+            examinations[1],
+            lambda volume, places: list(assessor.assess(prepared[volume], places, False)),
+            days=days,
+            pairs=pairs,
+            done=lambda step: progress.advance(task),
+        )
+
+    def extra(folder: Path) -> None:
+        (folder / "followup.csv").write_text(tables.csv_text(followed), encoding="utf-8", newline="")
+        (folder / "followup.json").write_text(tables.json_text(followed), encoding="utf-8")
+        page.write_page(folder / "followup.png", prior[0], current[0], followed)
+        for name, (volume, marked) in (("prior", prior), ("current", current)) if cts else ():
+            write_nrrd(folder / f"{name}.nrrd", volume)
+            (folder / f"{name}.csv").write_text(points_csv(marked), encoding="utf-8", newline="")
+
+    def more() -> None:
+        _stdout().print(followup_table.on_terminal(followed))
+
+    _finish(progress, out, current[0], list(examinations[1].assessments), loaded, False, False, more, extra)
 
 
 def _finish(

@@ -19,10 +19,13 @@ TAGS = {
     "SOPClassUID": 0x00080016,
     "SOPInstanceUID": 0x00080018,
     "StudyDate": 0x00080020,
+    "SeriesDate": 0x00080021,
+    "AcquisitionDate": 0x00080022,
     "AcquisitionTime": 0x00080032,
     "Modality": 0x00080060,
     "SeriesDescription": 0x0008103E,
     "VolumeBasedCalculationTechnique": 0x00089207,
+    "PatientID": 0x00100020,
     "PatientBirthDate": 0x00100030,
     "PatientSex": 0x00100040,
     "PatientAge": 0x00101010,
@@ -49,6 +52,16 @@ TAGS = {
     "RescaleIntercept": 0x00281052,
     "RescaleSlope": 0x00281053,
 }
+#: What a ``Volume`` keeps of them: when, of whom and how the CT was made.
+KEPT = (
+    "AcquisitionDate",
+    "SeriesDate",
+    "StudyDate",
+    "PatientID",
+    "ContrastBolusAgent",
+    "SliceThickness",
+    "ConvolutionKernel",
+)
 #: Unsigned integers of two bytes (value representation US); the other numbers are text (DS, IS).
 SHORTS = ("SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"

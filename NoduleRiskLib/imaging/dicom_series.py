@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import NoduleRiskError
 from .dicom_facts import OF_SERIES, OF_SLICE, facts
-from .dicom_headers import GREY, DicomHeader, read_header
+from .dicom_headers import GREY, KEPT, DicomHeader, read_header
 from .dicom_pixels import read_hu, refuse_short
 from .image_file import FILE_TYPES
 from .memory_limit import refuse_beyond_limit
@@ -116,6 +116,7 @@ def read_series(folder: Path, series_uid: str | None = None) -> Volume:
         {uid: first.text(uid) for uid in ("SeriesInstanceUID", "StudyInstanceUID")},
         doubts + odd + dropped + uneven + _projected(first),
         facts(_texts(first, OF_SERIES), [_texts(one.header, OF_SLICE) for one in slices]),
+        {keyword: text for keyword in KEPT if (text := first.text(keyword))},
     )
     thickness_mm = max(one.thickness_mm for one in slices)
     return checked_ct(volume, thickness_mm, [one.file_name for one in slices], acquisitions)

@@ -76,11 +76,11 @@ def lung_mask(volume: Volume) -> LungMask:
     LungMask
     """
     if volume not in _SEEN:
-        _SEEN[volume] = LungMask(_outside_mm(_coarse(volume)))
+        _SEEN[volume] = LungMask(_outside_mm(coarse(volume)))
     return _SEEN[volume]
 
 
-def _coarse(volume: Volume) -> Volume:
+def coarse(volume: Volume) -> Volume:
     """The volume on a grid of about ``GRID_MM``, float32: each voxel a mean of up to eight of the old ones."""
     every = np.maximum(1, np.round(GRID_MM / volume.spacing_mm)).astype(int)
     shape = (np.array(volume.array.shape[::-1]) // every)[::-1]

@@ -56,7 +56,7 @@ class GradeCard:
 
     def _draw_title(self, state: ViewState) -> None:
         self._ui.cardTitleLabel.setText(
-            title(state.chosen.mark.point.label, state.assessment, state.chosen.doubts)
+            title(state.chosen.mark.point.label, state.assessment, state.chosen.doubts) + _grown(state)
             if state.chosen
             else _("Choose a nodule, or place a point.")
         )
@@ -136,6 +136,12 @@ def _term(line: AccountLine, colour: str) -> str:
 
 def _hex(rgb: tuple[int, int, int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*rgb)
+
+
+def _grown(state: ViewState) -> str:
+    """A line about what became of the chosen nodule since an earlier CT, HTML; or nothing."""
+    growth = state.chosen.growth if state.chosen else None
+    return f"<br>{html.escape(growth[1])}" if growth else ""
 
 
 def _texts(line: GradeLine) -> tuple[str, str, str]:

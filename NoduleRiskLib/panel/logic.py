@@ -174,6 +174,24 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
 
         return self.worker.do(work, job.ended)
 
+    def with_assessor(
+        self,
+        package: Path | str | None,
+        device: str,
+        work: Callable[[NoduleAssessor, Callable[..., None]], None],
+        ended: Ended,
+    ) -> Task:
+        """Work that needs an assessor, on the worker's thread; its calls are dropped if the scene is closed before."""
+        scene_number = self._scene_number
+
+        def all_of_it(tell: Tell) -> None:
+            def call(function: Callable[..., Any], *arguments: Any) -> None:
+                tell(self._in_the_same_scene, scene_number, function, *arguments)
+
+            work(self._ready(package, device, tell), call)
+
+        return self.worker.do(all_of_it, ended)
+
     def prepare(self, package: Path | str | None, device: str, ended: Ended) -> Task:
         """Load the model on the worker's thread, so that ``device_name`` is known and the first nodule is quick."""
 

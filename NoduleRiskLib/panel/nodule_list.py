@@ -66,6 +66,7 @@ class NoduleList:
     def _draw_row(self, row: int, nodule: ListedNodule) -> None:
         drawn = _(DRAWN_TIP) if nodule.row and nodule.row.by_user else ""
         lines = (_(TIPS.get(nodule.state, "")), _(nodule.outdated), *(one.text for one in nodule.warnings), drawn)
+        lines += (nodule.growth[1],) if nodule.growth else ()
         tip = "\n".join(filter(None, lines))
         for column, text in enumerate((nodule.mark.point.label, *cells(nodule))):
             italic, figure = nodule.state == OUTDATED, 0 < column < NOTES
@@ -99,5 +100,5 @@ def _notes(nodule: ListedNodule) -> str:
         return state.get(nodule.state, "")
     drawn = DRAWN if nodule.row and nodule.row.by_user and not nodule.edited else ""
     more = sum(not one.doubt for one in nodule.warnings)
-    words = (state.get(nodule.state, ""), *nodule.doubts, drawn)
+    words = (state.get(nodule.state, ""), *nodule.doubts, nodule.growth[0] if nodule.growth else "", drawn)
     return " ".join(filter(None, (", ".join(filter(None, words)), f"⚠\N{NO-BREAK SPACE}{more}" if more else "")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import qt
@@ -12,9 +13,10 @@ from slicer.i18n import tr as _
 
 from ..errors import NoduleRiskError
 from ..grades import DISCLAIMER
-from ..slicer_scene import display, inputs, outline_segments, results
+from ..slicer_scene import display, followups, inputs, outline_segments, results
 from ..slicer_scene.inputs import Node
 from .export_section import ExportSection
+from .followup_section import FollowUpSection
 from .grade_card import GradeCard
 from .logic import NoduleRiskLogic
 from .management_section import ManagementSection
@@ -26,7 +28,7 @@ from .overlay import Overlay
 from .requirements import Requirements
 from .run_section import RunSection
 from .slice_strip import SliceStrip
-from .view_state import NEW, ViewState
+from .view_state import NEW, ListedNodule, ViewState
 from .work import Work
 
 
@@ -61,6 +63,7 @@ class Panel:
             ManagementSection(ui, self.changed, self.work.report, self.work.copy_text),
             OutlineSection(ui, logic.reader, self.work.assess),
             RunSection(ui, self.work.assess_waiting, self.work.cancel, lambda: self.logic.device_name),
+            FollowUpSection(ui, self.work.compare),
             ExportSection(ui, self.work.export),
             ModelSection(ui, logic, self.work.use_model),
         )
@@ -257,6 +260,11 @@ class Panel:
         self._views.show(state.ct)
         self._ui.placeWidget.setCurrentNode(state.points)
         state.table = results.table_of(state.ct, state.points)
+        state.nodules = [self._grown(nodule) for nodule in state.nodules]
+        # The guidelines ask for the growth itself; the list shows its words.
+        state.growth = {
+            nodule.mark.id: nodule.growth[2] for nodule in state.nodules if nodule.growth and nodule.growth[2]
+        }
         for nodule in state.nodules:
             if nodule.row and nodule.row.columns["label"] != nodule.mark.point.label:
                 results.rename(state.table, nodule.mark)
@@ -265,6 +273,13 @@ class Panel:
         self._read_assessment()
         state.missing = self._requirements.missing()
         state.missing_for_pictures = self._requirements.missing_for_pictures()
+
+    def _grown(self, nodule: ListedNodule) -> ListedNodule:
+        """The nodule with what became of it since an earlier CT, if that still holds."""
+        if not nodule.row or not nodule.row.found:
+            return nodule
+        volume = nodule.row.columns["outline_volume_mm3"]
+        return replace(nodule, growth=followups.growth(self.state.table, nodule.mark.id, volume))
 
     def _give_points(self) -> None:
         """Put points into outlines that have none, once the user has drawn and come back, or has chosen others."""

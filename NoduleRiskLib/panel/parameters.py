@@ -11,15 +11,16 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 class NoduleRiskParameterNode:
     """The panel's settings.
 
-    ``outlines`` is a segmentation that another tool drew, ``nodule`` the chosen point's control point ID, ``grade`` the
-    name of the grade whose heatmap is shown, ``package`` the folder of a local model package (empty: the one that
-    ships), ``device`` as ``Assessor`` takes it.
+    ``outlines`` is a segmentation that another tool drew, ``prior`` an earlier CT of the patient, ``nodule`` the chosen
+    point's control point ID, ``grade`` the name of the grade whose heatmap is shown, ``package`` the folder of a local
+    model package (empty: the one that ships), ``device`` as ``Assessor`` takes it.
     Saved scenes know these names.
     """
 
     ct: slicer.vtkMRMLScalarVolumeNode
     points: slicer.vtkMRMLMarkupsFiducialNode
     outlines: slicer.vtkMRMLSegmentationNode
+    prior: slicer.vtkMRMLScalarVolumeNode
     assessAsPlaced: bool
     heatmapShown: bool = True
     outlineShown: bool = True

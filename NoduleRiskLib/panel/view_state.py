@@ -41,6 +41,8 @@ class ListedNodule:
         Whether nothing but the outline is another one than was graded.
     aside : bool
         Whether the user drew an outline of it and asked for the network's again.
+    growth : (str, str, Growth or None) or None
+        What became of it since an earlier CT, as ``followups.growth`` gives it.
     """
 
     mark: Mark
@@ -52,6 +54,7 @@ class ListedNodule:
     outline: tuple[str, str] | None = None
     edited: bool = False
     aside: bool = False
+    growth: tuple[str, str, Any] | None = None
 
     @property
     def outdated(self) -> str:
@@ -101,8 +104,8 @@ class ViewState:
         Which segments of the chosen segmentation can be no nodules; one sentence each.
     missing, missing_for_pictures : list of str
         Modules that Slicer's Python lacks.
-    task, export : Task or None
-        The assessment and the export that are running.
+    task, export, comparison : Task or None
+        The assessment, the export and the comparison with an earlier CT that are running.
     growth : dict of str to Growth
         What became of nodules since an earlier CT, by control point ID.
     finished, asked : int
@@ -124,6 +127,7 @@ class ViewState:
     task: Task | None = None
     export: Task | None = None
     growth: dict[str, Grown] = field(default_factory=dict)
+    comparison: Task | None = None
     finished: int = 0
     asked: int = 0
 

@@ -11,6 +11,8 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from ..slicer_scene.inputs import Mark
+from . import comparing
+from .comparing import Comparison
 from .job import Job
 from .logic import NoduleRiskLogic
 from .messages import sentence
@@ -82,6 +84,12 @@ class Work:
         self._attempt(self._start_report, "", self._copied)
         self._changed()
 
+    def compare(self, days: float) -> None:
+        """Compare with the chosen earlier CT; ``days`` between both, 0 where their dates say it."""
+        if not self._state.comparison:
+            self._attempt(self._start_comparison, days)
+            self._changed()
+
     def use_model(self, path: str) -> None:
         """Assess with another model package (a folder; empty: the one that ships), if it verifies."""
 
@@ -117,6 +125,16 @@ class Work:
             ended=self._ended,
         )
         state.task = self._logic.start(job)
+
+    def _start_comparison(self, days: float) -> None:
+        settings = self._state.parameters
+        wanted = Comparison(settings.prior, settings.ct, settings.points, days, settings.package, settings.device)
+
+        def ended(error: BaseException | None) -> None:
+            self._state.comparison = None
+            self._show_error(error)
+
+        self._state.comparison = comparing.start(self._logic, wanted, ended)
 
     def _start_export(self, kind: str, path: str) -> None:
         settings = self._state.parameters

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,13 @@ PLACES = {
     "ground glass": (-86, -20, 124),
     "part-solid": (-66, 52, 126),
     "juxtapleural": (104, 0, 122),
+    # In the later CT alone: ``later_ct``.
+    "new": (84, -14, 110),
 }
 #: Nodules that sit on the chest wall instead.
 ON_THE_WALL = ("juxtapleural",)
+#: The day on which it is said to have been made.
+ACQUIRED = date(2026, 1, 5)
 SOLID_HU, GROUND_GLASS_HU, CALCIUM_HU = 42, -570, 560
 NOISE_HU = 27
 #: Standard deviation of the scanner's blur in its plane, and how much of a slice's noise the next one shares.
@@ -97,6 +102,14 @@ def chest_ct(seed: int = 0) -> tuple[Volume, tuple[PhantomNodule, ...]]:
         In the order of ``phantom_nodules.json``.
     """
     rng = np.random.default_rng(seed)
+    hu, lung = without_nodules(rng)
+    nodules = tuple(draw_nodule(rng, hu, place_of(hu, lung, copied), copied) for copied in source()["nodules"])
+    scan(rng, hu)
+    return as_volume(hu, "synthetic chest CT", f"seed {seed}", ACQUIRED), nodules
+
+
+def without_nodules(rng: np.random.Generator) -> tuple[Array, Array]:
+    """HU (int16) of the chest with vessels and airways, and the signed distance to the lungs on the coarse grid."""
     body = chest(rng)
     hu = np.empty(SHAPE, np.int16)
     for level, plane in zip(hu, slices(body), strict=True):
@@ -106,16 +119,19 @@ def chest_ct(seed: int = 0) -> tuple[Volume, tuple[PhantomNodule, ...]]:
     draw(hu, arteries + veins, VESSEL_HU, np.maximum)
     draw(hu, airways, WALL_HU, np.maximum, WALL_MM)
     draw(hu, airways, LUMEN_HU, np.minimum)
-    nodules = tuple(_nodule(rng, hu, body.lung, copied) for copied in source()["nodules"])
-    _scan(rng, hu)
-    volume = Volume(
+    return hu, body.lung
+
+
+def as_volume(hu: Array, name: str, identity: str, acquired: date) -> Volume:
+    """Voxels on the phantom's grid as a CT of that day."""
+    return Volume(
         hu,
-        _ijk_to_ras(),
-        name="synthetic chest CT",
-        identity={"phantom": f"seed {seed}"},
+        grid_to_ras(),
+        name=name,
+        identity={"phantom": identity},
         warnings=("This CT is synthetic: a computed chest whose nodules have the shapes that LIDC readers drew.",),
+        header={"AcquisitionDate": acquired.strftime("%Y%m%d")},
     )
-    return volume, nodules
 
 
 def source() -> dict[str, Any]:
@@ -131,16 +147,18 @@ def write(path_nrrd: str | Path, seed: int = 0) -> tuple[PhantomNodule, ...]:
     return nodules
 
 
-def _nodule(rng: np.random.Generator, hu: Array, lung: Array, copied: dict[str, Any]) -> PhantomNodule:
-    """Draw one nodule into ``hu`` where the lung has room for it."""
-    outlines = np.pad(drawn(copied["readers"]), ((0, 0), (4, 4), (7, 7), (7, 7)))
-    step = np.array((copied["slice_mm"], copied["pixel_mm"], copied["pixel_mm"]))
-    # Where at least half of the readers agree, in mm from a corner: slice, row, column.
-    agreed = np.argwhere(outlines.mean(0) >= 0.5) * step
-    middle = agreed.mean(0)
-    reach = agreed.max(0) - middle
+def place_of(hu: Array, lung: Array, copied: dict[str, Any], scale: float = 1.0) -> Array:
+    """Where the lung has room for a nodule: z, y, x in the phantom's own mm."""
+    *_, reach = _drawn(copied, scale)
     wish = PLACES[copied["label"]]
-    place = _on_the_wall(lung, wish, reach) if copied["label"] in ON_THE_WALL else _in_the_lung(hu, lung, wish, reach)
+    return _on_the_wall(lung, wish, reach) if copied["label"] in ON_THE_WALL else _in_the_lung(hu, lung, wish, reach)
+
+
+def draw_nodule(
+    rng: np.random.Generator, hu: Array, place: Array, copied: dict[str, Any], scale: float = 1.0
+) -> PhantomNodule:
+    """Draw one nodule into ``hu`` at a place (z, y, x in the phantom's own mm), ``scale`` times as wide as it was."""
+    outlines, step, middle, _ = _drawn(copied, scale)
     axes = axes_mm()
     span = np.array(outlines.shape[1:]) * step
     first = [int(np.searchsorted(axis, p - m)) for axis, p, m in zip(axes, place, middle, strict=True)]
@@ -151,11 +169,11 @@ def _nodule(rng: np.random.Generator, hu: Array, lung: Array, copied: dict[str, 
     distances = np.stack([map_coordinates(_distance(one, step), at, order=1, mode="nearest") for one in outlines])
     share = (distances <= 0).mean(0, dtype=np.float32)
     distance = np.median(distances, 0)
-    grades = copied["grades"]
+    grades = {**copied["grades"], "diameter": copied["grades"]["diameter"] * scale}
     _fill(rng, hu[box], distance, grades, copied["calcified"])
     if grades["spiculation"] > 3:
         draw(hu, _spicules(rng, grid, distance, grades["spiculation"]), SOLID_HU - 60, np.maximum)
-    ijk_to_ras = _ijk_to_ras()
+    ijk_to_ras = grid_to_ras()
     ijk_to_ras[:3, 3] += ijk_to_ras[:3, :3] @ first[::-1]
     box_volume = Volume(share, ijk_to_ras)
     return PhantomNodule(
@@ -167,6 +185,18 @@ def _nodule(rng: np.random.Generator, hu: Array, lung: Array, copied: dict[str, 
         tuple(copied["annotation_ids"]),
         box_volume,
     )
+
+
+def _drawn(copied: dict[str, Any], scale: float) -> tuple[Array, Array, Array, Array]:
+    """Each reader's outline, the mm between its voxels, and of what half of them agree on middle and reach, mm.
+
+    All in the order slice, row, column; the middle from a corner, the reach from the middle.
+    """
+    outlines = np.pad(drawn(copied["readers"]), ((0, 0), (4, 4), (7, 7), (7, 7)))
+    step = np.array((copied["slice_mm"], copied["pixel_mm"], copied["pixel_mm"])) * scale
+    agreed = np.argwhere(outlines.mean(0) >= 0.5) * step
+    middle = agreed.mean(0)
+    return outlines, step, middle, agreed.max(0) - middle
 
 
 def _distance(outline: Array, step: Array) -> Array:
@@ -242,7 +272,7 @@ def _spicules(rng: np.random.Generator, grid: Array, distance: Array, spiculatio
     return strands
 
 
-def _scan(rng: np.random.Generator, hu: Array) -> None:
+def scan(rng: np.random.Generator, hu: Array) -> None:
     """Blur and noise as a scanner adds them, slice by slice and in place."""
     _, y, x = axes_mm()
     before = rng.standard_normal(SHAPE[1:], np.float32)
@@ -256,7 +286,7 @@ def _scan(rng: np.random.Generator, hu: Array) -> None:
         before = now
 
 
-def _ijk_to_ras() -> Array:
+def grid_to_ras() -> Array:
     """The CT's ``ijk_to_ras``: stored as LPS, so i and j run against R and A."""
     k_mm, j_mm, i_mm = SPACING_MM
     left, back, up = ORIGIN_LPS

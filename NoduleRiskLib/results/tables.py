@@ -141,7 +141,7 @@ def csv_text(assessments: Sequence[Assessment]) -> str:
     writer = csv.writer(lines)
     writer.writerow(column.name for column in COLUMNS)
     for one in assessments:
-        writer.writerow(_cell(value) for value in row(one).values())
+        writer.writerow(cell(value) for value in row(one).values())
     return lines.getvalue()
 
 
@@ -213,7 +213,8 @@ def _at(values: Any, path: tuple[str | int, ...]) -> Any:
     return values
 
 
-def _cell(value: str | float | None) -> str | float:
+def cell(value: str | float | None) -> str | float:
+    """A value as a table's cell: what is missing is empty, and text that would be a formula gets an apostrophe."""
     if isinstance(value, str):
         return f"'{value}" if value.startswith(FORMULA_STARTS) else value
     return "" if value is None else value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -20,6 +20,10 @@ from .placement import placement
 Node: TypeAlias = Any
 #: Attribute of a volume node: warnings about the volume, one sentence a line.
 WARNINGS = "NoduleRisk.warnings"
+#: Attribute of a volume node: the day of the scan as DICOM writes it, where no DICOM database knows the volume.
+ACQUIRED = "NoduleRisk.acquisitionDate"
+#: AcquisitionDate, SeriesDate and StudyDate, as Slicer's DICOM database asks for them.
+DATES = ("0008,0022", "0008,0021", "0008,0020")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,8 @@ class Scan:
     identity : dict
     warnings : tuple of str
         Warnings that came with the volume (``add_volume``), and about the places of its slices.
+    header : dict
+        The day of the scan, as ``Volume.header`` has it, if the node or Slicer's DICOM database knows it.
     """
 
     voxels: Array
@@ -43,6 +49,7 @@ class Scan:
     name: str
     identity: dict[str, str]
     warnings: tuple[str, ...] = ()
+    header: dict[str, str] = field(default_factory=dict)
 
     def read(self) -> Volume:
         """The CT for the library; may take a second, and may be called on any thread.
@@ -64,7 +71,7 @@ class Scan:
 
     @cached_property
     def _volume(self) -> Volume:
-        return Volume(self.voxels, self.ijk_to_ras, self.name, self.identity, self.warnings)
+        return Volume(self.voxels, self.ijk_to_ras, self.name, self.identity, self.warnings, header=self.header)
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,16 @@ def scan(node: Node) -> Scan:
     if node.GetAttribute("DICOM.instanceUIDs"):
         identity["dicom_instance_uid"] = node.GetAttribute("DICOM.instanceUIDs").split()[0]
     warnings = (*(node.GetAttribute(WARNINGS) or "").splitlines(), *uneven)
-    return Scan(slicer.util.arrayFromVolume(node), ijk_to_ras, node.GetName(), identity, warnings)
+    return Scan(slicer.util.arrayFromVolume(node), ijk_to_ras, node.GetName(), identity, warnings, _header(node))
+
+
+def _header(node: Node) -> dict[str, str]:
+    """When a volume was scanned, in DICOM's words; empty where nothing says so."""
+    told = node.GetAttribute(ACQUIRED)
+    uids, database = (node.GetAttribute("DICOM.instanceUIDs") or "").split(), getattr(slicer, "dicomDatabase", None)
+    if not told and uids and database is not None and database.isOpen:
+        told = next(filter(None, (database.instanceValue(uids[0], tag) for tag in DATES)), "")
+    return {"AcquisitionDate": told} if told else {}
 
 
 def marks(points_node: Node) -> list[Mark]:
@@ -111,6 +127,8 @@ def add_volume(volume: Volume, lung_window: bool = True) -> Node:
     node = slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, volume.name)
     if volume.warnings:
         node.SetAttribute(WARNINGS, "\n".join(volume.warnings))
+    if volume.acquired:
+        node.SetAttribute(ACQUIRED, volume.acquired.strftime("%Y%m%d"))
     node.CreateDefaultDisplayNodes()
     if lung_window:
         node.GetDisplayNode().SetAutoWindowLevel(False)

@@ -6,7 +6,7 @@ import sys
 import time
 from datetime import date
 
-from . import answering, clicking, cutting, explaining, grading, loading, locating
+from . import answering, clicking, cutting, explaining, following, grading, loading, locating
 from .timing import Figure, machine, markdown
 
 SUBJECTS = {
@@ -17,6 +17,7 @@ SUBJECTS = {
     "click": clicking,
     "load": loading,
     "answer": answering,
+    "follow": following,
 }
 
 

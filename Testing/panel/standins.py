@@ -48,7 +48,7 @@ def loadUI(path):
     panel = loader.load(buffer)
     if panel is None:
         raise RuntimeError(loader.errorString())
-    for name in ("ctSelector", "pointsSelector", "outlinesSelector", "placeWidget"):
+    for name in ("ctSelector", "pointsSelector", "outlinesSelector", "priorSelector", "placeWidget"):
         assert f"<receiver>{name}</receiver>" in rest
         panel.mrmlSceneChanged.connect(panel.findChild(QtWidgets.QWidget, name).setMRMLScene)
     return panel

@@ -1,0 +1,1 @@
+"""Two examinations of one patient: lungs aligned, nodules matched, growth measured."""
