@@ -223,7 +223,15 @@ class _Comparison:
             (found,) = self.assess(other.volume, [Point(one.point.label, (r, a, s))])
             if _is_there(found, place, taken):
                 prior, current = (found, one) if where == "current" else (one, found)
-                return self.both(prior, current, None, "prior" if where == "current" else "current")
+                # Of a nodule that grew very much, or a vessel that lies where one is new, only the user can tell which.
+                (again,) = match(
+                    place[None],
+                    _nodule(found).outline.centre_ras[None],
+                    [_nodule(one).outline.volume_mm3],
+                    [_nodule(found).outline.volume_mm3],
+                ) or (None,)
+                if again is not None:
+                    return self.both(prior, current, again, "prior" if where == "current" else "current")
         size = Size.of((self.current if where == "current" else self.prior).volume, _nodule(one))
         told = None
         if other.volume.contains(place):

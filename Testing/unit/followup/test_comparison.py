@@ -101,6 +101,13 @@ def test_a_nodule_that_nobody_marked_is_found_at_its_place() -> None:
     assert [(one.label, one.located) for one in told.nodules] == [("A", "current"), ("B", "current")]
 
 
+def test_what_is_found_at_a_place_but_of_another_size_is_flagged() -> None:
+    prior, current = chest((HERE, 2.6)), chest((HERE, 7))
+    (told,) = follow_up(Examination(prior), examination(current, A=HERE), assess, days=90).nodules
+    assert told.located == "prior" and told.growth is not None and told.growth.kind == "growing"
+    assert any("very different size" in doubt for doubt in told.doubts)
+
+
 @pytest.mark.parametrize("why", ["vessel?", "outside the lungs"])
 def test_what_is_doubtful_at_a_place_is_not_the_nodule(why: str) -> None:
     prior, current = chest((HERE, 5)), chest((HERE, 5), day="20260105")
