@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 import slicer
@@ -17,7 +16,7 @@ from ..errors import NoduleRiskError
 from ..guidelines.about import About
 from ..guidelines.questions import QUESTIONS, answered
 from ..imaging.dicom_facts import OF_SERIES, OF_SLICE, DicomFacts, facts
-from ..imaging.dicom_headers import TAGS
+from .dicom_database import header_text
 from .inputs import Node
 from .results import ABOUT
 
@@ -58,17 +57,11 @@ def facts_of(ct: Node, slices: Iterable[int] = ()) -> DicomFacts | None:
     uids = (ct.GetAttribute("DICOM.instanceUIDs") or "").split() if ct else []
     if not uids or not getattr(slicer, "dicomDatabase", None):
         return None
-    header = {keyword: _value(uids[0], keyword) for keyword in OF_SERIES}
+    header = {keyword: header_text(uids[0], keyword) for keyword in OF_SERIES}
     # Slicer's reader names one instance a slice, in their order; of others it is not known which is which.
     alike = ct.GetImageData() and len(uids) == ct.GetImageData().GetDimensions()[2]
     wanted = [k for k in slices if alike and 0 <= k < len(uids)]
-    return facts(header, {k: {keyword: _value(uids[k], keyword) for keyword in OF_SLICE} for k in wanted})
-
-
-@lru_cache(maxsize=4096)
-def _value(uid: str, keyword: str) -> str:
-    tag = TAGS[keyword]
-    return str(slicer.dicomDatabase.instanceValue(uid, f"{tag >> 16:04x},{tag & 0xFFFF:04x}"))
+    return facts(header, {k: {keyword: header_text(uids[k], keyword) for keyword in OF_SLICE} for k in wanted})
 
 
 def _read(table: Node, owner: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import vtk
 from ..errors import NoduleRiskError
 from ..imaging.points import Point
 from ..imaging.volume import Array, Volume, checked_ct
+from .dicom_database import header_text
 from .placement import placement
 
 #: A node of the MRML scene; Slicer has no type stubs.
@@ -22,8 +23,7 @@ Node: TypeAlias = Any
 WARNINGS = "NoduleRisk.warnings"
 #: Attribute of a volume node: the day of the scan as DICOM writes it, where no DICOM database knows the volume.
 ACQUIRED = "NoduleRisk.acquisitionDate"
-#: AcquisitionDate, SeriesDate and StudyDate, as Slicer's DICOM database asks for them.
-DATES = ("0008,0022", "0008,0021", "0008,0020")
+DATES = ("AcquisitionDate", "SeriesDate", "StudyDate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +105,9 @@ def scan(node: Node) -> Scan:
 def _header(node: Node) -> dict[str, str]:
     """When a volume was scanned, in DICOM's words; empty where nothing says so."""
     told = node.GetAttribute(ACQUIRED)
-    uids, database = (node.GetAttribute("DICOM.instanceUIDs") or "").split(), getattr(slicer, "dicomDatabase", None)
-    if not told and uids and database is not None and database.isOpen:
-        told = next(filter(None, (database.instanceValue(uids[0], tag) for tag in DATES)), "")
+    uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
+    if not told and uids:
+        told = next(filter(None, (header_text(uids[0], keyword) for keyword in DATES)), "")
     return {"AcquisitionDate": told} if told else {}
 
 

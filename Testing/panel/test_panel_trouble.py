@@ -133,9 +133,9 @@ class TroubleTest(PanelCase):
         self.settle()
         self.assertEqual(sum(bool(n.row) for n in self.state.nodules), 100)
         # Calls tell of work that grows with the list, seconds would tell of the machine. A fast one gets more into the
-        # 15 ms of a poll: 30,000 to 75,000 are usual.
+        # 15 ms of a poll, and what guidelines lack is asked once for the chosen nodule: 200,000 are usual.
         print(f"\n100 nodules: {len(calls)} ticks, the longest makes {max(calls)} calls")
-        self.assertLess(max(calls), 200_000)
+        self.assertLess(max(calls), 400_000)
 
     # --- export
 
