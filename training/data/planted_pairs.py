@@ -18,7 +18,9 @@ from NoduleRiskLib.networks.nodule_vit import Batch
 from . import planted_signs
 from .augmentation import compose
 from .found_outlines import FoundOutlines
-from .planted_signs import INNOCENT, MOVES, SIGNS, TRAINING, Planted, Ranges, Subject
+from .look_alikes import INNOCENT
+from .planted_signs import SIGNS
+from .planting import MOVES, TRAINING, Planted, Ranges, Subject
 
 #: Of the twins, so many carry a look-alike that must move nothing.
 INNOCENT_SHARE = 0.4

@@ -21,8 +21,9 @@ from NoduleRiskLib.networks.nodule_vit import NoduleViT
 
 from ..data import planted_signs
 from ..data.found_outlines import FoundOutlines
+from ..data.look_alikes import INNOCENT
 from ..data.planted_pairs import as_pairs, subject_of
-from ..data.planted_signs import INNOCENT, MAY_FOLLOW, MOVES, TESTING, Plant
+from ..data.planting import MAY_FOLLOW, MOVES, TESTING, Plant, Planted, Subject
 
 #: Nodules below are too small for most signs.
 SMALLEST_MM = 8.0
@@ -78,9 +79,7 @@ def score(grader: NoduleViT, nodules: FoundOutlines, count: int, fold: int, batc
 
 
 @torch.inference_mode()
-def _scored(
-    grader: NoduleViT, test: str, chosen: Sequence[tuple[str, planted_signs.Subject, planted_signs.Planted]]
-) -> list[dict[str, object]]:
+def _scored(grader: NoduleViT, test: str, chosen: Sequence[tuple[str, Subject, Planted]]) -> list[dict[str, object]]:
     pairs = as_pairs([(subject, planted) for _, subject, planted in chosen], grader.config.layout)
     before, after = grader(pairs.before), grader(pairs.after)
     touched = as_pairs(

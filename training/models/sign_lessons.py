@@ -20,7 +20,7 @@ from NoduleRiskLib.networks.nodule_vit import NoduleViT
 from ..checkpoints import Key
 from ..data.found_outlines import FoundOutlines
 from ..data.planted_pairs import Pairs, draw, joined
-from ..data.planted_signs import MOVES
+from ..data.planting import MOVES
 from .devices import Devices, own_part
 from .precision import half_where_fast
 from .training_loop import LossAt, Recipe, Schedule, train

@@ -10,7 +10,9 @@ import pytest
 from NoduleRiskLib.grades import CALCIFICATION_PATTERNS, GRADE_NAMES
 from training.data import planted_signs
 from training.data.crops import WIDE
-from training.data.planted_signs import INNOCENT, MOVES, SIGNS, TESTING, TRAINING, Subject, clean, fits
+from training.data.look_alikes import INNOCENT
+from training.data.planted_signs import SIGNS, clean, fits
+from training.data.planting import MOVES, TESTING, TRAINING, Subject
 
 #: A smooth, round, solid nodule of 12 mm that every sign can be planted into.
 PLAIN = {"subtlety": 5.0, "lobulation": 1.0, "spiculation": 1.0, "sphericity": 5.0, "margin": 5.0, "texture": 5.0}

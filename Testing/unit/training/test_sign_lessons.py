@@ -18,8 +18,10 @@ from NoduleRiskLib.networks.model_config import ModelConfig
 from NoduleRiskLib.networks.nodule_vit import NoduleViT
 from training.data import planted_signs
 from training.data.found_outlines import FoundOutlines
+from training.data.look_alikes import INNOCENT
 from training.data.planted_pairs import Pairs, as_pairs, draw, eligible, joined, subject_of
-from training.data.planted_signs import INNOCENT, MOVES, SIGNS
+from training.data.planted_signs import SIGNS
+from training.data.planting import MOVES, TESTING
 from training.evaluation import sign_scores
 from training.models.devices import OneProcess
 from training.models.sign_lessons import difference_loss, pairs_loss, place_loss, placed, teach_evidence
@@ -165,5 +167,5 @@ def test_scores_tell_a_grader_that_answers_from_one_that_does_not() -> None:
 def test_planting_is_the_same_for_the_same_seed() -> None:
     subject = nodule()
     for name, plant in SIGNS.items():
-        one, two = (plant(subject, np.random.default_rng(4), planted_signs.TESTING) for _ in range(2))
+        one, two = (plant(subject, np.random.default_rng(4), TESTING) for _ in range(2))
         assert np.array_equal(one.pixels, two.pixels) and one.moves == two.moves, name
