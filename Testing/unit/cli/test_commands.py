@@ -180,7 +180,7 @@ def faked(monkeypatch: Any, assessments: list[Assessment]) -> list[Any]:
         seen.extend(marked)
         return assessments, False
 
-    monkeypatch.setattr(commands, "_assess", assess)
+    monkeypatch.setattr(commands, "assessed", assess)
     monkeypatch.setattr(model_package, "load", lambda path: TOY)
     monkeypatch.setattr("NoduleRiskLib.imaging.reading.read", lambda path, series=None: scan())
     return seen

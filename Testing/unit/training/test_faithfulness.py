@@ -12,7 +12,7 @@ import torch
 from test_heatmaps import OneReason
 
 from NoduleRiskLib.explain import heatmap_faithfulness
-from NoduleRiskLib.explain.heatmaps import DEFAULT
+from NoduleRiskLib.explain.heatmaps import WITHOUT_EVIDENCE
 from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.imaging.outline import Outline, measure
 from NoduleRiskLib.imaging.resampling import cut
@@ -110,7 +110,7 @@ def test_a_nodule_that_fills_the_field_plays_no_pointing_game(whole: SliceStack)
 def test_shuffling_goes_from_the_heads_down_and_leaves_the_grader_alone(
     tiny: ModelConfig, trained: Callable[..., NoduleViT]
 ) -> None:
-    grader = trained(tiny)
+    grader = trained(replace(tiny, evidence=True))
     before = {name: value.clone() for name, value in grader.state_dict().items()}
     touched = set()
     for part, again in heatmap_scores.shuffled(grader, seed=1):
@@ -148,11 +148,11 @@ def test_the_rim_is_the_rim(whole: SliceStack) -> None:
 
 
 def test_a_small_run_tells_all_tables_and_a_verdict(measured: dict[str, dict[str, Array]], tmp_path: Path) -> None:
-    text = heatmap_tables.report(measured, faithfulness.DEFAULT, {"gradient": 9.0})
+    text = heatmap_tables.report(measured, WITHOUT_EVIDENCE, {"gradient": 9.0})
     assert text.startswith("2 nodules out of fold")
     assert all(name in text for name in (*GRADE_NAMES, *faithfulness.PIXEL_METHODS, *faithfulness.SLICE_METHODS))
     assert " nan " not in text
-    found = heatmap_tables.faithfulness(measured, faithfulness.DEFAULT, "a test")
+    found = heatmap_tables.faithfulness(measured, WITHOUT_EVIDENCE, "a test")
     # Two nodules cannot reach p < 0.01.
     assert [one.beats_gaussian for one in found.grades.values()] == [False] * 9
     for kind, methods in (("blocks", ["deeplift rescale"]), ("slices", ["alone"])):
@@ -210,7 +210,7 @@ def test_the_shipped_faithfulness_is_told_in_words() -> None:
 
 def test_what_was_measured_is_the_default() -> None:
     found = heatmap_faithfulness.measured(load().model_id)
-    assert found is not None and found.pixels == DEFAULT
+    assert found is not None and found.pixels == WITHOUT_EVIDENCE
 
 
 def test_scenes_of_0_1_0_still_say_how_far_their_heatmaps_may_be_trusted() -> None:
@@ -227,7 +227,7 @@ def test_what_was_measured_travels_with_the_package(
     tiny: ModelConfig, trained: Callable[..., NoduleViT], measured: dict[str, dict[str, Array]], tmp_path: Path
 ) -> None:
     """Into another folder, with a new model card and into the words beside a heatmap."""
-    found = heatmap_tables.faithfulness(measured, DEFAULT, "a test")
+    found = heatmap_tables.faithfulness(measured, WITHOUT_EVIDENCE, "a test")
     beats = replace(found.grades["margin"], beats_gaussian=True, deletion=1.4, pointing=0.9)
     found = replace(found, grades=found.grades | {"margin": beats})
     networks = Networks([trained(tiny)], [SegmentationUNet().eval()], [])
@@ -258,7 +258,7 @@ def test_another_package_has_no_verdict_whatever_it_is_called(other: str) -> Non
 
 
 def test_the_model_card_says_it_once_and_before_the_scores(measured: dict[str, dict[str, Array]]) -> None:
-    found = heatmap_tables.faithfulness(measured, DEFAULT, "a test")
+    found = heatmap_tables.faithfulness(measured, WITHOUT_EVIDENCE, "a test")
     line = heatmap_faithfulness.summary(found)
     assert "2 nodules out of fold (`a test`)" in line and "in 0 of 9 grades" in line
     assert f"retest at 1 mm {found.overall.retest:.2f}" in line
