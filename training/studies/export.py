@@ -119,7 +119,8 @@ def prose(name: str, inside: Contents, command: str) -> str:
         DISCLAIMER,
         f"**What it does.** From a point on a lung nodule of a chest CT: the nodule's outline, "
         f"{counted(len(GRADES), 'LIDC grade')} with 80 % intervals, and the chance that at least half of four LIDC "
-        "readers would give malignancy 4 or 5. That is readers' suspicion; nothing here was compared with pathology.",
+        "readers would give malignancy 4 or 5. That is readers' suspicion, not pathology: "
+        "training/RESULTS.md has the few nodules with a diagnosis.",
         "**How.** A segmentation network (2-D U-Net, slice by slice, that also sees the neighbouring slices) outlines "
         "the nodule under every point, a false-positive reduction network (3-D CNN, a 32 mm cube around the outline, "
         f"which it reads, too) warns of vessels and chest wall, and {architecture} Trained by `{command}`.",
