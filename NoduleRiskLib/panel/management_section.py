@@ -121,8 +121,8 @@ class ManagementSection:
 
     def _list(self, name: str) -> Any:
         box, choices = ctk.ctkComboBox(), QUESTIONS[name].choices
-        # A turn of the wheel over the panel must answer nothing.
-        box.setScrollWheelEffect(ctk.ctkComboBox.NeverScroll)
+        # A turn of the wheel over the panel must answer nothing: CTK's NeverScroll.
+        box.setProperty("scrollWheelEffect", 0)
         box.addItems([NO_ANSWER, *(_(said(choice)) for choice in choices)])
         # Long choices would make the panel wide.
         box.setMinimumWidth(60)

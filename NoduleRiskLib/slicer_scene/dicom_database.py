@@ -14,10 +14,13 @@ def header_text(uid: str, keyword: str) -> str:
 
     Where no database is open, there is none to ask.
     """
+    # Without one nothing is kept: it may be opened later.
     return _value(uid, keyword) if getattr(slicer, "dicomDatabase", None) else ""
 
 
 @lru_cache(maxsize=4096)
 def _value(uid: str, keyword: str) -> str:
     tag = TAGS[keyword]
-    return str(slicer.dicomDatabase.instanceValue(uid, f"{tag >> 16:04x},{tag & 0xFFFF:04x}"))
+    # Slicer makes it while it starts: the module's own names do not list it.
+    database = getattr(slicer, "dicomDatabase", None)
+    return str(database.instanceValue(uid, f"{tag >> 16:04x},{tag & 0xFFFF:04x}")) if database else ""
