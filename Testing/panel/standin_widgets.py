@@ -85,11 +85,6 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
 class ctkComboBox(QtWidgets.QComboBox):
     """A list of choices that a turn of the wheel does not change."""
 
-    NeverScroll = 0
-
-    def setScrollWheelEffect(self, effect):
-        assert effect == self.NeverScroll
-
     def wheelEvent(self, event):
         event.ignore()
 

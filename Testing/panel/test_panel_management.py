@@ -1,5 +1,6 @@
 """What a radiologist would lose in the Management section: answers, their doubts, and what was told."""
 
+import importlib.util
 import json
 import tempfile
 from pathlib import Path
@@ -153,7 +154,9 @@ class TestManagement(PanelCase):
 
     def test_a_report_is_written_where_the_user_says(self):
         with tempfile.TemporaryDirectory() as folder:
-            for name in ("report.txt", "report.html"):
+            # Slicer's Python has what HTML needs only once the user has let it be installed.
+            drawn = all(importlib.util.find_spec(name) for name in ("jinja2", "matplotlib"))
+            for name in ("report.txt", *(["report.html"] if drawn else [])):
                 path = Path(folder) / name
                 self.panel.work.report(str(path))
                 self.settle(lambda: self.state.export is None and not self.panel.busy, limit_s=60)
