@@ -77,7 +77,8 @@ class EvidenceMaps(nn.Module):
         maps: Tensor = self.maps(self.fine(torch.cat([seen, self.detail(channels), coarse, radius], 1))).float()
         return maps
 
-    def near(self, outline: Tensor) -> Tensor:
+    @staticmethod
+    def near(outline: Tensor) -> Tensor:
         """Where evidence counts, bool (N, h / 2, w / 2): at outlines (N, h, w) and up to ``REACH`` from them."""
         coarse = functional.max_pool2d(outline[:, None].float(), STRIDE)
         return functional.max_pool2d(coarse, 2 * REACH + 1, stride=1, padding=REACH)[:, 0] > 0.5

@@ -17,7 +17,7 @@ from NoduleRiskLib.explain.evidence_maps import FULL
 from NoduleRiskLib.grades import CALCIFICATION_PATTERNS, GRADE_NAMES
 from NoduleRiskLib.imaging.volume import Array
 from NoduleRiskLib.networks.evidence import OUTPUTS, STRIDE, counted
-from NoduleRiskLib.networks.nodule_vit import NoduleViT
+from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT
 
 from ..data import planted_signs
 from ..data.found_outlines import FoundOutlines
@@ -90,7 +90,8 @@ def _scored(grader: NoduleViT, test: str, chosen: Sequence[tuple[str, Subject, P
     rows = []
     for i, (nodule_id, _, planted) in enumerate(chosen):
         change = (after.grades[i] - before.grades[i]).tolist()
-        change[GRADE_NAMES.index("diameter")] = float(after.grades[i, 7] / before.grades[i, 7])
+        at = GRADE_NAMES.index("diameter")
+        change[at] = float(after.grades[i, at] / before.grades[i, at])
         change.append(float(after.calcified[i] - before.calcified[i]))
         row: dict[str, object] = {"sign": test, "nodule_id": nodule_id}
         row |= {f"change_{name}": value for name, value in zip(MOVES, change, strict=True)}
@@ -120,11 +121,14 @@ def name_has_map(test: str) -> bool:
     return test.startswith(("5 to 8", "calcium", "ground glass", "two or three", "margin"))
 
 
-def _maps(grader: NoduleViT, batch: object) -> list[torch.Tensor]:
+def _maps(grader: NoduleViT, batch: Batch) -> list[torch.Tensor]:
+    """What is shown of each nodule's valid slices, before it is enlarged to their pixels; nothing without evidence."""
+    counts = batch.valid.sum(1).tolist()
     if not grader.config.evidence:
-        return [torch.zeros(int(n), len(OUTPUTS), 32, 32) for n in batch.valid.sum(1)]  # type: ignore[attr-defined]
-    every = (counted(grader.with_evidence(grader.channels(batch))[1]) / FULL).clamp(0, 1)  # type: ignore[arg-type]
-    return list(every.split(batch.valid.sum(1).tolist()))  # type: ignore[attr-defined]
+        size = grader.config.layout.pixels // STRIDE
+        return [torch.zeros(count, len(OUTPUTS), size, size) for count in counts]
+    every = counted(grader.with_evidence(grader.channels(batch))[1]) / FULL
+    return list(every.clamp(0, 1).split(counts))
 
 
 def _found(

@@ -14,7 +14,15 @@ from torch.nn import functional
 
 from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.imaging.slice_stack import Layout
-from NoduleRiskLib.networks.evidence import LOGITS, PIXEL_AREA, REACH, SATURATION, STRIDE, UNIT_MM3, thickness_mm
+from NoduleRiskLib.networks.evidence import (
+    LOGITS,
+    PIXEL_AREA,
+    SATURATION,
+    STRIDE,
+    UNIT_MM3,
+    EvidenceMaps,
+    thickness_mm,
+)
 from NoduleRiskLib.networks.nodule_vit import NoduleViT
 
 from ..checkpoints import Key
@@ -138,7 +146,10 @@ def _by_move(each: Tensor, where: Tensor, pairs: Pairs, slices: Placed) -> Tenso
 
 def placed(pairs: Pairs) -> Placed:
     """The slices that can be compared pixel by pixel: of which pair, where among all."""
-    valid = joined(pairs).valid
+    slots = max(pairs.before.valid.shape[1], pairs.after.valid.shape[1])
+    valid = torch.cat(
+        [functional.pad(one.valid, (0, slots - one.valid.shape[1])) for one in (pairs.before, pairs.after)]
+    )
     number = (valid.flatten().cumsum(0) - 1).view_as(valid)
     count = len(valid) // 2
     same = (valid[:count] == valid[count:]).all(1)
@@ -151,8 +162,7 @@ def placed(pairs: Pairs) -> Placed:
     moved = (after.pixels[:, :width][at] - before.pixels[:, :width][at]).abs() > TOUCHED_HU
     covered = functional.avg_pool2d(moved[:, None].float(), STRIDE)[:, 0]
     outline = torch.maximum(after.outline[:, :width][at], before.outline[:, :width][at])
-    pooled = functional.max_pool2d(outline[:, None], STRIDE)
-    near = functional.max_pool2d(pooled, 2 * REACH + 1, stride=1, padding=REACH)[:, 0] > 0.5
+    near = EvidenceMaps.near(outline)
     numbers = number[:count, :width][at], number[count:, :width][at]
     thickness = thickness_mm(before.offset_mm, before.valid)[owner]
     return Placed(owner, *numbers, (covered >= 0.5) & near, covered > 0, near, thickness)
