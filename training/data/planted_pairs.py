@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -24,13 +24,17 @@ from .planting import MOVES, TRAINING, Planted, Ranges, Subject
 
 #: Of the twins, so many carry a look-alike that must move nothing.
 INNOCENT_SHARE = 0.4
-#: How often each sign is planted: what is hardest to learn, more often.
+#: How often each sign and each look-alike is planted: what is hardest to learn, more often.
 WEIGHTS: Mapping[str, float] = {
-    "spicules": 3.0,
-    "lobes": 3.0,
+    "spicules": 5.0,
+    "lobes": 4.0,
     "blurred margin": 2.0,
     "calcium": 1.5,
     "ground glass": 1.5,
+    "fissure": 3.0,
+    "vessel in": 2.0,
+    "vessel by": 2.0,
+    "pleural tag": 1.5,
 }
 #: Less than this (grade units; diameter: log2 mm) is no lesson.
 WORTH: Mapping[str, float] = {"spiculation": 0.8, "lobulation": 0.6, "diameter": 0.05}
@@ -53,6 +57,10 @@ class Pairs:
         Whether the readers saw no such sign in the nodule itself.
     pattern : int64 (P,)
         The planted calcification pattern, -1 where none.
+    zoom : float64 (P,)
+        How much augmentation enlarged them.
+    at : list of (int, int)
+        Of drawn ones: which of the parts, which row.
     """
 
     before: Batch
@@ -61,6 +69,8 @@ class Pairs:
     named: Tensor
     clean: Tensor
     pattern: Tensor
+    zoom: Array
+    at: list[tuple[int, int]] = field(default_factory=list)
 
 
 def subject_of(source: FoundOutlines, index: int) -> Subject | None:
@@ -108,11 +118,13 @@ def draw(
 ) -> Pairs:
     """``count`` nodules and their twins, both augmented in the same way."""
     signs = [name for name in SIGNS if able[name]]
-    weights = np.array([WEIGHTS.get(name, 1.0) for name in signs])
     chosen: list[tuple[Subject, Planted]] = []
+    at: list[tuple[int, int]] = []
     while len(chosen) < count:
         innocent = rng.random() < INNOCENT_SHARE
-        name = str(rng.choice([*INNOCENT]) if innocent else rng.choice(signs, p=weights / weights.sum()))
+        names = [*INNOCENT] if innocent else signs
+        weights = np.array([WEIGHTS.get(name, 1.0) for name in names])
+        name = str(rng.choice(names, p=weights / weights.sum()))
         part, row = able[name][int(rng.integers(len(able[name])))]
         subject = subject_of(parts[part], row)
         if subject is None:
@@ -121,7 +133,8 @@ def draw(
         # Where a sign found no room, there is nothing to learn.
         if innocent or any(abs(value) > WORTH.get(move, 0.3) for move, value in planted.moves.items()):
             chosen.append((subject, planted))
-    return as_pairs(chosen, layout, int(rng.integers(2**31)))
+            at.append((part, row))
+    return replace(as_pairs(chosen, layout, int(rng.integers(2**31))), at=at)
 
 
 def as_pairs(chosen: Sequence[tuple[Subject, Planted]], layout: Layout, seed: int | None = None) -> Pairs:
@@ -133,7 +146,8 @@ def as_pairs(chosen: Sequence[tuple[Subject, Planted]], layout: Layout, seed: in
     ):
         rng = np.random.default_rng(seed)
         rows = [(0, i) for i in range(len(chosen))]
-        both.append(compose([_as_found(images)], rows, rng, seed is not None, layout)[0])
+        batch, zoom = compose([_as_found(images)], rows, rng, seed is not None, layout)
+        both.append(batch)
     moves = np.zeros((len(chosen), len(MOVES)), np.float32)
     for row, (_, one) in enumerate(chosen):
         for name in one.free:
@@ -143,7 +157,7 @@ def as_pairs(chosen: Sequence[tuple[Subject, Planted]], layout: Layout, seed: in
     named = [[name in one.moves for name in MOVES] for _, one in chosen]
     pattern = torch.tensor([one.pattern for _, one in chosen])
     clean = torch.tensor([[planted_signs.clean(name, subject) for name in MOVES] for subject, _ in chosen])
-    return Pairs(both[0], both[1], torch.as_tensor(moves), torch.tensor(named), clean, pattern)
+    return Pairs(both[0], both[1], torch.as_tensor(moves), torch.tensor(named), clean, pattern, zoom)
 
 
 def joined(pairs: Pairs) -> Batch:

@@ -64,8 +64,8 @@ class GraderSettings:
     validation_share: float = 0.1
     calcification_weight: float = 0.25
     planted: int = 8
-    planted_weight: float = 0.15
-    lessons: int = 700
+    planted_weight: float = 0.4
+    lessons: int = 1200
     seed: int = 0
     start: Path | None = None
     pretrained: bool = False

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from rich.console import Console
 from torch import Tensor, nn
 
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.grades import GRADE_NAMES, GRADES
+from NoduleRiskLib.grades import GRADES
 from NoduleRiskLib.imaging.volume import Array
 from NoduleRiskLib.networks.model_package import load
 from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT
@@ -23,45 +22,19 @@ from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT
 from ..checkpoints import Key, digest, key_of
 from ..data.augmentation import compose
 from ..data.found_outlines import FoundOutlines
-from ..data.planted_pairs import Pairs, draw, eligible
 from .devices import Devices, on, own_part
 from .grader_settings import GraderSettings, build
 from .loss_weighting import WEIGHTINGS, recall
 from .precision import half_where_fast
 from .pretraining import fill_in_slices
-from .sign_lessons import pairs_loss, teach_evidence
-from .targets_and_losses import GRADE, TASKS, Labels, losses, read, read_labels
+from .sign_lessons import SignLessons
+from .targets_and_losses import Labels, losses, of_task, read
 from .training_loop import LossAt, Recipe, Schedule, read_progress, train
+from .training_nodules import TrainingNodules, training_nodules
 
 #: What starts at zero in a network that has learned everything else takes so many times larger steps. Shape features:
 #: of 1, 20, 100 and 300 the one with the lowest validation loss on fold 0 (training/RESULTS.md).
-NEW_PART_RATES = {"shape_features": 300.0, "evidence": 4.0}
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingNodules:
-    """The nodules that a fold's grader may learn from, N of them.
-
-    Attributes
-    ----------
-    parts : list of FoundOutlines
-    at : list of (int, int)
-        Of each nodule: which of ``parts``, which row.
-    labels : Labels
-        Standardised by ``mean`` and ``std`` (10,), those of the nodules that train.
-    mean, std : Tensor
-    training, validation, weak : int array
-        Which nodules train, which choose the epoch, and which have only one or two readers.
-    """
-
-    parts: list[FoundOutlines]
-    at: list[tuple[int, int]]
-    labels: Labels
-    mean: Tensor
-    std: Tensor
-    training: Array
-    validation: Array
-    weak: Array
+NEW_PART_RATES = {"shape_features": 300.0, "evidence": 1.5}
 
 
 def train_grader(
@@ -112,15 +85,9 @@ def train_grader(
         fill_in_slices(model, nodules.parts, unlabelled, settings, key, fold, folder, devices, console)
     model.target_mean.copy_(nodules.mean[: len(GRADES)])
     model.target_std.copy_(nodules.std[: len(GRADES)])
-    able: dict[str, list[tuple[int, int]]] = {}
-    validation_pairs: list[Pairs] = []
-    if settings.planting:
-        able = eligible(nodules.parts, [nodules.at[i] for i in nodules.training])
-        held = eligible(nodules.parts, [nodules.at[i] for i in nodules.validation])
-        rng = np.random.default_rng([settings.seed, fold, 11])
-        validation_pairs = [draw(nodules.parts, held, 16, rng, settings.config.layout) for _ in range(6)]
-        pairs = settings.planted + settings.planted // 2
-        teach_evidence(model, nodules.parts, able, key, fold, settings.lessons, pairs, folder, devices, console)
+    lessons = SignLessons(nodules, settings, fold, devices) if settings.planting else None
+    if lessons:
+        lessons.teach(model, key, folder, console)
     weighting = WEIGHTINGS[settings.weighting](len(settings.tasks), model.vit.norm.weight).to(device)
 
     def begin(rng: np.random.Generator, past_losses: Sequence[Sequence[float]]) -> tuple[int, LossAt]:
@@ -135,14 +102,11 @@ def train_grader(
             rows = order[step * settings.batch : (step + 1) * settings.batch]
             rows = rows[devices.global_rank :: devices.world_size]
             batch, zoom = compose(nodules.parts, [nodules.at[i] for i in rows], own_rng, True, settings.config.layout)
-            labels = _zoomed(nodules.labels[rows], zoom, nodules.std)
+            labels = nodules.labels[rows].zoomed(zoom, nodules.std)
             tasks, calcification = losses_of(model, batch.to(device), labels.to(device), settings)
             loss = weighting(tasks) + settings.calcification_weight * calcification
-            if settings.planting:
-                planted = draw(
-                    nodules.parts, able, settings.planted // devices.world_size, own_rng, settings.config.layout
-                )
-                loss = loss + settings.planted_weight * pairs_loss(model, planted)
+            if lessons:
+                loss = loss + settings.planted_weight * lessons.loss(model, own_rng)
             return loss, tasks
 
         return len(order) // settings.batch, loss_at
@@ -151,13 +115,7 @@ def train_grader(
         if epoch < settings.cycles[0] // 2 or not len(nodules.validation):
             return math.inf
         loss = _validation_loss(averaged, nodules, settings, device)
-        return loss + settings.planted_weight * held_out_pairs(averaged) if settings.planting else loss
-
-    def held_out_pairs(averaged: nn.Module) -> float:
-        assert isinstance(averaged, NoduleViT)
-        averaged.eval()
-        with torch.no_grad():
-            return float(np.mean([float(pairs_loss(averaged, pairs)) for pairs in validation_pairs]))
+        return loss + settings.planted_weight * lessons.held_out(averaged) if lessons else loss
 
     recipe = Recipe(
         kind="grader",
@@ -191,32 +149,6 @@ def grader_key(
     return key
 
 
-def training_nodules(
-    fold: int, reference: Sequence[FoundOutlines], weak: Sequence[FoundOutlines], settings: GraderSettings
-) -> TrainingNodules:
-    """The nodules of ``train_grader``, split by patient; raises ``NoduleRiskError`` if they are too few."""
-    parts = [*reference, *weak]
-    at = [(part, index) for part, outlines in enumerate(parts) for index in range(len(outlines.table))]
-    table = pd.concat([outlines.table for outlines in parts], ignore_index=True) if parts else pd.DataFrame()
-    is_reference = np.arange(len(table)) < sum(len(outlines.table) for outlines in reference)
-    chooses = _validation_patients(table[is_reference], settings, fold) if is_reference.any() else is_reference
-    validation, training = np.flatnonzero(chooses), np.flatnonzero(~chooses)
-    if len(training) < settings.batch:
-        raise NoduleRiskError(
-            f"Fold {fold} leaves {len(training)} nodules to train on, fewer than a batch of {settings.batch}: give "
-            "more folds or nodules."
-        )
-    # Validation patients are excluded from training, their nodules of one or two readers included.
-    excluded = table.patient_id.isin(table.patient_id[validation]).to_numpy()
-    weak_rows = np.flatnonzero(~is_reference & ~excluded)
-    if settings.weak_share and not len(weak_rows):
-        raise NoduleRiskError("This run trains on nodules of one or two readers, and there are none: see the data set.")
-    labels = read_labels(table)
-    # Grades that are the same for all have no spread to divide by.
-    mean, std = labels.grades[training].mean(0), labels.grades[training].std(0).clamp(min=1e-3)
-    return TrainingNodules(parts, at, labels.standardised(mean, std), mean, std, training, validation, weak_rows)
-
-
 def cost(folder: Path, fold: int) -> dict[str, float]:
     """What a finished run cost: minutes, and nodules per second while it trained (median epoch)."""
     progress = read_progress(folder / f"grader-{fold}.pt")
@@ -232,13 +164,7 @@ def outputs_of(model: NoduleViT, batch: Batch, tasks: Sequence[str]) -> dict[str
     if not model.config.evidence:
         return outputs
     terms = model.terms(tokens, batch)
-    return {name: output + _own_terms(terms, name) for name, output in outputs.items()}
-
-
-def _own_terms(terms: Tensor, name: str) -> Tensor:
-    """What evidence adds to one head, (B, 1), or (B, 7) to calcification's: its value, presence and patterns."""
-    at = GRADE_NAMES.index(name)
-    return torch.cat([terms[:, at : at + 1], terms[:, len(GRADES) :]], 1) if name == "calcification" else terms[:, [at]]
+    return {name: output + of_task(terms, name) for name, output in outputs.items()}
 
 
 def losses_of(model: NoduleViT, batch: Batch, labels: Labels, settings: GraderSettings) -> tuple[Tensor, Tensor]:
@@ -299,22 +225,6 @@ def _optimizer(
     ]
     groups.append({"params": list(weighting.parameters()), "weight_decay": 0.0})
     return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-
-
-def _zoomed(labels: Labels, zoom: Array, std: Tensor) -> Labels:
-    """The labels of nodules that were enlarged so much (shape (B,)): only their diameters change."""
-    for task, name in enumerate(TASKS):
-        if name in GRADE and GRADE[name].logarithmic:
-            labels.grades[:, task] += torch.as_tensor(np.log2(zoom)).float() / std[task]
-    return labels
-
-
-def _validation_patients(table: pd.DataFrame, settings: GraderSettings, fold: int) -> Array:
-    """Which rows choose the epoch: all nodules of a share of the patients."""
-    patients = np.sort(table.patient_id.unique())
-    rng = np.random.default_rng([settings.seed, fold, 7])
-    chosen = rng.choice(patients, max(1, round(settings.validation_share * len(patients))), replace=False)
-    return table.patient_id.isin(chosen).to_numpy()
 
 
 @torch.no_grad()

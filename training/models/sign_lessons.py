@@ -1,230 +1,140 @@
-"""Teaching by differences: what must change, and what must not, when a sign is planted into a nodule."""
+"""Lessons by planted signs: first for the evidence alone, then beside the readers' own nodules."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
-from NoduleRiskLib.grades import GRADES
-from NoduleRiskLib.imaging.slice_stack import Layout
-from NoduleRiskLib.networks.evidence import (
-    LOGITS,
-    PIXEL_AREA,
-    SATURATION,
-    STRIDE,
-    UNIT_MM3,
-    EvidenceMaps,
-    thickness_mm,
-)
 from NoduleRiskLib.networks.nodule_vit import NoduleViT
 
 from ..checkpoints import Key
-from ..data.found_outlines import FoundOutlines
-from ..data.planted_pairs import Pairs, draw, joined
-from ..data.planting import MOVES
+from ..data.planted_pairs import Pairs, draw, eligible
 from .devices import Devices, own_part
-from .precision import half_where_fast
+from .grader_settings import GraderSettings
+from .sign_losses import Answers, answers, pairs_loss
+from .targets_and_losses import losses, of_task
 from .training_loop import LossAt, Recipe, Schedule, train
+from .training_nodules import TrainingNodules
 
-#: A logit of presence counts like so many standard deviations of a grade.
-PRESENCE_SCALE = 0.5
-#: Of a wanted change and of one that is not wanted (all others of the pair together).
-NAMED_WEIGHT, OTHERS_WEIGHT, PATTERN_WEIGHT = 1.0, 2.0, 0.25
-NINE = len(GRADES)
-#: These signs are at a place, where the map must rise, by standard deviations between these.
-PLACED = ("spiculation", "lobulation", "texture", "margin", "calcification", "presence")
-RISE = (1.5, 4.0)
-PLACE_WEIGHT, OTHER_PLACES = 0.5, 0.3
-LESSON_RATE = 5e-3
-#: A pixel was touched if it differs by more.
-TOUCHED_HU = 60.0
+#: Learning rate of the lessons; that of the heads, which have learned everything else, is so much lower.
+LESSON_RATE, HEADS_RATE = 5e-3, 0.2
+#: Of what the readers said of the nodules themselves, beside the pairs' loss.
+READERS_WEIGHT = 1.0
+#: Epochs of the lessons: how often their state is kept.
+EPOCHS = 4
+#: Of pairs that help to choose the epoch: batches, and pairs in each.
+HELD_OUT = (6, 16)
 
 
-def difference_loss(before: Tensor, after: Tensor, pairs: Pairs, std: Tensor) -> Tensor:
-    """How far P pairs' changes are from the wanted ones.
+class SignLessons:
+    """What a fold's grader is taught by planted signs.
 
     Parameters
     ----------
-    before, after : Tensor, shape (P, 15)
-        Head outputs (``NoduleViT.raw``) or what evidence adds to them.
-    pairs : Pairs
-    std : Tensor, shape (9,)
-        Of the grades, by which wanted changes are divided.
-    """
-    change = after - before
-    change = torch.cat([change[:, :NINE], change[:, NINE : NINE + 1] * PRESENCE_SCALE], 1)
-    scale = torch.cat([1 / std, std.new_tensor([PRESENCE_SCALE])])
-    wanted = pairs.moves.to(change.device) * scale
-    asked, named = torch.isfinite(wanted), pairs.named.to(change.device)
-    each = functional.smooth_l1_loss(change, torch.nan_to_num(wanted), reduction="none", beta=0.5)
-    loss = NAMED_WEIGHT * (each * named).sum() / len(change)
-    loss = loss + OTHERS_WEIGHT * (each * (asked & ~named)).sum(1).mean() / asked.shape[1]
-    pattern = pairs.pattern.to(change.device)
-    if (pattern >= 0).any():
-        loss = loss + PATTERN_WEIGHT * functional.cross_entropy(after[:, NINE + 1 :], pattern, ignore_index=-1)
-    return loss
-
-
-class Placed(NamedTuple):
-    """The n slices of pairs that can be compared pixel by pixel, on the maps' pixels.
-
-    owner (n,): of which pair; before, after (n,): where among the valid slices of ``joined``; touched, edge, near, bool
-    (n, h / 2, w / 2): what the sign covers by half, what it covers at all, where evidence counts; thickness (n,), mm.
+    nodules : TrainingNodules
+    settings : GraderSettings
+        With evidence and lessons (``planting``).
+    fold : int
+    devices : Devices
+        Each draws its own share of the pairs.
     """
 
-    owner: Tensor
-    before: Tensor
-    after: Tensor
-    touched: Tensor
-    edge: Tensor
-    near: Tensor
-    thickness: Tensor
+    def __init__(self, nodules: TrainingNodules, settings: GraderSettings, fold: int, devices: Devices) -> None:
+        self.nodules, self.settings, self.fold, self.devices = nodules, settings, fold, devices
+        self.able = eligible(nodules.parts, [nodules.at[i] for i in nodules.training])
+        self.number = {at: i for i, at in enumerate(nodules.at)}
+        held = eligible(nodules.parts, [nodules.at[i] for i in nodules.validation])
+        rng = np.random.default_rng([settings.seed, fold, 11])
+        batches, count = HELD_OUT
+        layout = settings.config.layout
+        self.validation = [draw(nodules.parts, held, count, rng, layout) for _ in range(batches)]
+
+    def teach(self, model: NoduleViT, key: Key, folder: Path, console: Console) -> None:
+        """Train evidence and heads on planted pairs, in place; what encodes the slices stays as it is.
+
+        Evidence learns the signs, and the heads learn to leave to it what it adds in real nodules.
+
+        Parameters
+        ----------
+        model : NoduleViT
+        key : dict
+            What the grader depends on; the lessons last for other settings of the epochs that follow.
+        folder : Path
+            Where the state is kept.
+        console : Console
+        """
+        learners = nn.ModuleDict({"evidence": model.evidence, "heads": model.heads})
+        model.eval().requires_grad_(False)
+        learners.requires_grad_(True)
+        groups: list[dict[str, Any]] = [
+            {"params": list(model.evidence.parameters())},
+            {"params": list(model.heads.parameters()), "lr_scale": HEADS_RATE},
+        ]
+
+        def begin(rng: np.random.Generator, past_losses: Sequence[Sequence[float]]) -> tuple[int, LossAt]:
+            own_rng = own_part(self.devices, rng)
+
+            def loss_at(step: int) -> tuple[Tensor, Tensor]:
+                # There is room for more of them than beside the readers' own nodules.
+                pairs = self._draw(self.settings.planted * 3 // 2, own_rng)
+                given = answers(model, pairs)
+                of_pairs = pairs_loss(given, pairs, model.target_std, evidence_alone=True)
+                of_readers = self._readers_loss(given, pairs)
+                return of_pairs + READERS_WEIGHT * of_readers, torch.stack([of_pairs, of_readers]).detach()
+
+            return self.settings.lessons // EPOCHS, loss_at
+
+        recipe = Recipe(
+            kind="evidence",
+            name=str(self.fold),
+            key=lessons_key(key),
+            schedule=Schedule((EPOCHS,), LESSON_RATE),
+            optimizer=torch.optim.AdamW(groups, lr=LESSON_RATE, weight_decay=0.01),
+            seed=7000 + self.fold,
+            random=lambda epoch: np.random.default_rng([7, self.fold, epoch]),
+            begin=begin,
+            batch=self.settings.planted * 3 // 2,
+            tasks=("pairs", "readers"),
+            clip=5.0,
+            average=0.99,
+        )
+        train(learners, recipe, folder, console, self.devices)
+        model.requires_grad_(True)
+
+    def loss(self, model: NoduleViT, rng: np.random.Generator) -> Tensor:
+        """Of new pairs, to be added to that of a batch of nodules."""
+        pairs = self._draw(self.settings.planted, rng)
+        return pairs_loss(answers(model, pairs), pairs, model.target_std)
+
+    @torch.no_grad()
+    def held_out(self, model: nn.Module) -> float:
+        """The mean loss on pairs of the validation patients."""
+        assert isinstance(model, NoduleViT)
+        model.eval()
+        each = [pairs_loss(answers(model, pairs), pairs, model.target_std) for pairs in self.validation]
+        return float(torch.stack(each).mean())
+
+    def _draw(self, count: int, rng: np.random.Generator) -> Pairs:
+        each = max(count // self.devices.world_size, 1)
+        return draw(self.nodules.parts, self.able, each, rng, self.settings.config.layout)
+
+    def _readers_loss(self, given: Answers, pairs: Pairs) -> Tensor:
+        """How far the model is from the readers of the nodules without what was planted."""
+        rows = np.array([self.number[at] for at in pairs.at])
+        labels = self.nodules.labels[rows].zoomed(pairs.zoom, self.nodules.std).to(str(given.raw.device))
+        tasks, settings = self.settings.tasks, self.settings
+        outputs = {name: of_task(given.raw[: len(rows)], name) for name in tasks}
+        of_tasks, calcification = losses(outputs, labels, settings.targets, tasks)
+        return of_tasks.sum() + settings.calcification_weight * calcification
 
 
-def place_loss(before: Tensor, after: Tensor, pairs: Pairs, slices: Placed, std: Tensor) -> Tensor:
-    """How far the maps are from rising where a sign was planted, and nowhere else.
-
-    Where the readers saw no such sign in the nodule itself, its map must be flat but for what was planted; elsewhere it
-    must not change.
-
-    Parameters
-    ----------
-    before, after : Tensor, shape (n, 15, h / 2, w / 2)
-        The maps (``EvidenceMaps``) of ``slices``.
-    pairs : Pairs
-    slices : Placed
-    std : Tensor, shape (9,)
-    """
-    device, count = before.device, len(MOVES)
-    scale = torch.cat([1 / std, std.new_tensor([1.0])])
-    has_place = pairs.named & torch.tensor([name in PLACED for name in MOVES])
-    free = ~torch.isfinite(pairs.moves) | pairs.named & ~has_place
-    # What the map must be on the sign for its volume to add up to the wanted change.
-    volume = torch.zeros(len(pairs.moves), device=device).index_add(
-        0, slices.owner, slices.touched.flatten(1).sum(1) * slices.thickness * PIXEL_AREA
-    )
-    asked = torch.nan_to_num(pairs.moves.to(device) * scale).abs()
-    asked[:, NINE:] /= LOGITS
-    rise = (SATURATION * torch.sinh(asked / SATURATION) * UNIT_MM3 / volume.clamp(min=1)[:, None]).clamp(*RISE)
-
-    def by_slice(one: Tensor) -> Tensor:
-        return one.to(device)[slices.owner][..., None, None]
-
-    named, flat = by_slice(has_place), by_slice(pairs.clean)
-    on, near = slices.touched[:, None], slices.near[:, None]
-    wanted = torch.where(named & on, by_slice(rise), 0.0)
-    before, after = before[:, :count], after[:, :count]
-    base = torch.where(flat, 0.0, before)
-    planted = (after - base - wanted).square() / 2
-    plain = before.square() / 2 * flat
-    # Half-covered pixels may do as they like.
-    off = near & ~slices.edge[:, None] | near & ~named & ~by_slice(free)
-    rises = _by_move(planted, on & named, pairs, slices)
-    stays = _by_move(planted, off, pairs, slices) + _by_move(plain, near & ~by_slice(free), pairs, slices)
-    weight = torch.tensor([1.0 if name in PLACED else OTHER_PLACES for name in MOVES], device=device)
-    return (rises + stays * weight).sum()
-
-
-def _by_move(each: Tensor, where: Tensor, pairs: Pairs, slices: Placed) -> Tensor:
-    """For each move the mean over pairs of the mean over pixels ``where``, (10,); pairs without a pixel do not count.
-
-    So every sign weighs as much as what must not be taken for it, however rare it is.
-    """
-    none = torch.zeros(len(pairs.moves), len(MOVES), device=each.device)
-    pixels = none.index_add(0, slices.owner, where.flatten(2).sum(-1).to(none.dtype))
-    summed = none.index_add(0, slices.owner, (each * where).flatten(2).sum(-1))
-    held = pixels > 0
-    return (summed / pixels.clamp(min=1)).sum(0) / held.sum(0).clamp(min=1)
-
-
-def placed(pairs: Pairs) -> Placed:
-    """The slices that can be compared pixel by pixel: of which pair, where among all."""
-    slots = max(pairs.before.valid.shape[1], pairs.after.valid.shape[1])
-    valid = torch.cat(
-        [functional.pad(one.valid, (0, slots - one.valid.shape[1])) for one in (pairs.before, pairs.after)]
-    )
-    number = (valid.flatten().cumsum(0) - 1).view_as(valid)
-    count = len(valid) // 2
-    same = (valid[:count] == valid[count:]).all(1)
-    # What was turned, stretched or moved as a whole differs everywhere.
-    same &= torch.isfinite(pairs.moves).all(1) | pairs.named[:, [MOVES.index(name) for name in PLACED]].any(1)
-    width = min(pairs.before.valid.shape[1], pairs.after.valid.shape[1])
-    at = same[:, None] & pairs.before.valid[:, :width]
-    owner = at.nonzero()[:, 0]
-    before, after = pairs.before, pairs.after
-    moved = (after.pixels[:, :width][at] - before.pixels[:, :width][at]).abs() > TOUCHED_HU
-    covered = functional.avg_pool2d(moved[:, None].float(), STRIDE)[:, 0]
-    outline = torch.maximum(after.outline[:, :width][at], before.outline[:, :width][at])
-    near = EvidenceMaps.near(outline)
-    numbers = number[:count, :width][at], number[count:, :width][at]
-    thickness = thickness_mm(before.offset_mm, before.valid)[owner]
-    return Placed(owner, *numbers, (covered >= 0.5) & near, covered > 0, near, thickness)
-
-
-def pairs_loss(model: NoduleViT, pairs: Pairs, evidence_alone: bool = False) -> Tensor:
-    """``difference_loss`` of what the model (or its evidence alone) says of the pairs; ``place_loss`` of its maps."""
-    device = model.target_std.device
-    batch = joined(pairs).to(device)
-    with half_where_fast(device):
-        channels = model.channels(batch)
-        encoded, maps = model.with_evidence(channels)
-        tokens = model.place(encoded, batch)
-        outputs = model.terms(tokens, batch) if evidence_alone else model.raw(tokens, batch).float()
-    before, after = outputs.chunk(2)
-    loss = difference_loss(before, after, pairs, model.target_std)
-    slices = placed(pairs)
-    if len(slices.owner):
-        both = maps[slices.before], maps[slices.after]
-        loss = loss + PLACE_WEIGHT * place_loss(*both, pairs, slices, model.target_std)
-    return loss
-
-
-def teach_evidence(
-    model: NoduleViT,
-    parts: Sequence[FoundOutlines],
-    able: Mapping[str, Sequence[tuple[int, int]]],
-    key: Key,
-    fold: int,
-    steps: int,
-    batch: int,
-    folder: Path,
-    devices: Devices,
-    console: Console,
-) -> None:
-    """Train the evidence alone on planted pairs, in place; the rest of the model stays as it is."""
-    layout: Layout = model.config.layout
-    epochs = 4
-    model.eval().requires_grad_(False)
-    model.evidence.requires_grad_(True)
-
-    def begin(rng: np.random.Generator, past_losses: Sequence[Sequence[float]]) -> tuple[int, LossAt]:
-        own_rng = own_part(devices, rng)
-
-        def loss_at(step: int) -> tuple[Tensor, Tensor]:
-            loss = pairs_loss(model, draw(parts, able, batch, own_rng, layout), evidence_alone=True)
-            return loss, loss.detach()[None]
-
-        return steps // epochs, loss_at
-
-    recipe = Recipe(
-        kind="evidence",
-        name=str(fold),
-        key=key,
-        schedule=Schedule((epochs,), LESSON_RATE),
-        optimizer=torch.optim.AdamW(model.evidence.parameters(), lr=LESSON_RATE, weight_decay=0.01),
-        seed=7000 + fold,
-        random=lambda epoch: np.random.default_rng([7, fold, epoch]),
-        begin=begin,
-        batch=batch,
-        clip=5.0,
-        average=0.99,
-    )
-    train(model.evidence, recipe, folder, console, devices)
-    model.requires_grad_(True)
+def lessons_key(key: Key) -> Key:
+    """Of ``graders.grader_key``, what the lessons depend on."""
+    later = ("cycles", "learning_rate", "weight_decay", "planted_weight", "weighting")
+    return {name: value for name, value in key.items() if name not in later}

@@ -57,6 +57,14 @@ class Labels:
         """With grades as multiples of ``std`` from ``mean``, each of shape (10,)."""
         return replace(self, grades=(self.grades - mean) / std)
 
+    def zoomed(self, zoom: Array, std: Tensor) -> Labels:
+        """Of nodules that were enlarged so much (shape (N,)): only their diameters, divided by ``std``, change."""
+        grades = self.grades.clone()
+        for task, name in enumerate(TASKS):
+            if name in GRADE and GRADE[name].logarithmic:
+                grades[:, task] += torch.as_tensor(np.log2(zoom)).float() / std[task]
+        return replace(self, grades=grades)
+
 
 def read_labels(table: pd.DataFrame) -> Labels:
     """The labels of a table's nodules; internal structure is 1 where the table has none."""
@@ -167,6 +175,12 @@ def losses(
     presence = targets == "values" and "calcification" in tasks
     own = calcification_loss(outputs["calcification"], labels) if presence else each[0].new_zeros(())
     return torch.stack(each), own
+
+
+def of_task(raw: Tensor, name: str) -> Tensor:
+    """Of all outputs (B, 15) those of one head, (B, 1), or (B, 7) calcification's: its value, presence and patterns."""
+    at = GRADE_NAMES.index(name)
+    return torch.cat([raw[:, [at]], raw[:, len(GRADES) :]], 1) if name == "calcification" else raw[:, [at]]
 
 
 def read(model: NoduleViT, outputs: dict[str, Tensor], targets: Targets) -> Tensor:

@@ -24,7 +24,11 @@ from training.data.planted_signs import SIGNS
 from training.data.planting import MOVES, TESTING
 from training.evaluation import sign_scores
 from training.models.devices import OneProcess
-from training.models.sign_lessons import difference_loss, pairs_loss, place_loss, placed, teach_evidence
+from training.models.grader_settings import GraderSettings
+from training.models.sign_lessons import SignLessons
+from training.models.sign_losses import answers, difference_loss, pairs_loss, place_loss, placed
+from training.models.targets_and_losses import TASKS, Labels
+from training.models.training_nodules import TrainingNodules
 from training.studies import sign_study
 
 LAYOUT = Layout("toy", slices=20, pixels=64, pixel_mm=0.7)
@@ -128,23 +132,52 @@ def test_nodules_are_chosen_by_what_they_can_carry() -> None:
     assert subject_of(empty, 0) is None
 
 
-def test_lessons_teach_the_evidence_and_leave_the_rest(tmp_path: Path) -> None:
+def toy_lessons(*signs: str, steps: int = 80) -> SignLessons:
+    own, count = source(), 3
+    labels = Labels(
+        torch.zeros(count, len(TASKS)),
+        torch.zeros(count, len(TASKS)),
+        torch.zeros(count, len(TASKS), 6),
+        torch.zeros(count),
+        torch.zeros(count, len(CALCIFICATION_PATTERNS)),
+    )
+    everyone, at = np.arange(count), [(0, n) for n in range(count)]
+    mean, std = torch.zeros(len(TASKS)), torch.ones(len(TASKS))
+    nodules = TrainingNodules([own], at, labels, mean, std, everyone, everyone, everyone[:0])
+    lessons = SignLessons(nodules, GraderSettings(CONFIG, lessons=steps, planted=3), 0, OneProcess())
+    lessons.able = {name: at if name in signs else [] for name in (*SIGNS, *INNOCENT)}
+    return lessons
+
+
+def test_lessons_teach_evidence_and_heads_and_leave_the_rest(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = NoduleViT(CONFIG)
     before = {name: one.clone() for name, one in model.state_dict().items()}
-    own = source()
-    able = {name: ([(0, 0), (0, 1), (0, 2)] if name in ("calcium", *INNOCENT) else []) for name in (*SIGNS, *INNOCENT)}
     lesson = pairs("calcium", "calcium", "vessel by")
-    with torch.no_grad():
-        at_first = pairs_loss(model.eval(), lesson, evidence_alone=True)
-    teach_evidence(model, [own], able, {"toy": "yes"}, 0, 40, 4, tmp_path, OneProcess(), QUIET)
-    with torch.no_grad():
-        afterwards = pairs_loss(model.eval(), lesson, evidence_alone=True)
-    assert afterwards < at_first
+
+    def loss() -> float:
+        with torch.no_grad():
+            return float(pairs_loss(answers(model.eval(), lesson), lesson, STD, evidence_alone=True))
+
+    at_first = loss()
+    toy_lessons("calcium", *INNOCENT).teach(model, {"toy": "yes"}, tmp_path, QUIET)
+    assert loss() < at_first
     for name, value in model.state_dict().items():
-        if not name.startswith("evidence."):
+        if not name.startswith(("evidence.", "heads.")):
             assert torch.equal(value, before[name]), name
     assert all(one.requires_grad for one in model.parameters())
+
+
+def test_lessons_answer_to_the_readers_of_the_nodules_themselves() -> None:
+    torch.manual_seed(0)
+    lessons, model = toy_lessons("calcium", *INNOCENT), NoduleViT(CONFIG).eval()
+    drawn = draw(lessons.nodules.parts, lessons.able, 4, np.random.default_rng(0), LAYOUT)
+    given = answers(model, drawn)
+    near = lessons._readers_loss(given, drawn)
+    far = lessons._readers_loss(given._replace(raw=given.raw + 3), drawn)
+    # What is said of the twins is none of the readers' business.
+    twins = torch.cat([given.raw[:4], given.raw[4:] + 3])
+    assert near < far and lessons._readers_loss(given._replace(raw=twins), drawn) == near
 
 
 def test_scores_tell_a_grader_that_answers_from_one_that_does_not() -> None:
