@@ -266,7 +266,9 @@ class Assessor:
         )
 
     def _explained(self, nodule: Nodule) -> Nodule:
-        return replace(nodule, heatmaps=explain(self._networks.graders, nodule.stack))
+        return replace(
+            nodule, heatmaps=explain(self._networks.graders, nodule.stack, account=self._calibration.account)
+        )
 
     def _on_device(self, work: Any, *arguments: Any) -> Any:
         """Do some work; if the GPU fails, do it and everything after it on the CPU, and say so."""

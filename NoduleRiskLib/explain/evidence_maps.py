@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..grades import GRADES
-from ..networks.evidence import OUTPUTS, counted
+from ..grades import GRADE_NAMES, GRADES
+from ..networks.evidence import LOWERED, OUTPUTS, counted
+from ..networks.manifest import AccountFit
 from ..networks.nodule_vit import NoduleViT
 
 #: Evidence (standard deviations of the readers' grades for each ``evidence.UNIT_MM3``) that is shown at full strength.
@@ -20,16 +21,46 @@ _AT = [OUTPUTS.index(name) for name in _SHOWN]
 
 
 @torch.no_grad()
-def evidence_maps(graders: Sequence[NoduleViT], channels: Tensor) -> Tensor:
+def evidence_maps(graders: Sequence[NoduleViT], channels: Tensor, account: AccountFit | None = None) -> Tensor:
     """What is laid over the CT, 0 to 1, mean over the graders: (9, N, h, w), from slices (N, C, h, w).
 
-    The maps of all nodules have one scale: where a sign is not seen, nothing is shown.
+    The maps of all nodules have one scale: where a sign is not seen, nothing is shown. Malignancy's map is what the
+    other grades' maps do to the suspicion (``raises_suspicion``), its own where there is no ``account``.
     """
-    return torch.stack([_shown(grader, channels) for grader in graders]).mean(0)
+    return torch.stack([_shown(grader, channels, account) for grader in graders]).mean(0)
 
 
-def _shown(grader: NoduleViT, channels: Tensor) -> Tensor:
+def shown(grader: NoduleViT, maps: Tensor, account: AccountFit | None = None) -> Tensor:
+    """From a grader's maps (N, 15, h, w) to what is shown of the nine grades, at least 0, 1 at full strength."""
+    strong = counted(maps[:, _AT]).clamp(min=0) / FULL
+    if account:
+        weights = raises_suspicion(account, grader.target_std)
+        strong[:, GRADE_NAMES.index("malignancy")] = torch.einsum("ngyx,g->nyx", strong, weights.to(strong))
+    return strong.clamp(max=1)
+
+
+def raises_suspicion(account: AccountFit, std: Tensor) -> Tensor:
+    """How much each grade's evidence raises the suspicion, (9,), relative to that of the grade that raises it most.
+
+    Evidence of ``std`` (9,) grade units; 0 where evidence lowers the suspicion, as calcium does.
+    """
+    log_odds = {
+        name: term.coefficient / term.deviation * float(std[GRADE_NAMES.index(name)])
+        for name, term in account.terms.items()
+    }
+    # Its term is of the share of readers who see calcium, which calcium raises, not of its code.
+    lowered = set(LOWERED) - {"calcification"}
+    raised = [max(log_odds.get(name, 0.0) * (-1 if name in lowered else 1), 0.0) for name in GRADE_NAMES]
+    # Size is not at a place.
+    raised[GRADE_NAMES.index("diameter")] = 0.0
+    most = max(raised)
+    return torch.tensor([one / most if most else 0.0 for one in raised])
+
+
+def _shown(grader: NoduleViT, channels: Tensor, account: AccountFit | None) -> Tensor:
     _, maps = grader.with_evidence(channels)
-    strong = counted(maps[:, _AT]) * grader.evidence.near(channels[:, -1])[:, None]
-    fine = functional.interpolate(strong, channels.shape[-2:], mode="bilinear", align_corners=False)
-    return (fine / FULL).clamp(0, 1).transpose(0, 1)
+    near = grader.evidence.near(channels[:, -1])[:, None]
+    fine = functional.interpolate(
+        shown(grader, maps, account) * near, channels.shape[-2:], mode="bilinear", align_corners=False
+    )
+    return fine.transpose(0, 1)

@@ -26,7 +26,7 @@ SIGNS = {
     "texture": "ground glass",
     "calcification": "calcium",
     "diameter": "size",
-    "malignancy": "what readers find suspicious",
+    "malignancy": "signs that raise the suspicion",
 }
 #: The share of its opacity with which a heatmap is shown that is not trusted.
 FAINT = 0.4

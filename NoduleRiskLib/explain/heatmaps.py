@@ -13,6 +13,7 @@ from ..grades import GRADES
 from ..imaging.resampling import paste, sample
 from ..imaging.slice_stack import SliceStack
 from ..imaging.volume import Array, Volume
+from ..networks.manifest import AccountFit
 from ..networks.nodule_vit import Batch, NoduleViT, collate
 from .evidence_maps import evidence_maps
 from .heatmap import Heatmap
@@ -37,7 +38,11 @@ def default_pixels(grader: NoduleViT) -> str:
 
 
 def explain(
-    graders: Sequence[NoduleViT], stack: SliceStack, slices: str = DEFAULT_SLICES, pixels: str = ""
+    graders: Sequence[NoduleViT],
+    stack: SliceStack,
+    slices: str = DEFAULT_SLICES,
+    pixels: str = "",
+    account: AccountFit | None = None,
 ) -> dict[str, Heatmap]:
     """Heatmaps of all nine grades of one nodule, averaged over the graders.
 
@@ -50,6 +55,8 @@ def explain(
     graders : sequence of NoduleViT
     stack : SliceStack
     slices, pixels : str
+    account : AccountFit, optional
+        Of the suspicion, for malignancy's map of graders with evidence.
 
     Returns
     -------
@@ -60,7 +67,7 @@ def explain(
     weights = slice_weights(graders, batch, slices)
     pixels = pixels or default_pixels(graders[0])
     if pixels == EVIDENCE:
-        shown = evidence_maps(graders, graders[0].channels(batch)).cpu().numpy()
+        shown = evidence_maps(graders, graders[0].channels(batch), account).cpu().numpy()
     else:
         moves = torch.stack([PIXEL_METHODS[pixels](grader, batch) for grader in graders]).mean(0)
         shown = strength(moves.cpu().numpy(), stack.layout.pixel_mm)

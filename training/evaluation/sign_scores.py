@@ -13,10 +13,11 @@ from scipy.ndimage import distance_transform_edt
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 
-from NoduleRiskLib.explain.evidence_maps import FULL
+from NoduleRiskLib.explain.evidence_maps import shown
 from NoduleRiskLib.grades import CALCIFICATION_PATTERNS, GRADE_NAMES
 from NoduleRiskLib.imaging.volume import Array
-from NoduleRiskLib.networks.evidence import OUTPUTS, STRIDE, counted
+from NoduleRiskLib.networks.evidence import STRIDE
+from NoduleRiskLib.networks.manifest import AccountFit
 from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT
 
 from ..data import planted_signs
@@ -50,14 +51,31 @@ TESTS: dict[str, tuple[str, Plant]] = {
     "contrast halved": ("low contrast", partial(planted_signs.low_contrast, share=(0.5, 0.5))),
     **{f"innocent: {name}": (name, plant) for name, plant in INNOCENT.items()},
 }
+#: Signs that are at a place, which a map can find; and the one by which malignancy's map is tested.
+PLACED_TESTS = {
+    test
+    for test, (name, _) in TESTS.items()
+    if name in ("spicules", "calcium", "ground glass", "lobes", "blurred margin")
+}
+RAISES_SUSPICION = "5 to 8 spicules of 5 to 8 mm"
 
 
-def score(grader: NoduleViT, nodules: FoundOutlines, count: int, fold: int, batch: int = 8) -> pd.DataFrame:
+def score(
+    grader: NoduleViT,
+    nodules: FoundOutlines,
+    count: int,
+    fold: int,
+    batch: int = 8,
+    account: AccountFit | None = None,
+) -> pd.DataFrame:
     """One row for each sign in each of at most ``count`` nodules: changes, and how well the map finds the sign.
+
+    Of a sign that raises the suspicion, how well malignancy's map finds it, too.
 
     Columns: ``sign``, ``nodule_id``, ``change_{move}`` for each of ``MOVES`` (grade units, diameter as a ratio,
     presence as a probability), ``named`` (the move that the sign is about), ``wanted``, ``pattern_right``,
-    ``auc_map``, ``auc_change``, ``auc_ball``, ``auc_outline``, ``auc_hu`` and ``top_...`` likewise.
+    ``auc_map``, ``auc_change``, ``auc_ball``, ``auc_outline``, ``auc_hu`` and ``top_...`` likewise;
+    ``suspicion_auc_map`` and so on.
     """
     rows: list[dict[str, object]] = []
     large = np.flatnonzero(nodules.table.diameter.to_numpy() >= SMALLEST_MM)
@@ -74,19 +92,21 @@ def score(grader: NoduleViT, nodules: FoundOutlines, count: int, fold: int, batc
             if len(chosen) == count:
                 break
         for begin in range(0, len(chosen), batch):
-            rows += _scored(grader, test, chosen[begin : begin + batch])
+            rows += _scored(grader, test, chosen[begin : begin + batch], account)
     return pd.DataFrame(rows)
 
 
 @torch.inference_mode()
-def _scored(grader: NoduleViT, test: str, chosen: Sequence[tuple[str, Subject, Planted]]) -> list[dict[str, object]]:
+def _scored(
+    grader: NoduleViT, test: str, chosen: Sequence[tuple[str, Subject, Planted]], account: AccountFit | None
+) -> list[dict[str, object]]:
     pairs = as_pairs([(subject, planted) for _, subject, planted in chosen], grader.config.layout)
     before, after = grader(pairs.before), grader(pairs.after)
     touched = as_pairs(
         [(s, replace(p, pixels=p.touched.astype(np.float32) * 1000)) for _, s, p in chosen],
         grader.config.layout,
     ).after
-    maps = [_maps(grader, batch) for batch in (pairs.before, pairs.after)]
+    before_maps, after_maps = (_maps(grader, batch, account) for batch in (pairs.before, pairs.after))
     rows = []
     for i, (nodule_id, _, planted) in enumerate(chosen):
         change = (after.grades[i] - before.grades[i]).tolist()
@@ -100,35 +120,34 @@ def _scored(grader: NoduleViT, test: str, chosen: Sequence[tuple[str, Subject, P
             row |= {"named": named, "wanted": float(planted.moves[named]), "free": ",".join(planted.free)}
             if planted.pattern >= 0:
                 row["pattern_right"] = int(after.pattern[i].argmax()) == planted.pattern
-            if name_has_map(test):
-                valid = pairs.after.valid[i]
-                if bool(pairs.before.valid[i].sum() == valid.sum()):
-                    row |= _found(
-                        maps[1][i][: int(valid.sum()), OUTPUTS.index(named)],
-                        maps[0][i][: int(valid.sum()), OUTPUTS.index(named)],
+            valid = pairs.after.valid[i]
+            if test in PLACED_TESTS and bool(pairs.before.valid[i].sum() == valid.sum()):
+                shown_of = {"": "calcification" if named == "presence" else named}
+                if test == RAISES_SUSPICION:
+                    shown_of["suspicion_"] = "malignancy"
+                for prefix, grade in shown_of.items():
+                    at = GRADE_NAMES.index(grade)
+                    found = _found(
+                        after_maps[i][: int(valid.sum()), at],
+                        before_maps[i][: int(valid.sum()), at],
                         touched.pixels[i][valid] > 500,
                         pairs.after.outline[i][valid],
                         pairs.after.pixels[i][valid],
                         pairs.after.offset_mm[i][valid],
                         grader.config.layout.pixel_mm,
                     )
+                    row |= {f"{prefix}{name}": value for name, value in found.items()}
         rows.append(row)
     return rows
 
 
-def name_has_map(test: str) -> bool:
-    """Whether a sign is at a place."""
-    return test.startswith(("5 to 8", "calcium", "ground glass", "two or three", "margin"))
-
-
-def _maps(grader: NoduleViT, batch: Batch) -> list[torch.Tensor]:
+def _maps(grader: NoduleViT, batch: Batch, account: AccountFit | None) -> list[torch.Tensor]:
     """What is shown of each nodule's valid slices, before it is enlarged to their pixels; nothing without evidence."""
     counts = batch.valid.sum(1).tolist()
     if not grader.config.evidence:
         size = grader.config.layout.pixels // STRIDE
-        return [torch.zeros(count, len(OUTPUTS), size, size) for count in counts]
-    every = counted(grader.with_evidence(grader.channels(batch))[1]) / FULL
-    return list(every.clamp(0, 1).split(counts))
+        return [torch.zeros(count, len(GRADE_NAMES), size, size) for count in counts]
+    return list(shown(grader, grader.with_evidence(grader.channels(batch))[1], account).split(counts))
 
 
 def _found(
@@ -174,6 +193,7 @@ MAP_TARGETS = {
     "spiculation": ("spicules", 0.90, 0.60),
     "lobulation": ("lobes", 0.80, 0.0),
     "margin": ("blurred margin", 0.80, 0.0),
+    "malignancy": ("spicules", 0.90, 0.60),
 }
 CONTROLS = ("map", "change", "ball", "outline", "hu")
 
@@ -208,14 +228,15 @@ def _of_sign(sign: str, some: pd.DataFrame) -> dict[str, object]:
 
 
 def maps(scores: pd.DataFrame) -> pd.DataFrame:
-    """By sign, all its kinds together: AUC of its pixels and share of strongest pixels on it, beside controls."""
+    """By grade, all kinds of its sign together: AUC of its pixels, share of strongest pixels on it; beside controls."""
     rows = []
-    for sign, _, _ in MAP_TARGETS.values():
+    for grade, (sign, _, _) in MAP_TARGETS.items():
         some = scores[scores.sign.map({test: name for test, (name, _) in TESTS.items()}) == sign]
-        if "auc_map" not in some or not some.auc_map.notna().any():
+        prefix = "suspicion_" if grade == "malignancy" else ""
+        if f"{prefix}auc_map" not in some or not some[f"{prefix}auc_map"].notna().any():
             continue
-        row: dict[str, object] = {"sign": sign, "nodules": int(some.auc_map.notna().sum())}
-        row |= {f"AUC, {one}": some[f"auc_{one}"].mean() for one in CONTROLS}
-        row |= {f"strongest, {one}": some[f"top_{one}"].mean() for one in CONTROLS}
+        row: dict[str, object] = {"grade": grade, "sign": sign, "nodules": int(some[f"{prefix}auc_map"].notna().sum())}
+        row |= {f"AUC, {one}": some[f"{prefix}auc_{one}"].mean() for one in CONTROLS}
+        row |= {f"strongest, {one}": some[f"{prefix}top_{one}"].mean() for one in CONTROLS}
         rows.append(row)
-    return pd.DataFrame(rows).set_index("sign") if rows else pd.DataFrame()
+    return pd.DataFrame(rows).set_index("grade") if rows else pd.DataFrame()

@@ -37,7 +37,11 @@ def signs(
     """
     graders = package.networks().graders
     scores = pd.concat(
-        [score(graders[fold], own.without_sample(), count, fold) for fold, own in nodules.items()], ignore_index=True
+        [
+            score(graders[fold], own.without_sample(), count, fold, account=package.calibration.account)
+            for fold, own in nodules.items()
+        ],
+        ignore_index=True,
     )
     scores.to_csv(out / "signs.csv", index=False)
     found = maps(scores)
@@ -54,9 +58,9 @@ def tests(found: pd.DataFrame) -> dict[str, SignTest]:
     """For the package's manifest: by grade, whether its map finds the sign that was planted."""
     passed = {}
     for name, (sign, auc, strongest) in MAP_TARGETS.items():
-        if sign not in found.index or found.loc[sign, "nodules"] < FEWEST:
+        if name not in found.index or found.loc[name, "nodules"] < FEWEST:
             continue
-        row = found.loc[sign]
+        row = found.loc[name]
         passed[name] = SignTest(
             sign=sign,
             nodules=int(row["nodules"]),

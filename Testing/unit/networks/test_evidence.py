@@ -12,9 +12,10 @@ import torch
 from NoduleRiskLib.explain.evidence_maps import FULL, evidence_maps
 from NoduleRiskLib.explain.heatmaps import explain
 from NoduleRiskLib.explain.slice_attribution import with_slices
-from NoduleRiskLib.grades import GRADE_NAMES
+from NoduleRiskLib.grades import GRADE_NAMES, OTHER_GRADES
 from NoduleRiskLib.imaging.slice_stack import SliceStack
 from NoduleRiskLib.networks.evidence import LOWERED, OUTPUTS, PIXEL_AREA, SATURATION, STRIDE, UNIT_MM3, thickness_mm
+from NoduleRiskLib.networks.manifest import AccountFit, TermFit
 from NoduleRiskLib.networks.model_config import ModelConfig
 from NoduleRiskLib.networks.nodule_vit import NoduleViT, collate
 
@@ -104,6 +105,28 @@ def test_the_heatmap_is_the_evidence_on_one_scale(grader: NoduleViT, stack: Slic
     assert not evidence_maps([weaker], channels).any()
     torch.nn.init.constant_(weaker.evidence.maps.bias, 10 * FULL)
     assert evidence_maps([weaker], channels).max() == 1
+
+
+def test_malignancys_map_shows_what_raises_the_suspicion(grader: NoduleViT, stack: SliceStack) -> None:
+    grader.target_std.fill_(1.0)
+    channels = grader.channels(collate([stack]))
+    own = dict(zip(GRADE_NAMES, evidence_maps([grader], channels), strict=True))
+    coefficients = dict.fromkeys((grade.name for grade in OTHER_GRADES), 0.0)
+
+    def malignancy(**raises: float) -> torch.Tensor:
+        terms = {name: TermFit(0.0, 1.0, value) for name, value in (coefficients | raises).items()}
+        return evidence_maps([grader], channels, AccountFit(0.0, terms))[GRADE_NAMES.index("malignancy")]
+
+    # What counts is which grade raises it more, not by how much in all.
+    assert torch.allclose(malignancy(spiculation=0.2), own["spiculation"])
+    assert torch.equal(malignancy(spiculation=0.2), malignancy(spiculation=2.0))
+    # A glassy nodule has a low texture: a negative coefficient raises the suspicion where there is glass.
+    assert torch.allclose(malignancy(texture=-1.0), own["texture"])
+    assert not malignancy(texture=1.0).any()
+    # Calcium lowers it, and size has no place.
+    assert not malignancy(calcification=-1.0, diameter=1.0).any()
+    both = malignancy(spiculation=1.0, texture=-1.0)
+    assert (both >= torch.maximum(own["spiculation"], own["texture"]) - 1e-5).all()
 
 
 def test_several_graders_show_their_mean(grader: NoduleViT, stack: SliceStack) -> None:

@@ -187,8 +187,8 @@ def test_scores_tell_a_grader_that_answers_from_one_that_does_not() -> None:
     table = sign_scores.changes(scores)
     # Without evidence taught, calcium is not found by the map: all pixels are alike.
     found = sign_scores.maps(scores)
-    assert found.loc["calcium", "AUC, map"] == pytest.approx(0.5)
-    assert found.loc["calcium", "AUC, hu"] > 0.9
+    assert found.loc["calcification", "AUC, map"] == pytest.approx(0.5)
+    assert found.loc["calcification", "AUC, hu"] > 0.9
     assert (table["nodules"] <= 2).all()
     passed = sign_study.tests(found.assign(nodules=100))
     assert not passed["calcification"].passed
