@@ -11,7 +11,7 @@ from torch.nn import functional
 from ..grades import GRADE_NAMES, GRADES
 from ..networks.evidence import LOWERED, OUTPUTS, counted
 from ..networks.manifest import AccountFit
-from ..networks.nodule_vit import NoduleViT
+from ..networks.nodule_vit import Batch, NoduleViT
 
 #: Evidence (standard deviations of the readers' grades for each ``evidence.UNIT_MM3``) that is shown at full strength.
 FULL = 2.0
@@ -21,13 +21,22 @@ _AT = [OUTPUTS.index(name) for name in _SHOWN]
 
 
 @torch.no_grad()
-def evidence_maps(graders: Sequence[NoduleViT], channels: Tensor, account: AccountFit | None = None) -> Tensor:
-    """What is laid over the CT, 0 to 1, mean over the graders: (9, N, h, w), from slices (N, C, h, w).
+def evidence_maps(
+    graders: Sequence[NoduleViT], batch: Batch, account: AccountFit | None = None
+) -> tuple[Tensor, list[Tensor]]:
+    """What is laid over the CT, 0 to 1, mean over the graders: (9, N, h, w); and each grader's ``tokens``.
 
-    The maps of all nodules have one scale: where a sign is not seen, nothing is shown. Malignancy's map is what the
-    other grades' maps do to the suspicion (``raises_suspicion``), its own where there is no ``account``.
+    N are the batch's valid slices. The maps of all nodules have one scale: where a sign is not seen, nothing is shown.
+    Malignancy's map is what the other grades' maps do to the suspicion (``raises_suspicion``), its own where there is
+    no ``account``.
     """
-    return torch.stack([_shown(grader, channels, account) for grader in graders]).mean(0)
+    channels, maps, tokens = graders[0].channels(batch), [], []
+    for grader in graders:
+        encoded, own = grader.with_evidence(channels)
+        strong = shown(grader, own, account) * grader.evidence.near(channels[:, -1])[:, None]
+        maps.append(functional.interpolate(strong, channels.shape[-2:], mode="bilinear", align_corners=False))
+        tokens.append(grader.place(encoded, batch))
+    return torch.stack(maps).mean(0).transpose(0, 1), tokens
 
 
 def shown(grader: NoduleViT, maps: Tensor, account: AccountFit | None = None) -> Tensor:
@@ -55,12 +64,3 @@ def raises_suspicion(account: AccountFit, std: Tensor) -> Tensor:
     raised[GRADE_NAMES.index("diameter")] = 0.0
     most = max(raised)
     return torch.tensor([one / most if most else 0.0 for one in raised])
-
-
-def _shown(grader: NoduleViT, channels: Tensor, account: AccountFit | None) -> Tensor:
-    _, maps = grader.with_evidence(channels)
-    near = grader.evidence.near(channels[:, -1])[:, None]
-    fine = functional.interpolate(
-        shown(grader, maps, account) * near, channels.shape[-2:], mode="bilinear", align_corners=False
-    )
-    return fine.transpose(0, 1)

@@ -64,14 +64,17 @@ def explain(
         Grade name -> Heatmap.
     """
     batch = collate([stack]).to(graders[0].target_mean.device)
-    weights = slice_weights(graders, batch, slices)
     pixels = pixels or default_pixels(graders[0])
+    tokens = None
     if pixels == EVIDENCE:
-        shown = evidence_maps(graders, graders[0].channels(batch), account).cpu().numpy()
+        # The slices are encoded once for both questions.
+        evidence, tokens = evidence_maps(graders, batch, account)
+        shown = evidence.cpu().numpy()
     else:
         moves = torch.stack([PIXEL_METHODS[pixels](grader, batch) for grader in graders]).mean(0)
         shown = strength(moves.cpu().numpy(), stack.layout.pixel_mm)
         shown /= np.maximum(shown.max((1, 2, 3), keepdims=True), TINY)
+    weights = slice_weights(graders, batch, slices, tokens)
     heatmaps = {}
     for g, grade in enumerate(GRADES):
         of_slices = np.zeros(len(stack.valid), np.float32)
@@ -80,13 +83,21 @@ def explain(
     return heatmaps
 
 
-def slice_weights(graders: Sequence[NoduleViT], batch: Batch, method: str = DEFAULT_SLICES) -> Tensor:
-    """What is shown of a slice method's mean over graders: (9, N), never negative.
+@torch.no_grad()
+def slice_weights(
+    graders: Sequence[NoduleViT],
+    batch: Batch,
+    method: str = DEFAULT_SLICES,
+    tokens: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """What is shown of a slice method's mean over graders: (9, N), never negative; ``tokens`` as each gives them.
 
     For "alone" it is how much closer each slice alone comes to the grade of all slices than the slice that comes
     least close; a nodule's only slice has weight 1.
     """
-    weights = torch.stack([SLICE_METHODS[method](grader, batch) for grader in graders]).mean(0).abs()
+    tokens = tokens or [grader.tokens(batch) for grader in graders]
+    each = [SLICE_METHODS[method](grader, batch, own) for grader, own in zip(graders, tokens, strict=True)]
+    weights = torch.stack(each).mean(0).abs()
     if method != "alone":
         return weights
     return weights.max(1, keepdim=True).values - weights if weights.shape[1] > 1 else torch.ones_like(weights)

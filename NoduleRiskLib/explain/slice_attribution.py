@@ -1,4 +1,6 @@
-"""Which slices each of the nine grades rests on: every method takes one nodule of N valid slices and gives (9, N).
+"""Which slices each of the nine grades rests on.
+
+Every method takes one nodule of N valid slices and their tokens (``NoduleViT.tokens``), and gives (9, N).
 
 The outline's shape features stay those of the whole nodule, also when slices are masked out.
 """
@@ -15,7 +17,7 @@ from ..grades import GRADES
 from ..networks.nodule_vit import Batch, NoduleViT
 
 
-def leave_one_out(grader: NoduleViT, batch: Batch) -> Tensor:
+def leave_one_out(grader: NoduleViT, batch: Batch, tokens: Tensor) -> Tensor:
     """How far each grade moves (signed, grade units) when each slice is masked out, as an absent slice is.
 
     A nodule's only slice cannot be left out: its weight is 1 for every grade.
@@ -24,63 +26,61 @@ def leave_one_out(grader: NoduleViT, batch: Batch) -> Tensor:
     if count == 1:
         return torch.ones(len(GRADES), 1, device=batch.valid.device)
     each = torch.eye(count, dtype=torch.bool, device=batch.valid.device)
-    grades = with_slices(grader, batch, torch.cat([~each, each.any(0, keepdim=True)]))
+    grades = with_slices(grader, batch, tokens, torch.cat([~each, each.any(0, keepdim=True)]))
     return (grades[:-1] - grades[-1:]).T
 
 
-def alone(grader: NoduleViT, batch: Batch) -> Tensor:
+def alone(grader: NoduleViT, batch: Batch, tokens: Tensor) -> Tensor:
     """How far (signed, grade units) each grade is from its value when all slices but one are masked out."""
     each = torch.eye(int(batch.valid.sum()), dtype=torch.bool, device=batch.valid.device)
-    grades = with_slices(grader, batch, torch.cat([each, each.any(0, keepdim=True)]))
+    grades = with_slices(grader, batch, tokens, torch.cat([each, each.any(0, keepdim=True)]))
     return (grades[:-1] - grades[-1:]).T
 
 
 @torch.no_grad()
-def with_slices(grader: NoduleViT, batch: Batch, kept: Tensor) -> Tensor:
+def with_slices(grader: NoduleViT, batch: Batch, tokens: Tensor, kept: Tensor) -> Tensor:
     """Grades (V, 9) of one nodule when only some of its N valid slices are kept: bool, (V, N)."""
-    tokens = grader.tokens(batch)
     valid = batch.valid.repeat(len(kept), 1)
     valid[:, batch.valid[0]] = kept
     return grader.read(grader.raw(tokens.expand(len(kept), -1, -1), batch._replace(valid=valid))).grades
 
 
-def class_attention(grader: NoduleViT, batch: Batch) -> Tensor:
+def class_attention(grader: NoduleViT, batch: Batch, tokens: Tensor) -> Tensor:
     """What the class token attends to in the last block, mean over heads: the same for every grade."""
     with torch.no_grad(), _attentions(grader) as seen:
-        grader(batch)
+        grader.raw(tokens, batch)
     return seen[-1][0].mean(0)[0, 1:].expand(len(GRADES), -1)
 
 
-def rollout(grader: NoduleViT, batch: Batch) -> Tensor:
+def rollout(grader: NoduleViT, batch: Batch, tokens: Tensor) -> Tensor:
     """Attention multiplied through the blocks, half of each for what is passed by (Abnar and Zuidema 2020)."""
     with torch.no_grad(), _attentions(grader) as seen:
-        grader(batch)
+        grader.raw(tokens, batch)
     passed = torch.eye(seen[0].shape[-1], device=seen[0].device)
     for attention in seen:
         passed = (attention[0].mean(0) + torch.eye(len(passed), device=passed.device)) / 2 @ passed
     return passed[0, 1:].expand(len(GRADES), -1)
 
 
-def gradient_attention(grader: NoduleViT, batch: Batch) -> Tensor:
+def gradient_attention(grader: NoduleViT, batch: Batch, tokens: Tensor) -> Tensor:
     """Attention weighted by each grade's gradient, multiplied through the blocks (Chefer, Gur and Wolf 2021).
 
     Only what raises the way the grade goes is kept, as there for the predicted class; the way is that from the mean.
     """
-    weighted = head_relevance(grader, batch).clamp(min=0).mean(2)
+    weighted = head_relevance(grader, batch, tokens).clamp(min=0).mean(2)
     passed = torch.eye(weighted.shape[-1], device=weighted.device).repeat(len(GRADES), 1, 1)
     for block in weighted.unbind(1):
         passed = passed + block @ passed
     return passed[:, 0, 1:]
 
 
-def head_relevance(grader: NoduleViT, batch: Batch) -> Tensor:
+def head_relevance(grader: NoduleViT, batch: Batch, tokens: Tensor) -> Tensor:
     """Gradient times attention of one nodule by grade, block and head, (9, L, H, T, T), T = class token + N slices.
 
     Positive: paying that attention moves the grade away from the mean of the training nodules.
     """
-    tokens = grader.tokens(batch).detach()
     with torch.enable_grad(), _attentions(grader) as seen:
-        raw = grader.raw(tokens.requires_grad_(True), batch)[0, : len(GRADES)]
+        raw = grader.raw(tokens.detach().requires_grad_(True), batch)[0, : len(GRADES)]
         # Standardised grades: their sign is the side of the mean.
         pulls = [torch.autograd.grad(value * value.detach().sign(), seen, retain_graph=True) for value in raw]
     return torch.stack([torch.cat([g * a for g, a in zip(pull, seen, strict=True)]) for pull in pulls]).detach()
@@ -104,7 +104,7 @@ def _attentions(grader: NoduleViT) -> Iterator[list[Tensor]]:
 
 
 #: What the names mean stands in each function.
-SLICE_METHODS: dict[str, Callable[[NoduleViT, Batch], Tensor]] = {
+SLICE_METHODS: dict[str, Callable[[NoduleViT, Batch, Tensor], Tensor]] = {
     "leave one out": leave_one_out,
     "alone": alone,
     "class attention": class_attention,

@@ -136,7 +136,7 @@ def measure(
     values["map"] = _strongest_slice(maps[default])
     values["rim"] = rim_share(stack, maps[default])
     values["between grades"] = np.nan_to_num(spearmanr(maps[default][:, valid].reshape(NINE, -1).T).statistic)
-    values["heads"] = np.asarray(head_relevance(grader, batch)[:, :, :, 0, 1:].abs().sum(-1))
+    values["heads"] = np.asarray(head_relevance(grader, batch, grader.tokens(batch))[:, :, :, 0, 1:].abs().sum(-1))
     return values
 
 
@@ -196,7 +196,7 @@ def first_version(grader: NoduleViT, stack: SliceStack) -> Array:
     fine = 1.4 / stack.layout.pixel_mm
     moves = gaussian_filter(gradient(grader, batch).abs().numpy(), (0, 0, fine, fine))
     moves /= np.maximum(moves.max((2, 3), keepdims=True), 1e-12)
-    moves *= leave_one_out(grader, batch).abs().numpy()[:, :, None, None]
+    moves *= leave_one_out(grader, batch, grader.tokens(batch)).abs().numpy()[:, :, None, None]
     maps = np.zeros((NINE, *stack.pixels.shape), np.float32)
     maps[:, stack.valid] = moves / np.maximum(moves.max((1, 2, 3), keepdims=True), 1e-12)
     return maps

@@ -106,7 +106,7 @@ def slice_curves(grader: NoduleViT, stack: SliceStack, rankings: Array) -> Array
     n = rankings.shape[1]
     first = np.stack([ranks < min(max(round(share * n), 1), n - 1) for share in SLICES], 1)
     kept = torch.from_numpy(np.stack([~first, first], 1).reshape(-1, n))
-    grades = with_slices(grader, batch, torch.cat([kept, kept.new_ones(1, n)]))
+    grades = with_slices(grader, batch, grader.tokens(batch), torch.cat([kept, kept.new_ones(1, n)]))
     change = (grades[:-1] - grades[-1:]).abs()
     return np.asarray(change.reshape(len(rankings), 2, len(SLICES), NINE))
 

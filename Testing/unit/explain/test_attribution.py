@@ -92,7 +92,7 @@ def test_every_slice_method_weighs_the_valid_slices(
 ) -> None:
     grader, batch = trained(tiny), collate([stack])
     before = grade_of(grader, stack)
-    weights = SLICE_METHODS[name](grader, batch)
+    weights = SLICE_METHODS[name](grader, batch, grader.tokens(batch))
     assert weights.shape == (9, stack.valid.sum())
     assert weights.isfinite().all()
     assert weights.std(1).min() > 0
@@ -117,8 +117,10 @@ def test_every_pixel_method_leaves_the_grader_as_it_was(
 def test_what_attention_the_class_token_pays_is_told(
     tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack
 ) -> None:
-    weights = SLICE_METHODS["class attention"](trained(tiny), collate([stack]))[0]
+    grader, batch = trained(tiny), collate([stack])
+    tokens = grader.tokens(batch)
+    weights = SLICE_METHODS["class attention"](grader, batch, tokens)[0]
     assert 0 < weights.sum() <= 1
-    rollout = SLICE_METHODS["rollout"](trained(tiny), collate([stack]))[0]
+    rollout = SLICE_METHODS["rollout"](grader, batch, tokens)[0]
     # Half of each block passes the class token itself on.
     assert 0 < rollout.sum() < 1 - 0.5**tiny.depth  # type: ignore[operator]

@@ -231,7 +231,8 @@ def test_a_nodules_only_slice_is_its_whole_reason(
 ) -> None:
     place = reason(stack)
     only = part(stack, np.arange(len(stack.valid)) == place)
-    assert torch.equal(leave_one_out(trained(tiny), collate([only])), torch.ones(9, 1))
+    grader, batch = trained(tiny), collate([only])
+    assert torch.equal(leave_one_out(grader, batch, grader.tokens(batch)), torch.ones(9, 1))
     for heatmap in explain([trained(tiny)], only).values():
         assert np.array_equal(np.flatnonzero(heatmap.slice_weights), [place])
         assert heatmap.in_slice.max() == 1

@@ -75,7 +75,7 @@ def test_a_slice_that_is_left_out_takes_its_evidence_along(grader: NoduleViT, st
     every = torch.ones(1, count, dtype=torch.bool)
     one_less = every.clone()
     one_less[0, 0] = False
-    both = with_slices(grader, batch, torch.cat([every, one_less]))
+    both = with_slices(grader, batch, grader.tokens(batch), torch.cat([every, one_less]))
     assert not torch.allclose(both[0], both[1])
     tokens = grader.tokens(batch)
     assert not grader.terms(tokens, batch._replace(valid=torch.zeros_like(batch.valid))).any()
@@ -90,8 +90,7 @@ def test_the_other_nodules_of_a_batch_change_nothing(grader: NoduleViT, stack: S
 
 def test_the_heatmap_is_the_evidence_on_one_scale(grader: NoduleViT, stack: SliceStack) -> None:
     batch = collate([stack])
-    channels = grader.channels(batch)
-    shown = evidence_maps([grader], channels).numpy()
+    shown = evidence_maps([grader], batch)[0].numpy()
     heatmaps = explain([grader], stack)
     assert shown.min() >= 0 and shown.max() <= 1
     for g, name in enumerate(GRADE_NAMES):
@@ -102,20 +101,20 @@ def test_the_heatmap_is_the_evidence_on_one_scale(grader: NoduleViT, stack: Slic
     torch.nn.init.zeros_(weaker.evidence.maps.weight)
     torch.nn.init.zeros_(weaker.evidence.maps.bias)
     # Nothing seen is nothing shown: a map is not stretched to its own strongest pixel.
-    assert not evidence_maps([weaker], channels).any()
+    assert not evidence_maps([weaker], batch)[0].any()
     torch.nn.init.constant_(weaker.evidence.maps.bias, 10 * FULL)
-    assert evidence_maps([weaker], channels).max() == 1
+    assert evidence_maps([weaker], batch)[0].max() == 1
 
 
 def test_malignancys_map_shows_what_raises_the_suspicion(grader: NoduleViT, stack: SliceStack) -> None:
     grader.target_std.fill_(1.0)
-    channels = grader.channels(collate([stack]))
-    own = dict(zip(GRADE_NAMES, evidence_maps([grader], channels), strict=True))
+    batch = collate([stack])
+    own = dict(zip(GRADE_NAMES, evidence_maps([grader], batch)[0], strict=True))
     coefficients = dict.fromkeys((grade.name for grade in OTHER_GRADES), 0.0)
 
     def malignancy(**raises: float) -> torch.Tensor:
         terms = {name: TermFit(0.0, 1.0, value) for name, value in (coefficients | raises).items()}
-        return evidence_maps([grader], channels, AccountFit(0.0, terms))[GRADE_NAMES.index("malignancy")]
+        return evidence_maps([grader], batch, AccountFit(0.0, terms))[0][GRADE_NAMES.index("malignancy")]
 
     # What counts is which grade raises it more, not by how much in all.
     assert torch.allclose(malignancy(spiculation=0.2), own["spiculation"])
@@ -130,9 +129,9 @@ def test_malignancys_map_shows_what_raises_the_suspicion(grader: NoduleViT, stac
 
 
 def test_several_graders_show_their_mean(grader: NoduleViT, stack: SliceStack) -> None:
-    channels = grader.channels(collate([stack]))
+    batch = collate([stack])
     silent = NoduleViT(grader.config).eval()
-    alone, both = evidence_maps([grader], channels), evidence_maps([grader, silent], channels)
+    alone, both = evidence_maps([grader], batch)[0], evidence_maps([grader, silent], batch)[0]
     assert torch.allclose(both, alone / 2)
 
 
