@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NoduleRiskError
-from .dicom_facts import DicomFacts
+from .dicom_facts import DicomFacts, ImageReference
 from .hounsfield import check_hounsfield
 from .series_order import check_slices, refuse_mixed_scans
 
@@ -52,9 +51,8 @@ class Volume:
         What the reader of a result should know about this volume, one sentence each.
     dicom : DicomFacts or None
         What the DICOM headers say beside the voxels, if it came from DICOM.
-    header : dict
-        What its DICOM header says of when, of whom and how it was made, by DICOM keyword (``dicom_headers.KEPT``);
-        empty for other files. It stays in memory: no result holds it.
+    acquired : date or None
+        The day on which the patient was scanned, if anything says so.
     """
 
     array: Array
@@ -63,18 +61,7 @@ class Volume:
     identity: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     dicom: DicomFacts | None = None
-    header: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def acquired(self) -> date | None:
-        """The day on which the patient was scanned; ``None`` if the header does not tell it."""
-        for keyword in ("AcquisitionDate", "SeriesDate", "StudyDate"):
-            # Before 1993 dates were written with points.
-            digits = self.header.get(keyword, "").replace(".", "").strip()
-            if len(digits) == 8 and digits.isascii() and digits.isdigit():
-                with suppress(ValueError):
-                    return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
-        return None
+    acquired: date | None = None
 
     @cached_property
     def ras_to_ijk(self) -> Array:
@@ -107,6 +94,13 @@ class Volume:
         # Single precision (and no negative zero): files and scenes give a matrix back with rounding in its last digits.
         sha.update((np.ascontiguousarray(self.ijk_to_ras, dtype=np.float32) + np.float32(0)).tobytes())
         return sha.hexdigest()
+
+
+def middle_image(volume: Volume, ras: Array) -> ImageReference | None:
+    """The image nearest to a place (RAS mm, shape (3,)) inside a CT; ``None`` of a CT that is not from DICOM."""
+    if volume.dicom is None:
+        return None
+    return volume.dicom.image_at(float(np.clip(volume.to_ijk(ras)[2], 0, len(volume.array) - 1)))
 
 
 def checked_ct(

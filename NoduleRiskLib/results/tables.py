@@ -102,6 +102,10 @@ COLUMNS = (
     Column("outline_volume_mm3", "outlined volume", ("nodule", "outline", "volume_mm3")),
     Column("solid_part_diameter_mm", "mean of the two axes, by threshold", (*SOLID_PART, "diameter_mm"), optional=True),
     Column("solid_part_volume_mm3", "solid volume, by threshold", (*SOLID_PART, "volume_mm3"), optional=True),
+    Column("series_uid", "SeriesInstanceUID of a CT from DICOM", ("image", "series_uid"), text=True, optional=True),
+    Column("series_number", "its SeriesNumber", ("image", "series_number"), text=True, optional=True),
+    Column("image_number", "InstanceNumber of the nodule's middle slice", ("image", "number"), optional=True),
+    Column("sop_uid", "its SOPInstanceUID", ("image", "sop_uid"), text=True, optional=True),
     Column("warnings", "full sentences about this nodule", ("warnings",), text=True),
     Column("ct_warnings", "full sentences about the whole CT", ("ct_warnings",), text=True),
     Column("model_id", "name and hash of the model package", ("model_id",), text=True),
@@ -113,6 +117,8 @@ def row(assessment: Assessment | Mapping[str, Any]) -> dict[str, str | float | N
     values = assessment if isinstance(assessment, Mapping) else assessment.to_dict()
     nodule, warnings = values["nodule"], values["warnings"]
     values = {
+        # Not known to what was stored before.
+        "image": None,
         **values,
         "nodule_found": "no" if nodule is None else "yes",
         "outline_unsure": None if nodule is None else "yes" if nodule["outline"]["unsure"] else "no",
