@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import NoduleRiskError
+from .dicom_objects import modality
+from .dicom_outlines import KINDS as DICOM_OUTLINES
 from .image_file import FILE_TYPES
 from .outline import INSIDE, Outline, users_outline
 from .points import Point
 from .resampling import sample
-from .segmentation_files import Segment
+from .segment import Segment
 from .simpleitk_images import is_image
 from .volume import Volume
 
@@ -31,7 +33,7 @@ class Marked:
 def is_segmentation(given: Any) -> bool:
     """Whether what stands where points may stand is a segmentation instead."""
     if isinstance(given, str | os.PathLike):
-        return os.fspath(given).lower().endswith((*FILE_TYPES, ".dcm"))
+        return os.fspath(given).lower().endswith(FILE_TYPES) or modality(given) in DICOM_OUTLINES
     if isinstance(given, list | tuple):
         return bool(given) and all(isinstance(one, Segment) for one in given)
     return isinstance(given, Volume) or is_image(given)
