@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import NoduleRiskError
+from ..imaging.dicom_facts import DicomFacts
 from ..imaging.input_checks import has_contrast
 from ..imaging.volume import Volume
 
@@ -26,7 +27,8 @@ def refuse_same(prior: Volume, current: Volume) -> None:
 def differences(prior: Volume, current: Volume) -> tuple[str, ...]:
     """One sentence for each way in which the CTs differ and sizes may differ with them."""
     found = []
-    patients = [volume.header.get("PatientID", "") for volume in (prior, current)]
+    headers = [volume.dicom or DicomFacts() for volume in (prior, current)]
+    patients = [header.study.get("PatientID", "") for header in headers]
     if all(patients) and patients[0] != patients[1]:
         found.append("The two CTs have different patient IDs: make sure that they are of one patient.")
     apart = [_slices_mm(volume) for volume in (prior, current)]
@@ -35,7 +37,7 @@ def differences(prior: Volume, current: Volume) -> tuple[str, ...]:
             f"The slices differ ({apart[0]:.3g} mm before, {apart[1]:.3g} mm now): volumes of small nodules differ "
             "with them."
         )
-    kernels = [volume.header.get("ConvolutionKernel", "") for volume in (prior, current)]
+    kernels = [header.kernel for header in headers]
     if all(kernels) and kernels[0] != kernels[1]:
         found.append(
             f"The reconstruction kernels differ ({kernels[0]} before, {kernels[1]} now): a sharper one changes a "
@@ -50,8 +52,5 @@ def differences(prior: Volume, current: Volume) -> tuple[str, ...]:
 
 def _slices_mm(volume: Volume) -> float:
     """Thickness of a CT's slices, or the distance between them if that is more or all that is known."""
-    try:
-        told = float(volume.header.get("SliceThickness", ""))
-    except ValueError:
-        told = 0.0
-    return max(told, float(volume.spacing_mm[2]))
+    told = volume.dicom.thickness_mm if volume.dicom else None
+    return max(told or 0.0, float(volume.spacing_mm[2]))

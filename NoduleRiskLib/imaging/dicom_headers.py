@@ -6,11 +6,13 @@ import io
 import re
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import NoduleRiskError
+from .dicom_facts import OF_STUDY
 from .shown import shown
 
 #: The elements that are read, as pydicom numbers them; everything else is passed over.
@@ -39,6 +41,7 @@ TAGS = {
     "InstanceNumber": 0x00200013,
     "ImagePositionPatient": 0x00200032,
     "ImageOrientationPatient": 0x00200037,
+    "FrameOfReferenceUID": 0x00200052,
     "SamplesPerPixel": 0x00280002,
     "PhotometricInterpretation": 0x00280004,
     "NumberOfFrames": 0x00280008,
@@ -52,16 +55,6 @@ TAGS = {
     "RescaleIntercept": 0x00281052,
     "RescaleSlope": 0x00281053,
 }
-#: What a ``Volume`` keeps of them: when, of whom and how the CT was made.
-KEPT = (
-    "AcquisitionDate",
-    "SeriesDate",
-    "StudyDate",
-    "PatientID",
-    "ContrastBolusAgent",
-    "SliceThickness",
-    "ConvolutionKernel",
-)
 #: Unsigned integers of two bytes (value representation US); the other numbers are text (DS, IS).
 SHORTS = ("SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -183,6 +176,20 @@ def read_header(file: Path) -> DicomHeader | None:
             f"{file} is no DICOM image or is damaged: copy it again or take it out of the folder."
         ) from damage
     return None
+
+
+def read_study(file: Path) -> dict[str, str]:
+    """What a DICOM file says of patient and study (``OF_STUDY``), decoded; what is damaged is left out."""
+    import pydicom
+
+    found = {}
+    # A damaged header raises whatever its bytes happen to mean, and nobody needs a name to see the voxels.
+    with suppress(Exception), open_data(file) as stream:
+        dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(OF_STUDY))
+        for keyword in OF_STUDY:
+            with suppress(Exception):
+                found[keyword] = str(dataset.get(keyword) or "").strip(" \0")
+    return {keyword: text for keyword, text in found.items() if text and text.isprintable()}
 
 
 def open_data(file: Path) -> BinaryIO:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import NoduleRiskError
 from .dicom_facts import OF_SERIES, OF_SLICE, facts
-from .dicom_headers import GREY, KEPT, DicomHeader, read_header
+from .dicom_headers import GREY, DicomHeader, read_header, read_study
 from .dicom_pixels import read_hu, refuse_short
 from .image_file import FILE_TYPES
 from .memory_limit import refuse_beyond_limit
@@ -109,14 +109,15 @@ def read_series(folder: Path, series_uid: str | None = None) -> Volume:
         raise
     ijk_to_lps = np.eye(4)
     ijk_to_lps[:3] = np.column_stack([*slices[0].axes, step, slices[0].position])
+    told = facts(_texts(first, OF_SERIES), [_texts(one.header, OF_SLICE) for one in slices], read_study(first.file))
     volume = Volume(
         _voxels(folder, slices),
         LPS_TO_RAS @ ijk_to_lps,
         folder.resolve().name,
         {uid: first.text(uid) for uid in ("SeriesInstanceUID", "StudyInstanceUID")},
         doubts + odd + dropped + uneven + _projected(first),
-        facts(_texts(first, OF_SERIES), [_texts(one.header, OF_SLICE) for one in slices]),
-        {keyword: text for keyword in KEPT if (text := first.text(keyword))},
+        told,
+        told.acquired,
     )
     thickness_mm = max(one.thickness_mm for one in slices)
     return checked_ct(volume, thickness_mm, [one.file_name for one in slices], acquisitions)

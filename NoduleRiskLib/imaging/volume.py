@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
@@ -52,9 +51,8 @@ class Volume:
         What the reader of a result should know about this volume, one sentence each.
     dicom : DicomFacts or None
         What the DICOM headers say beside the voxels, if it came from DICOM.
-    header : dict
-        What its DICOM header says of when, of whom and how it was made, by DICOM keyword (``dicom_headers.KEPT``);
-        empty for other files. It stays in memory: no result holds it.
+    acquired : date or None
+        The day on which the patient was scanned, if anything says so.
     """
 
     array: Array
@@ -63,18 +61,7 @@ class Volume:
     identity: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     dicom: DicomFacts | None = None
-    header: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def acquired(self) -> date | None:
-        """The day on which the patient was scanned; ``None`` if the header does not tell it."""
-        for keyword in ("AcquisitionDate", "SeriesDate", "StudyDate"):
-            # Before 1993 dates were written with points.
-            digits = self.header.get(keyword, "").replace(".", "").strip()
-            if len(digits) == 8 and digits.isascii() and digits.isdigit():
-                with suppress(ValueError):
-                    return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
-        return None
+    acquired: date | None = None
 
     @cached_property
     def ras_to_ijk(self) -> Array:

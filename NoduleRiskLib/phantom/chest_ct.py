@@ -130,7 +130,7 @@ def as_volume(hu: Array, name: str, identity: str, acquired: date) -> Volume:
         name=name,
         identity={"phantom": identity},
         warnings=("This CT is synthetic: a computed chest whose nodules have the shapes that LIDC readers drew.",),
-        header={"AcquisitionDate": acquired.strftime("%Y%m%d")},
+        acquired=acquired,
     )
 
 

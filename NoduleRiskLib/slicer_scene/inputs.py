@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from datetime import date
 from functools import cached_property
+from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +14,7 @@ import slicer.util
 import vtk
 
 from ..errors import NoduleRiskError
+from ..imaging.dicom_facts import DATES, acquired
 from ..imaging.points import Point
 from ..imaging.volume import Array, Volume, checked_ct
 from .dicom_database import header_text
@@ -23,7 +26,6 @@ Node: TypeAlias = Any
 WARNINGS = "NoduleRisk.warnings"
 #: Attribute of a volume node: the day of the scan as DICOM writes it, where no DICOM database knows the volume.
 ACQUIRED = "NoduleRisk.acquisitionDate"
-DATES = ("AcquisitionDate", "SeriesDate", "StudyDate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +42,8 @@ class Scan:
     identity : dict
     warnings : tuple of str
         Warnings that came with the volume (``add_volume``), and about the places of its slices.
-    header : dict
-        The day of the scan, as ``Volume.header`` has it, if the node or Slicer's DICOM database knows it.
+    acquired : date or None
+        The day of the scan, if the node or Slicer's DICOM database knows it.
     """
 
     voxels: Array
@@ -49,7 +51,7 @@ class Scan:
     name: str
     identity: dict[str, str]
     warnings: tuple[str, ...] = ()
-    header: dict[str, str] = field(default_factory=dict)
+    acquired: date | None = None
 
     def read(self) -> Volume:
         """The CT for the library; may take a second, and may be called on any thread.
@@ -71,7 +73,7 @@ class Scan:
 
     @cached_property
     def _volume(self) -> Volume:
-        return Volume(self.voxels, self.ijk_to_ras, self.name, self.identity, self.warnings, header=self.header)
+        return Volume(self.voxels, self.ijk_to_ras, self.name, self.identity, self.warnings, acquired=self.acquired)
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,14 @@ def scan(node: Node) -> Scan:
     if node.GetAttribute("DICOM.instanceUIDs"):
         identity["dicom_instance_uid"] = node.GetAttribute("DICOM.instanceUIDs").split()[0]
     warnings = (*(node.GetAttribute(WARNINGS) or "").splitlines(), *uneven)
-    return Scan(slicer.util.arrayFromVolume(node), ijk_to_ras, node.GetName(), identity, warnings, _header(node))
+    return Scan(slicer.util.arrayFromVolume(node), ijk_to_ras, node.GetName(), identity, warnings, _acquired(node))
 
 
-def _header(node: Node) -> dict[str, str]:
-    """When a volume was scanned, in DICOM's words; empty where nothing says so."""
-    told = node.GetAttribute(ACQUIRED)
+def _acquired(node: Node) -> date | None:
+    """When a volume was scanned; ``None`` where nothing says so."""
     uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
-    if not told and uids:
-        told = next(filter(None, (header_text(uids[0], keyword) for keyword in DATES)), "")
-    return {"AcquisitionDate": told} if told else {}
+    known = (header_text(uids[0], keyword) for keyword in DATES if uids)
+    return acquired(chain([node.GetAttribute(ACQUIRED) or ""], known))
 
 
 def marks(points_node: Node) -> list[Mark]:

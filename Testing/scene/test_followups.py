@@ -1,5 +1,7 @@
 """What a saved scene would lose of a follow-up, on real MRML: growth, the earlier CT's transform, the days between."""
 
+from datetime import date
+
 import fakes
 import numpy as np
 import slicer
@@ -63,7 +65,7 @@ def test_a_later_comparison_replaces_what_an_earlier_one_said(mrml, logic, ct, p
 
 def test_the_day_of_a_scan_is_kept_with_its_volume(mrml):
     volume = fakes.lungs()
-    node = inputs.add_volume(Volume(volume.array, volume.ijk_to_ras, "CT", header={"AcquisitionDate": "20260105"}))
+    node = inputs.add_volume(Volume(volume.array, volume.ijk_to_ras, "CT", acquired=date(2026, 1, 5)))
     read = inputs.scan(node).read()
     assert read.acquired is not None and read.acquired.isoformat() == "2026-01-05"
     assert inputs.scan(inputs.add_volume(volume)).read().acquired is None

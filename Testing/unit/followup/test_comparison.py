@@ -18,6 +18,7 @@ from NoduleRiskLib.errors import InputWarning, NoduleRiskError
 from NoduleRiskLib.followup import comparison, page, tables
 from NoduleRiskLib.followup.alignment import Alignment
 from NoduleRiskLib.followup.comparison import Examination, FollowUp, follow_up
+from NoduleRiskLib.imaging.dicom_facts import DicomFacts, acquired
 from NoduleRiskLib.imaging.outline import measure
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.imaging.resampling import cut
@@ -40,7 +41,7 @@ def chest(*balls: Ball, day: str = "") -> Volume:
     for place, radius in balls:
         hu[np.linalg.norm(places - place, axis=-1) < radius] = 40
     hu += np.random.default_rng(len(balls) + len(day)).normal(0, 20, hu.shape)
-    return Volume(np.rint(hu).astype(np.int16), np.eye(4), f"CT {day}", header={"AcquisitionDate": day} if day else {})
+    return Volume(np.rint(hu).astype(np.int16), np.eye(4), f"CT {day}", acquired=acquired([day]))
 
 
 def at(volume: Volume, point: Point, doubt: str = "") -> Assessment:
@@ -153,8 +154,8 @@ def test_lungs_that_do_not_fit_make_every_match_doubtful(monkeypatch: pytest.Mon
 def test_what_makes_cts_hard_to_compare_is_told() -> None:
     prior, current = chest((HERE, 5)), chest((HERE, 5), day="20260505")
     thick = np.diag((1.0, 1.0, 2.0, 1.0))
-    prior = replace(prior, ijk_to_ras=thick, header={"ConvolutionKernel": "B30f", "PatientID": "1"})
-    current = replace(current, header={"ConvolutionKernel": "B60f", "PatientID": "2"})
+    prior = replace(prior, ijk_to_ras=thick, dicom=DicomFacts(kernel="B30f", study={"PatientID": "1"}))
+    current = replace(current, dicom=DicomFacts(kernel="B60f", study={"PatientID": "2"}))
     told = follow_up(Examination(prior), Examination(current), assess)
     words = " ".join(told.warnings)
     assert all(one in words for one in ("patient IDs", "slices", "B30f", "days"))

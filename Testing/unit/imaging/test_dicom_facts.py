@@ -71,7 +71,7 @@ def test_each_slice_keeps_its_own_image_number_and_uid(tmp_path: Path) -> None:
 
 
 def test_nothing_that_is_kept_says_who_the_patient_is(tmp_path: Path) -> None:
-    told = {"PatientID": "4711", "PatientBirthDate": "19601126", "StudyDate": "20261126"}
+    told = {"PatientID": "ID-4711", "PatientBirthDate": "19601126", "StudyDate": "20261126"}
     volume = read(write_series(tmp_path / "chest", **told))
     assert volume.dicom is not None and volume.dicom.age_years == 66.0
-    assert not any(word in repr(volume.dicom) + repr(volume.identity) for word in ("Doe", "4711", "19601126"))
+    assert not any(word in repr(volume.dicom) + repr(volume.identity) for word in ("Doe", "ID-4711", "19601126"))
