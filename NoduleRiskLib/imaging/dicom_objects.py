@@ -75,17 +75,16 @@ def refuse_other_patient(name: str, dataset: Any, volume: Volume | None) -> None
     ------
     NoduleRiskError
     """
-    own, other = (
-        (volume.header.get("PatientID", "") if volume else ""),
-        str(dataset.get("PatientID") or "").strip(" \0"),
-    )
+    own = volume.dicom.study.get("PatientID", "") if volume and volume.dicom else ""
+    other = str(dataset.get("PatientID") or "").strip(" \0")
     if own and other and own != other:
         raise NoduleRiskError(f"{name} is of another patient than the CT: give what was made on this scan.")
 
 
 def is_in_frame(frame_uid: object, volume: Volume | None) -> bool:
     """Whether places with this frame of reference are the CT's; they are if either does not name one."""
-    own, other = (volume.header.get("FrameOfReferenceUID", "") if volume else ""), str(frame_uid or "").strip(" \0")
+    own = volume.dicom.frame_uid if volume and volume.dicom else ""
+    other = str(frame_uid or "").strip(" \0")
     return not own or not other or own == other
 
 

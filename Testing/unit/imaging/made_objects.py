@@ -28,8 +28,7 @@ def made_ct(frame: Array, frame_uid: str = FRAME_UID, patient: str = PATIENT) ->
         np.zeros(SHAPE, np.int16),
         matrix,
         "ct",
-        dicom=DicomFacts(slices=slices),
-        header={"PatientID": patient, "FrameOfReferenceUID": frame_uid},
+        dicom=DicomFacts(slices=slices, frame_uid=frame_uid, study={"PatientID": patient}),
     )
 
 
@@ -182,13 +181,14 @@ def segmentation(volume: Volume, masks: Mapping[str, Array]) -> Dataset:
 def source_images(volume: Volume) -> list[Dataset]:
     """The CT slices that a SEG refers to."""
     to_lps = LPS_TO_RAS @ volume.ijk_to_ras
+    told = volume.dicom or DicomFacts(frame_uid=FRAME_UID)
     images = []
     for k in range(len(volume.array)):
-        image = _object("1.2.840.10008.5.1.4.1.1.2", "CT", volume.header.get("PatientID", PATIENT))
+        image = _object("1.2.840.10008.5.1.4.1.1.2", "CT", told.study.get("PatientID", PATIENT))
         image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"{SERIES_UID}.{k + 1}"
         image.SeriesInstanceUID, image.FrameOfReferenceUID = (
             SERIES_UID,
-            volume.header.get("FrameOfReferenceUID", FRAME_UID),
+            told.frame_uid,
         )
         image.StudyTime, image.InstanceNumber, image.SeriesNumber = "", k + 1, 1
         image.Rows, image.Columns = volume.array.shape[1:]
