@@ -24,7 +24,7 @@ from .imaging.resampling import cut
 from .imaging.segmentation_files import as_segments
 from .imaging.slice_stack import SliceStack
 from .imaging.solid_part import solid_part
-from .imaging.volume import Volume
+from .imaging.volume import Volume, middle_image
 from .networks.false_positive_reduction import nodule_probability
 from .networks.model_package import SHIPPED, ModelPackage, Networks, load
 from .networks.nodule_vit import Prediction, average, collate
@@ -211,7 +211,11 @@ class Assessor:
                 warnings += input_checks.check_repetition(point, nodule.outline, earlier)
                 earlier.append((point, nodule.outline))
                 yield Assessment(
-                    point, prepared.warnings + self._device_warnings + warnings, self.package.model_id, nodule
+                    point,
+                    prepared.warnings + self._device_warnings + warnings,
+                    self.package.model_id,
+                    nodule,
+                    middle_image(prepared.volume, nodule.outline.centre_ras),
                 )
 
     def _graded(self, volume: Volume, marked: Sequence[Marked]) -> list[tuple[Nodule, tuple[InputWarning, ...]]]:

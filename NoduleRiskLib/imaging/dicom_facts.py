@@ -72,6 +72,16 @@ class DicomSlice:
 
 
 @dataclass(frozen=True)
+class ImageReference:
+    """One image of a series, as a DICOM viewer and an archive find it; "" and ``None`` where a header does not say."""
+
+    series_uid: str = ""
+    series_number: str = ""
+    number: int | None = None
+    sop_uid: str = ""
+
+
+@dataclass(frozen=True)
 class DicomFacts:
     """What is kept of a series' headers; empty or ``None`` where they do not say it.
 
@@ -120,6 +130,11 @@ class DicomFacts:
     def slice_at(self, k: float) -> DicomSlice:
         """The slice nearest to a continuous index k; an empty one if it is not known."""
         return (self.slices or {}).get(round(k), DicomSlice())
+
+    def image_at(self, k: float) -> ImageReference:
+        """How the slice nearest to a continuous index k is found."""
+        one = self.slice_at(k)
+        return ImageReference(self.series_uid, self.series_number, one.number, one.sop_uid)
 
 
 def facts(

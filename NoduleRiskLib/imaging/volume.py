@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NoduleRiskError
-from .dicom_facts import DicomFacts
+from .dicom_facts import DicomFacts, ImageReference
 from .hounsfield import check_hounsfield
 from .series_order import check_slices, refuse_mixed_scans
 
@@ -94,6 +94,13 @@ class Volume:
         # Single precision (and no negative zero): files and scenes give a matrix back with rounding in its last digits.
         sha.update((np.ascontiguousarray(self.ijk_to_ras, dtype=np.float32) + np.float32(0)).tobytes())
         return sha.hexdigest()
+
+
+def middle_image(volume: Volume, ras: Array) -> ImageReference | None:
+    """The image nearest to a place (RAS mm, shape (3,)) inside a CT; ``None`` of a CT that is not from DICOM."""
+    if volume.dicom is None:
+        return None
+    return volume.dicom.image_at(float(np.clip(volume.to_ijk(ras)[2], 0, len(volume.array) - 1)))
 
 
 def checked_ct(

@@ -7,12 +7,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import InputWarning
+from ..imaging.dicom_facts import ImageReference
 from ..imaging.points import Point
 from ..imaging.volume import Volume
 from .nodule import Calcification, Estimate, Nodule
 from .notebook import html
 from .phrases import one_line
-from .serialization import FORMAT, damage_told, in_todays_form, nodule_from_dict, nodule_maps, nodule_to_dict
+from .serialization import (
+    FORMAT,
+    damage_told,
+    image_from_dict,
+    in_todays_form,
+    nodule_from_dict,
+    nodule_maps,
+    nodule_to_dict,
+)
 
 __all__ = ["Assessment", "Calcification", "Estimate", "Nodule"]
 
@@ -31,12 +40,19 @@ class Assessment:
         Name and hash of the model package that graded it.
     nodule : Nodule or None
         ``None`` is read of version 0.1.0 alone: nothing was outlined at the point, and no grade is given.
+    image : ImageReference or None
+        The CT's image through the nodule's middle, as DICOM names it; ``None`` of a CT that is not from DICOM.
+    tracking_uid : str
+        The DICOM UID under which this nodule is known already: of a report that was read, or of the earlier CT. Empty:
+        nobody gave it one.
     """
 
     point: Point
     warnings: tuple[InputWarning, ...] = ()
     model_id: str = ""
     nodule: Nodule | None = None
+    image: ImageReference | None = None
+    tracking_uid: str = ""
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -57,8 +73,8 @@ class Assessment:
         -------
         dict
             ``format``; ``label``; ``point_ras_mm`` [R, A, S]; ``warnings``, each with ``text``, ``about`` ("ct" or
-            "nodule") and ``doubt``; ``doubts``; ``model_id``; ``nodule``: what ``serialization.nodule_to_dict`` gives,
-            or null.
+            "nodule") and ``doubt``; ``doubts``; ``model_id``; ``image``: series and image of a CT from DICOM, or null;
+            ``tracking_uid``; ``nodule``: what ``serialization.nodule_to_dict`` gives, or null.
         """
         return {
             "format": FORMAT,
@@ -67,6 +83,8 @@ class Assessment:
             "warnings": [asdict(warning) for warning in self.warnings],
             "doubts": list(self.doubts),
             "model_id": self.model_id,
+            "image": self.image and asdict(self.image),
+            "tracking_uid": self.tracking_uid,
             "nodule": None if self.nodule is None else nodule_to_dict(self.nodule),
         }
 
@@ -110,4 +128,7 @@ class Assessment:
                 ),
                 str(values["model_id"]),
                 None if values["nodule"] is None else nodule_from_dict(values["nodule"], maps or {}, volume),
+                # Neither was known to what was stored before.
+                image_from_dict(values["image"]) if values.get("image") else None,
+                str(values.get("tracking_uid", "")),
             )

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import NoduleRiskError
 from ..explain.heatmap import Heatmap
 from ..grades import GRADES, OTHER_GRADES
+from ..imaging.dicom_facts import ImageReference
 from ..imaging.outline import Outline
 from ..imaging.resampling import paste, sample
 from ..imaging.slice_stack import Layout, SliceStack
@@ -175,6 +176,14 @@ def nodule_from_dict(values: Mapping[str, Any], maps: Mapping[str, Volume], volu
         repeatability=(_size(repeated["diameter_percent"]), _size(repeated["volume_percent"])) if repeated else None,
         account=_to_account(account) if account else None,
     )
+
+
+def image_from_dict(values: Mapping[str, Any]) -> ImageReference:
+    """The image that ``Assessment.to_dict`` names."""
+    number = values["number"]
+    texts = (str(values[name]) for name in ("series_uid", "series_number", "sop_uid"))
+    series_uid, series_number, sop_uid = texts
+    return ImageReference(series_uid, series_number, None if number is None else int(number), sop_uid)
 
 
 def _account_to_dict(account: Account) -> dict[str, Any]:

@@ -19,7 +19,7 @@ FLOORS = {
         ("results",),
         ("guidelines",),
         ("followup",),
-        ("report",),
+        ("report", "dicom"),
         ("assessor",),
         ("slicer_scene", "cli"),
         ("panel",),

@@ -1,0 +1,1 @@
+"""Assessments as DICOM: structured report, segmentation and parametric map."""

@@ -1,0 +1,110 @@
+"""The way in: a CT from DICOM and its assessments go in, DICOM objects of the CT's own study come out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import NoduleRiskError
+from ..guidelines.management import Grown, Management
+from ..imaging.volume import Volume
+from ..results.assessment import Assessment
+from .identity import trackings
+from .library import highdicom
+from .outlines import segmentations
+from .parametric_maps import parametric_maps
+from .source import source_of
+from .structured_report import Reported, structured_report
+
+
+def dicom_objects(
+    volume: Volume,
+    assessments: Sequence[Assessment],
+    *,
+    model: Mapping[str, Any] | None = None,
+    managements: Sequence[Management | None] = (),
+    growth: Sequence[Grown | None] = (),
+    heatmap: str = "malignancy",
+    fractional: bool = False,
+    anonymous: bool = False,
+    observer: str = "",
+) -> list[Any]:
+    """Assessments of a CT as DICOM objects.
+
+    Parameters
+    ----------
+    volume : Volume
+        A CT that was read from DICOM.
+    assessments : sequence of Assessment
+        Those without a nodule are passed over.
+    model : mapping, optional
+        ``digest`` of the model package, if it is at hand.
+    managements, growth : sequences, optional
+        For each assessment what the guidelines answer, and what became of it since an earlier CT.
+    heatmap : str
+        The grade whose heatmaps are written; those that were not computed are not.
+    fractional : bool
+        Write how likely each voxel is the nodule's instead of inside or outside.
+    anonymous : bool
+        Leave out names, numbers and dates of patient and study; UIDs stay.
+    observer : str
+        Who marked the nodules, as DICOM writes names ("Doe^Jane"); left out if empty.
+
+    Returns
+    -------
+    list of pydicom.Dataset
+        First the Segmentation (several if outlines overlap or are fractional), then the Parametric Maps, last the
+        structured report that refers to the segments. Equal input has equal UIDs.
+
+    Raises
+    ------
+    NoduleRiskError
+        If highdicom is missing, the CT is not from DICOM or lacks what references need, or there is no nodule.
+    """
+    highdicom()
+    source = source_of(volume, anonymous)
+    kept = [n for n, one in enumerate(assessments) if one.nodule is not None]
+    if not kept:
+        raise NoduleRiskError("There is no nodule to be written as DICOM: assess at least one point.")
+    some = [assessments[n] for n in kept]
+    tracked = trackings(source, some)
+    segments = segmentations(source, some, tracked, model, fractional)
+    reported = [
+        Reported(
+            one,
+            of,
+            segment,
+            managements[n] if managements else None,
+            growth[n] if growth else None,
+        )
+        for n, one, of, segment in zip(kept, some, tracked, segments, strict=True)
+    ]
+    return [
+        *{segment.segmentation.SOPInstanceUID: segment.segmentation for segment in segments}.values(),
+        *parametric_maps(source, some, tracked, heatmap),
+        structured_report(source, reported, model, observer),
+    ]
+
+
+def write_dicom(folder: Path, objects: Sequence[Any]) -> list[Path]:
+    """Write objects to files that are called by kind and number: ``SEG-1.dcm``, ``PM-1.dcm``, ``SR-1.dcm``.
+
+    Raises
+    ------
+    NoduleRiskError
+        If they cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        written = []
+        for one in objects:
+            kind = "PM" if one.Modality not in ("SEG", "SR") else one.Modality
+            path = folder / f"{kind}-{one.InstanceNumber}.dcm"
+            one.save_as(path)
+            written.append(path)
+        return written
+    except OSError as error:
+        raise NoduleRiskError(
+            f"DICOM files could not be written to {folder} ({error.strerror}): choose another folder."
+        ) from error
