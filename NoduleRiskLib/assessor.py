@@ -216,6 +216,7 @@ class Assessor:
                     self.package.model_id,
                     nodule,
                     middle_image(prepared.volume, nodule.outline.centre_ras),
+                    point.tracking_uid,
                 )
 
     def _graded(self, volume: Volume, marked: Sequence[Marked]) -> list[tuple[Nodule, tuple[InputWarning, ...]]]:

@@ -58,7 +58,8 @@ def _of_segmentation(path: Path, dataset: Any, volume: Volume | None, only: Sequ
         # Two frames a kilometre apart would span a volume that no memory holds.
         refuse_beyond_limit(str(path), int(np.prod(geometry.spatial_shape, dtype=object)), 1)
     numbers = list(segmentation.segment_numbers)
-    labels = [str(segmentation.get_segment_description(number).SegmentLabel) for number in numbers]
+    described = [segmentation.get_segment_description(number) for number in numbers]
+    labels = [str(one.SegmentLabel) for one in described]
     for at in chosen(str(path), labels, only):
         found = segmentation.get_volume(segment_numbers=[numbers[at]], skip_overlap_checks=True)
         array = np.squeeze(found.array, -1) if found.array.ndim == 4 else found.array
@@ -67,7 +68,8 @@ def _of_segmentation(path: Path, dataset: Any, volume: Volume | None, only: Sequ
         inside = array > 0.5 * max(float(array.max()), 1)
         if inside.any():
             (box,) = boxes(inside.astype(np.uint8))
-            yield Segment(labels[at], in_box(inside[box], box, LPS_TO_RAS @ to_lps))
+            tracked = str(described[at].get("TrackingUID") or "")
+            yield Segment(labels[at], in_box(inside[box], box, LPS_TO_RAS @ to_lps), tracked)
 
 
 def _of_structures(path: Path, dataset: Any, volume: Volume | None, only: Sequence[str]) -> Iterator[Segment]:

@@ -74,10 +74,9 @@ def as_points(points: Any, volume: Volume | None = None) -> list[Point]:
 
 
 def _point(value: Any, number: int) -> Point:
+    label, tracking_uid = str(number), ""
     if isinstance(value, Point):
-        label, value = value.label, value.ras
-    else:
-        label = str(number)
+        label, tracking_uid, value = value.label, value.tracking_uid, value.ras
     try:
         place = np.asarray(value, np.float64)
     except (TypeError, ValueError):
@@ -87,4 +86,4 @@ def _point(value: Any, number: int) -> Point:
             f"Point {label} is not a position: give three finite numbers, R, A and S in millimetres, not {value!r:.80}."
         )
     r, a, s = place.tolist()
-    return Point(label, (r, a, s))
+    return Point(label, (r, a, s), tracking_uid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,12 +62,16 @@ def matched(volume: Volume, points: Sequence[Point], segments: Sequence[Segment]
         own = _nearest(point, segments, reach_mm)
         if own is not None and own not in outlines:
             outlines[own] = _users(volume, segments[own])
-        marked.append(Marked(point) if own is None else Marked(point, outlines[own], segments[own].mask))
+        if own is None:
+            marked.append(Marked(point))
+            continue
+        known = replace(point, tracking_uid=point.tracking_uid or segments[own].tracking_uid)
+        marked.append(Marked(known, outlines[own], segments[own].mask))
     for number, one in enumerate(segments):
         if number not in outlines:
             outline = _users(volume, one)
             r, a, s = outline.centre_ras.tolist()
-            marked.append(Marked(Point(one.label, (r, a, s)), outline, one.mask))
+            marked.append(Marked(Point(one.label, (r, a, s), one.tracking_uid), outline, one.mask))
     return marked
 
 

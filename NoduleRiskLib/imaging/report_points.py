@@ -16,7 +16,7 @@ from .shown import shown
 from .volume import LPS_TO_RAS, Array, Volume
 
 #: Concepts of DICOM's own coding scheme (DCM, PS3.16 TID 1411 and TID 1501).
-GROUP, TRACKING_IDENTIFIER = "125007", "112039"
+GROUP, TRACKING_IDENTIFIER, TRACKING_UID = "125007", "112039", "112040"
 #: Graphic types whose points are corners of one thing.
 GRAPHICS = ("POINT", "MULTIPOINT", "POLYLINE", "POLYGON", "ELLIPSE", "ELLIPSOID", "CIRCLE")
 
@@ -26,6 +26,7 @@ class _Group:
     """One measurement group: what it is called, and where its parts lie (RAS mm, shape (3,))."""
 
     label: str = ""
+    uid: str = ""
     places: list[Array] = field(default_factory=list)
 
 
@@ -82,7 +83,7 @@ def read(path: str | Path, volume: Volume) -> list[Point]:
 
 def _point(group: _Group, number: int) -> Point:
     r, a, s = np.mean(group.places, axis=0).tolist()
-    return Point(group.label or str(number), (r, a, s))
+    return Point(group.label or str(number), (r, a, s), group.uid)
 
 
 def _slices(volume: Volume) -> dict[str, int]:
@@ -102,6 +103,8 @@ def _walk(item: Any, group: _Group | None, groups: list[_Group], volume: Volume,
             groups.append(own)
         elif concept == TRACKING_IDENTIFIER and kind == "TEXT" and group is not None:
             group.label = shown(one.get("TextValue") or "").strip()
+        elif concept == TRACKING_UID and kind == "UIDREF" and group is not None:
+            group.uid = shown(one.get("UID") or "")
         elif kind in ("SCOORD3D", "SCOORD"):
             place = _in_patient(one, volume) if kind == "SCOORD3D" else _on_image(one, volume, slices)
             if place is None:

@@ -25,10 +25,13 @@ class Segment:
     label : str
     mask : Volume
         uint8, 1 inside, on a box around the segment.
+    tracking_uid : str
+        The DICOM UID under which a SEG knows the nodule; "" elsewhere.
     """
 
     label: str
     mask: Volume
+    tracking_uid: str = ""
 
 
 def in_box(inside: Array, box: tuple[slice, ...], ijk_to_ras: Array) -> Volume:
