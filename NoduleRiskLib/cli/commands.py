@@ -14,8 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import __version__
+from ..dicom.source import NO_DICOM
 from ..errors import NoduleRiskError
 from ..guidelines.about import About
+from ..guidelines.management import manage
 from ..imaging.points import read as read_points
 from ..imaging.volume import write_nrrd
 from ..networks import model_package
@@ -25,7 +27,7 @@ from ..results.result_folder import check_writable
 from .arguments import PointCommand, pairs_of
 from .arguments import point as point_of
 from .guideline_tables import answers_on_terminal, questions_on_terminal
-from .running import about_package, assessed, finish, follow, progress_bars, reports, stderr, stdout, step
+from .running import about_package, assessed, dicom_files, finish, follow, progress_bars, reports, stderr, stdout, step
 from .terminal import beside_readers, printable
 
 #: The patient of the synthetic CT, for the guidelines in its report.
@@ -42,6 +44,16 @@ app = typer.Typer(
 Out = Annotated[Path, typer.Option(help="Folder for CSV, JSON, pictures and maps; made if it is not there.")]
 Model = Annotated[Path, typer.Option(help="Model package: a folder with model.json.")]
 Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu, cuda:0, ...")]
+Dicom = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        metavar="FOLDER",
+        help="Write DICOM objects of the CT's study to this folder, too: structured report, outlines, heatmaps.",
+    ),
+]
+NoNames = Annotated[
+    bool, typer.Option("--no-names", help="Leave names, numbers and dates of patient and study out of them.")
+]
 Heatmaps = Annotated[bool, typer.Option(help="Compute heatmaps: takes most of the time.")]
 
 
@@ -99,6 +111,11 @@ def assess(
         Optional[list[Path]],  # noqa: UP045
         typer.Option(metavar="FILE", help="Write a report with guidelines, too: .html, .pdf or .txt; may be repeated."),
     ] = None,
+    dicom: Dicom = None,
+    fractional: Annotated[
+        bool, typer.Option("--fractional", help="DICOM outlines say how likely each voxel is the nodule's.")
+    ] = False,
+    no_names: NoNames = False,
     json_: Annotated[
         bool, typer.Option("--json", help="Print the JSON and nothing else (files are still written to --out).")
     ] = False,
@@ -121,8 +138,16 @@ def assess(
         loaded = model_package.load(model)
         with step(progress, f"Reading {ct.name or ct}"):
             volume = read(ct, series)
+        if dicom:
+            from ..dicom.writing import check_dicom
+
+            check_dicom(volume)
         assessments, stopped = assessed(progress, volume, marked, loaded, device, heatmaps, segmentation)
         failed = list(reports(progress, report or (), volume, assessments, told, loaded))
+        if dicom:
+            known = [manage(one, volume.dicom, told.of(one.point.label)) for one in assessments]
+            given = {"managements": known if about or report else (), "anonymous": no_names, "fractional": fractional}
+            failed += dicom_files(progress, dicom, volume, assessments, loaded, **given)
 
         def more() -> None:
             if about or report:
@@ -160,6 +185,8 @@ def followup(
         Optional[str],  # noqa: UP045
         typer.Option(metavar="UID", help="Which series of CURRENT, if it holds several."),
     ] = None,
+    dicom: Dicom = None,
+    no_names: NoNames = False,
 ) -> None:
     """Compare two CTs of one patient: which nodules grew, are new or gone, and in how many days they double."""
     check_writable(out)
@@ -174,7 +201,11 @@ def followup(
             before = read(prior, prior_series)
         with step(progress, f"Reading {current.name or current}"):
             now = read(current, series)
-        follow(progress, out, (before, earlier), (now, marked), loaded, device, heatmaps, days, pairs)
+        follow(
+            *(progress, out, (before, earlier), (now, marked), loaded, device, heatmaps, days, pairs),
+            dicom=dicom,
+            anonymous=no_names,
+        )
 
 
 @app.command()
@@ -212,6 +243,7 @@ def demo(
 
         def more() -> None:
             stdout().print(Padding(beside_readers(assessments, nodules), (0, 1, 1, 1)))
+            stdout().print(Padding(Text(f"{NO_DICOM.format(name=volume.name)}.", "dim"), (0, 1, 1, 1)))
 
         def extra(folder: Path) -> None:
             write_nrrd(folder / "ct.nrrd", volume)

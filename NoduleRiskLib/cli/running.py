@@ -72,11 +72,20 @@ def follow(
     days: float | None,
     pairs: dict[str, str],
     cts: bool = False,
+    dicom: Path | None = None,
+    anonymous: bool = False,
 ) -> None:
-    """Assess both CTs, compare them, write and print both; ``cts`` writes the CTs and the points, too."""
+    """Assess both CTs, compare them, write and print both.
+
+    ``cts`` writes the CTs and the points, too; ``dicom`` is the folder for the later CT's DICOM objects.
+    """
     from ..followup import page, tables
     from ..followup.comparison import Examination, follow_up
 
+    if dicom:
+        from ..dicom.writing import check_dicom
+
+        check_dicom(current[0])
     with step(progress, f"Loading {loaded.name}"):
         from ..assessor import Assessor
 
@@ -113,7 +122,16 @@ def follow(
     def more() -> None:
         stdout().print(followup_table.on_terminal(followed))
 
-    finish(progress, out, current[0], list(examinations[1].assessments), loaded, False, False, more, extra)
+    assessments = list(examinations[1].assessments)
+    failed: list[str] = []
+    if dicom:
+        from ..dicom.following import followed_on, growth_of
+
+        assessments = followed_on(examinations[0], examinations[1], followed.nodules)
+        growth = growth_of(examinations[1], followed.nodules)
+        given = {"growth": growth, "anonymous": anonymous}
+        failed += dicom_files(progress, dicom, current[0], assessments, loaded, **given)
+    finish(progress, out, current[0], assessments, loaded, False, False, more, extra, failed)
 
 
 def finish(
@@ -175,6 +193,24 @@ def reports(
                 write_report(file, volume, assessments, about, about_package(loaded))
             except NoduleRiskError as error:
                 yield str(error)
+
+
+def dicom_files(
+    progress: Progress,
+    folder: Path,
+    volume: Volume,
+    assessments: Sequence[Assessment],
+    loaded: model_package.ModelPackage,
+    **more: Any,
+) -> Iterator[str]:
+    """Write the DICOM objects, ``more`` as ``dicom_objects`` takes it; a sentence if they could not be written."""
+    from ..dicom.writing import dicom_objects, write_dicom
+
+    with step(progress, "Writing DICOM"):
+        try:
+            write_dicom(folder, dicom_objects(volume, assessments, model=about_package(loaded), heatmap=SHOWN, **more))
+        except NoduleRiskError as error:
+            yield str(error)
 
 
 def about_package(loaded: model_package.ModelPackage) -> dict[str, Any]:

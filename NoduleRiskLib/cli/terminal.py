@@ -19,6 +19,8 @@ from ..results.phrases import (
     CALCIFICATION_MEANS,
     NOTHING_OUTLINED,
     SUSPICION_MEANS,
+    image,
+    image_uids,
     measured_on,
     percent,
     place,
@@ -72,6 +74,8 @@ def on_terminal(assessments: Sequence[Assessment]) -> Group:
     parts += [heading(assessments[0])] if len(assessments) == 1 else []
     if len(assessments) > 1 or assessments[0].nodule:
         parts.append(_table(assessments))
+    images = [(one, line) for one in assessments if len(assessments) > 1 and (line := _image(one))]
+    parts += [Group(*(Text(f"{printable(one.point.label)}: {line}", "dim") for one, line in images))] if images else []
     parts.append(Group(*lines["nodule"], Text(DISCLAIMER, "bold")))
     return Group(*(Padding(part, (0, 1, 1, 1)) for part in parts))
 
@@ -79,6 +83,8 @@ def on_terminal(assessments: Sequence[Assessment]) -> Group:
 def heading(assessment: Assessment) -> Text:
     """Where the nodule is, what is doubtful, how suspicious, how large and why: the lines above its table."""
     text = Text.assemble((printable(assessment.point.label), "bold"), f"   {place(assessment.point.ras)} mm")
+    for line in filter(None, (image(assessment.image), image_uids(assessment.image))):
+        text.append(f"\n{line[0].upper()}{line[1:]}", "dim")
     nodule, doubts = assessment.nodule, assessment.doubts
     if doubts:
         text.append(f"\n{printable(', '.join(doubts))}", DOUBT)
@@ -187,6 +193,11 @@ def _many_narrow(assessments: Sequence[Assessment]) -> Group:
 
     rows = [part for one in assessments for part in (_label(one), row(_figures(one), _style(one)))]
     return Group(row(headings, "dim"), *rows, Text(MANY_CAPTION, "dim italic"))
+
+
+def _image(assessment: Assessment) -> str:
+    """The image through a nodule's middle, in one line."""
+    return ", ".join(filter(None, (image(assessment.image), image_uids(assessment.image))))
 
 
 def _figures(assessment: Assessment) -> tuple[RenderableType, ...]:

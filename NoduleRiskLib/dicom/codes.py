@@ -135,7 +135,7 @@ DOUBT = Code("doubt", OURS, "Doubtful")
 GROWTH = Code("growth", OURS, "Growth since the earlier CT")
 PLACE = Code("point", OURS, "Point with which the user marked the nodule")
 MIDDLE = Code("middle-slice", OURS, "Image through the nodule's middle")
-HEATMAP = Code("heatmap", OURS, "Heatmap: how much a place raises the grade, 0 to 1")
+HEATMAP = Code("heatmap", OURS, "Heatmap: evidence of the grade's sign, none 0 to most 1")
 
 
 def value_of(grade: Grade, nodule: Nodule) -> Code:

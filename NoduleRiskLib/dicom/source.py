@@ -18,6 +18,8 @@ from ..imaging.volume import LPS_TO_RAS, Array, Volume
 NAMESPACE = uuid.UUID("5d2f8c1e-6c1b-4f0e-9a52-0b7c3f5a6e19")
 #: Of patient and study, what is no name, number or date of theirs.
 PLAIN = ("PatientSex", "PatientAge")
+#: Why a CT has no DICOM objects.
+NO_DICOM = "{name} was not read from DICOM, so it has no study, series and images that DICOM objects could refer to"
 #: A slice lies where its header says if its corner is no further off than this, in slice distances.
 OFF = 0.3
 
@@ -111,10 +113,7 @@ def source_of(volume: Volume, anonymous: bool = False) -> Source:
     """
     name, facts = volume.name or "The CT", volume.dicom
     if facts is None or not facts.slices:
-        raise NoduleRiskError(
-            f"{name} was not read from DICOM, so it has no study, series and images that DICOM objects could refer to: "
-            "give the CT's DICOM folder."
-        )
+        raise NoduleRiskError(f"{NO_DICOM.format(name=name)}: give the CT's DICOM folder.")
     lacking = [
         keyword
         for keyword, value in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,24 +88,54 @@ def dicom_objects(
     ]
 
 
+def check_dicom(volume: Volume) -> None:
+    """Refuse a CT that no object can refer to, before minutes of work go into it.
+
+    Raises
+    ------
+    NoduleRiskError
+        Also if highdicom is missing.
+    """
+    source_of(volume)
+    highdicom()
+
+
 def write_dicom(folder: Path, objects: Sequence[Any]) -> list[Path]:
-    """Write objects to files that are called by kind and number: ``SEG-1.dcm``, ``PM-1.dcm``, ``SR-1.dcm``.
+    """Write objects to files that are called by kind and number, beside others of other results, or none of them.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    objects : sequence of pydicom.Dataset
+
+    Returns
+    -------
+    list of Path
+        ``SEG-1-ab12cd34.dcm``, for example: the end is that of its UID, so that the same result has the same files.
 
     Raises
     ------
     NoduleRiskError
         If they cannot be written.
     """
+    from ..results.result_folder import partial_folder
+
+    names = [f"{kind_of(one)}-{one.InstanceNumber}-{one.SOPInstanceUID[-8:]}.dcm" for one in objects]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        written = []
-        for one in objects:
-            kind = "PM" if one.Modality not in ("SEG", "SR") else one.Modality
-            path = folder / f"{kind}-{one.InstanceNumber}.dcm"
-            one.save_as(path)
-            written.append(path)
-        return written
+        with partial_folder(folder) as part:
+            for one, name in zip(objects, names, strict=True):
+                one.save_as(part / name)
+            for name in names:
+                os.replace(part / name, folder / name)
+        return [folder / name for name in names]
     except OSError as error:
         raise NoduleRiskError(
             f"DICOM files could not be written to {folder} ({error.strerror}): choose another folder."
         ) from error
+
+
+def kind_of(written: Any) -> str:
+    """ "SEG", "PM" or "SR"."""
+    # A map has the modality of what it was made of, or OT.
+    return str(written.Modality) if written.Modality in ("SEG", "SR") else "PM"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputWarning, NoduleRiskError
 from ..imaging.volume import Volume
 from ..slicer_scene import results
-from ..slicer_scene.inputs import Node, Scan
+from ..slicer_scene.inputs import Node, Scan, image_at
 from ..slicer_scene.records import restored
 from .view_state import ASSESSED, CHANGED, ListedNodule
 from .worker import Tell
 
 if TYPE_CHECKING:
+    from ..imaging.dicom_facts import ImageReference
     from ..results.assessment import Assessment
 
 
@@ -41,25 +42,25 @@ PICTURES = "pictures"
 
 @dataclass(frozen=True, eq=False)
 class _Kept:
-    """What the scene holds of one nodule, why that does not hold any more (or nothing), and what more is said."""
+    """What the scene holds of one nodule, why it does not hold any more (or nothing), what more is said, its image."""
 
     values: dict[str, Any]
     maps: dict[str, Volume]
     outdated: str
     more: tuple[InputWarning, ...]
+    image: ImageReference | None
 
     @property
     def centre_ras(self) -> tuple[float, float, float]:
         """The outline's centre, or the point (RAS mm)."""
-        r, a, s = (self.values["nodule"] or {}).get("outline", {}).get("centre_ras_mm") or self.values["point_ras_mm"]
-        return r, a, s
+        return _centre_ras(self.values)
 
     def assessment(self, volume: Volume) -> Assessment:
         """The assessment, with a warning if it is outdated."""
         held = restored(self.values, self.maps, volume)
         outdated = self.outdated or (CHANGED if self.values["ct_digest"] != volume.digest else "")
         late = (InputWarning(outdated, "nodule"),) if outdated else ()
-        return replace(held, warnings=held.warnings + late + self.more)
+        return replace(held, warnings=held.warnings + late + self.more, image=self.image or held.image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,5 +150,11 @@ def collect(kind: str, path: Path, scan: Scan, table: Node, nodules: Sequence[Li
         kept = results.kept(table, nodule.mark.id)
         if kept:
             outdated = nodule.outdated or ("" if nodule.state == ASSESSED else CHANGED)
-            found.append(_Kept(*kept, outdated, nodule.scene_warnings))
+            image = image_at(scan, _centre_ras(kept[0]))
+            found.append(_Kept(*kept, outdated, nodule.scene_warnings, image))
     return Export(kind, path, scan, found, grade)
+
+
+def _centre_ras(values: Mapping[str, Any]) -> tuple[float, float, float]:
+    r, a, s = (values["nodule"] or {}).get("outline", {}).get("centre_ras_mm") or values["point_ras_mm"]
+    return r, a, s

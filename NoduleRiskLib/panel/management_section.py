@@ -14,7 +14,7 @@ from ..errors import NoduleRiskError
 from ..guidelines.answer import RESEARCH_USE
 from ..guidelines.lines import AnswerLine, InputLine, OpenLine, answer_line, input_lines
 from ..guidelines.questions import QUESTIONS, said
-from ..slicer_scene import answers
+from ..slicer_scene import answers, dicom_database
 from .cells import ROW_PIXELS, dress_table, selection_style, write_cell
 from .view_state import ViewState
 
@@ -66,7 +66,7 @@ class ManagementSection:
         self._ui.copyTextButton.setEnabled(ready)
         point_id = state.chosen.mark.id if state.chosen else ""
         told = answers.answers_of(state.table, point_id) if state.assessment else {}
-        facts = answers.facts_of(state.ct) if state.assessment else None
+        facts = dicom_database.facts_of(state.ct) if state.assessment else None
         grown = state.growth.get(point_id)
         wanted: Any = (state.chosen, state.assessment, told, facts, grown)
         if wanted == self._drawn:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..imaging.dicom_facts import DicomFacts
 from ..imaging.volume import Volume
-from ..slicer_scene import answers
+from ..slicer_scene import answers, dicom_database
 from ..slicer_scene.inputs import Node, Scan
 from .export import Export, collect
 from .view_state import ListedNodule
@@ -78,4 +78,4 @@ def collect_report(
     slices = {int(np.round(grid.to_ijk(np.array(kept.centre_ras))[2])) for kept in export.nodules}
     said = [answers.answers_of(table, mark.id) for mark in marks]
     grown = [growth.get(mark.id) for mark in marks]
-    return Reporting(export, said, grown, answers.facts_of(ct, slices), copied)
+    return Reporting(export, said, grown, dicom_database.facts_of(ct, slices), copied)

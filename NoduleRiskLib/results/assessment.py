@@ -64,7 +64,7 @@ class Assessment:
         return f"<Assessment of {one_line(self.point, self.nodule, self.doubts)}>"
 
     def _repr_html_(self) -> str:
-        return html(self.point, self.nodule, self.warnings, self.model_id, self.doubts)
+        return html(self.point, self.nodule, self.warnings, self.model_id, self.doubts, self.image)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but arrays over pixels, as JSON takes it.

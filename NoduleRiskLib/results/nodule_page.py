@@ -16,7 +16,7 @@ from .account_lines import TITLE, AccountLine, account_lines, account_sentence
 from .assessment import Assessment, Nodule
 from .grade_lines import GradeLine, grade_lines
 from .page_slices import draw_mosaic, draw_views
-from .phrases import SUSPICION_MEANS, measured_on, percent, place, repeatability, size, solid_part
+from .phrases import SUSPICION_MEANS, image, image_uids, measured_on, percent, place, repeatability, size, solid_part
 from .sheet import INK, LINE, MARGIN, MUTED, PAGE, PALE, RIGHT, RIGHT_WIDTH, Sheet
 
 #: Height of a grade's row, inches.
@@ -70,7 +70,8 @@ def page(volume: Volume, assessment: Assessment, name: str = "malignancy") -> Fi
 
 def _header(sheet: Sheet, volume: Volume, assessment: Assessment, about_ct: list[str]) -> None:
     sheet.text(MARGIN, 0.62, _short(assessment.point.label, 52), 21, weight="bold")
-    sheet.text(MARGIN, 0.88, f"{_short(volume.name, 60) or 'CT'}   ·   {place(assessment.point.ras, 3)} mm", 10, MUTED)
+    where = (_short(volume.name, 60) or "CT", f"{place(assessment.point.ras, 3)} mm", image(assessment.image))
+    sheet.text(MARGIN, 0.88, "   ·   ".join(filter(None, where)), 10, MUTED)
     sheet.text(PAGE - MARGIN, 0.60, "NoduleRisk", 13, ACCENT, ha="right", weight="bold")
     sheet.text(PAGE - MARGIN, 0.86, "LIDC grades of one lung nodule", 10, MUTED, ha="right")
     sheet.line((MARGIN, PAGE - MARGIN), (1.02, 1.02), LINE)
@@ -181,6 +182,7 @@ def _footer(sheet: Sheet, assessment: Assessment) -> None:
     sheet.text(
         PAGE - MARGIN, y + 0.05, f"NoduleRisk {__version__}   ·   model {assessment.model_id}", 9, MUTED, ha="right"
     )
+    sheet.text(MARGIN, y + 0.25, image_uids(assessment.image), 7, MUTED)
 
 
 def _bullet(sentence: str, width: int = 66) -> list[str]:

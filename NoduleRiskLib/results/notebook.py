@@ -11,6 +11,8 @@ from .grade_lines import GradeLine, grade_lines
 from .phrases import (
     NOTHING_OUTLINED,
     SUSPICION_MEANS,
+    image,
+    image_uids,
     measured_on,
     percent,
     place,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..errors import InputWarning
+    from ..imaging.dicom_facts import ImageReference
     from ..imaging.points import Point
     from .nodule import Nodule
 
@@ -31,7 +34,12 @@ ALERT = "#9a6200"
 
 
 def html(
-    point: Point, nodule: Nodule | None, warnings: Sequence[InputWarning], model_id: str, doubts: Sequence[str] = ()
+    point: Point,
+    nodule: Nodule | None,
+    warnings: Sequence[InputWarning],
+    model_id: str,
+    doubts: Sequence[str] = (),
+    reference: ImageReference | None = None,
 ) -> str:
     """The grade card of an assessment: heading, nine grades with their scales, warnings, disclaimer.
 
@@ -41,7 +49,9 @@ def html(
         f"<p style='color:{ALERT}'>This CT: {escape(one.text)}</p>" for one in warnings if one.about == "ct"
     )
     doubtful = f" &nbsp; <b style='color:{ALERT}'>{escape(', '.join(doubts))}</b>" if doubts else ""
-    heading = f"<b>{escape(point.label)}</b>{doubtful} &nbsp; {place(point.ras)} mm"
+    shown = image(reference)
+    named = f" &nbsp; <span title='{escape(image_uids(reference))}'>{shown}</span>" if shown else ""
+    heading = f"<b>{escape(point.label)}</b>{doubtful} &nbsp; {place(point.ras)} mm{named}"
     if nodule is None:
         body = f"<p>{NOTHING_OUTLINED}</p>"
     else:

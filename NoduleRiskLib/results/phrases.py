@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..grades import Grade
 
 if TYPE_CHECKING:
+    from ..imaging.dicom_facts import ImageReference
     from ..imaging.outline import Outline
     from ..imaging.points import Point
     from .nodule import Calcification, Nodule
@@ -40,6 +41,26 @@ def one_line(point: Point, nodule: Nodule | None, doubts: Sequence[str] = ()) ->
 def place(ras: tuple[float, float, float], spaces: int = 2) -> str:
     """A position in RAS mm: ``R -56.2  A -86.2  S -115.0``."""
     return (" " * spaces).join(f"{axis} {x:.1f}" for axis, x in zip("RAS", ras, strict=True))
+
+
+def image(reference: ImageReference | None) -> str:
+    """The image through a nodule's middle as a DICOM viewer numbers it; empty without a number.
+
+    >>> from NoduleRiskLib.imaging.dicom_facts import ImageReference
+    >>> image(ImageReference("1.2", "3", 57, "1.2.840"))
+    'image 57, series 3'
+    """
+    if reference is None or reference.number is None:
+        return ""
+    series = f", series {reference.series_number}" if reference.series_number else ""
+    return f"image {reference.number}{series}"
+
+
+def image_uids(reference: ImageReference | None) -> str:
+    """The same image as an archive finds it, and its series: UIDs."""
+    if reference is None or not reference.sop_uid:
+        return ""
+    return f"SOP instance {reference.sop_uid}, of series {reference.series_uid}"
 
 
 def size(outline: Outline) -> tuple[str, str]:

@@ -81,6 +81,10 @@ SOLID_PART, ACCOUNT = ("nodule", "solid_part"), ("nodule", "account")
 COLUMNS = (
     Column("label", "the point's name", ("label",), text=True),
     *(Column(axis, "the point, RAS mm", ("point_ras_mm", n)) for n, axis in enumerate("ras")),
+    Column("series_uid", "SeriesInstanceUID of a CT from DICOM", ("image", "series_uid"), text=True, optional=True),
+    Column("series_number", "its SeriesNumber", ("image", "series_number"), text=True, optional=True),
+    Column("image_number", "InstanceNumber of the nodule's middle slice", ("image", "number"), optional=True),
+    Column("sop_uid", "its SOPInstanceUID", ("image", "sop_uid"), text=True, optional=True),
     Column("nodule_found", "yes or no", ("nodule_found",), text=True),
     Column("doubts", 'what is doubtful about this nodule, between them "; "', ("doubts",), text=True),
     *(column for grade in GRADES for column in _of_grade(grade)),
@@ -113,6 +117,8 @@ def row(assessment: Assessment | Mapping[str, Any]) -> dict[str, str | float | N
     values = assessment if isinstance(assessment, Mapping) else assessment.to_dict()
     nodule, warnings = values["nodule"], values["warnings"]
     values = {
+        # Not known to what was stored before.
+        "image": None,
         **values,
         "nodule_found": "no" if nodule is None else "yes",
         "outline_unsure": None if nodule is None else "yes" if nodule["outline"]["unsure"] else "no",

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 import slicer
 
+from ..imaging.dicom_facts import OF_SERIES, OF_SLICE, DicomFacts, facts
 from ..imaging.dicom_headers import TAGS
+
+
+def facts_of(ct: Any, slices: Iterable[int] = ()) -> DicomFacts | None:
+    """What the DICOM database knows of a CT that came from it; ``None`` of any other.
+
+    Parameters
+    ----------
+    ct : vtkMRMLScalarVolumeNode
+    slices : iterable of int
+        The indices k of the slices whose image numbers and positions are wanted: each is read from its file. Of the
+        others only the SOP instance is told, which the node itself knows.
+    """
+    uids = (ct.GetAttribute("DICOM.instanceUIDs") or "").split() if ct else []
+    if not uids or not getattr(slicer, "dicomDatabase", None):
+        return None
+    header = {keyword: header_text(uids[0], keyword) for keyword in OF_SERIES}
+    # Slicer's reader names one instance a slice, in their order; of others it is not known which is which.
+    alike = bool(ct.GetImageData()) and len(uids) == ct.GetImageData().GetDimensions()[2]
+    each = {k: {"SOPInstanceUID": uid} for k, uid in enumerate(uids)} if alike else {}
+    each |= {k: {keyword: header_text(uids[k], keyword) for keyword in OF_SLICE} for k in slices if k in each}
+    return facts(header, each)
 
 
 def header_text(uid: str, keyword: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
-from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,10 +13,10 @@ import slicer.util
 import vtk
 
 from ..errors import NoduleRiskError
-from ..imaging.dicom_facts import DATES, acquired
+from ..imaging.dicom_facts import OF_SLICE, DicomFacts, ImageReference, acquired, facts
 from ..imaging.points import Point
 from ..imaging.volume import Array, Volume, checked_ct
-from .dicom_database import header_text
+from .dicom_database import facts_of, header_text
 from .placement import placement
 
 #: A node of the MRML scene; Slicer has no type stubs.
@@ -44,6 +43,8 @@ class Scan:
         Warnings that came with the volume (``add_volume``), and about the places of its slices.
     acquired : date or None
         The day of the scan, if the node or Slicer's DICOM database knows it.
+    dicom : DicomFacts or None
+        What Slicer's DICOM database knows of it, if it came from there; image numbers are not among it.
     """
 
     voxels: Array
@@ -52,6 +53,7 @@ class Scan:
     identity: dict[str, str]
     warnings: tuple[str, ...] = ()
     acquired: date | None = None
+    dicom: DicomFacts | None = None
 
     def read(self) -> Volume:
         """The CT for the library; may take a second, and may be called on any thread.
@@ -73,7 +75,7 @@ class Scan:
 
     @cached_property
     def _volume(self) -> Volume:
-        return Volume(self.voxels, self.ijk_to_ras, self.name, self.identity, self.warnings, acquired=self.acquired)
+        return Volume(self.voxels, self.ijk_to_ras, self.name, self.identity, self.warnings, self.dicom, self.acquired)
 
 
 @dataclass(frozen=True)
@@ -101,14 +103,19 @@ def scan(node: Node) -> Scan:
     if node.GetAttribute("DICOM.instanceUIDs"):
         identity["dicom_instance_uid"] = node.GetAttribute("DICOM.instanceUIDs").split()[0]
     warnings = (*(node.GetAttribute(WARNINGS) or "").splitlines(), *uneven)
-    return Scan(slicer.util.arrayFromVolume(node), ijk_to_ras, node.GetName(), identity, warnings, _acquired(node))
+    dicom = facts_of(node)
+    day = acquired([node.GetAttribute(ACQUIRED) or ""]) or (dicom.acquired if dicom else None)
+    return Scan(slicer.util.arrayFromVolume(node), ijk_to_ras, node.GetName(), identity, warnings, day, dicom)
 
 
-def _acquired(node: Node) -> date | None:
-    """When a volume was scanned; ``None`` where nothing says so."""
-    uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
-    known = (header_text(uids[0], keyword) for keyword in DATES if uids)
-    return acquired(chain([node.GetAttribute(ACQUIRED) or ""], known))
+def image_at(scan: Scan, ras: tuple[float, float, float]) -> ImageReference | None:
+    """The DICOM image nearest to a place (RAS mm) and its number, which the DICOM database is asked for."""
+    if scan.dicom is None:
+        return None
+    k = round(float(Volume(scan.voxels, scan.ijk_to_ras).to_ijk(np.array(ras))[2]))
+    uid = scan.dicom.slice_at(k).sop_uid
+    told = {keyword: header_text(uid, keyword) for keyword in OF_SLICE} if uid else {}
+    return replace(scan.dicom, slices=facts({}, {k: told}).slices).image_at(k)
 
 
 def marks(points_node: Node) -> list[Mark]:

@@ -1,5 +1,6 @@
 """What a radiologist would lose in the Management section: answers, their doubts, and what was told."""
 
+import csv
 import importlib.util
 import json
 import tempfile
@@ -207,6 +208,16 @@ class TestDicomFacts(PanelCase):
         self.panel.choose(self.state.nodules[1].mark.id)
         self.settle()
         self.assertEqual(len(self.database.asked), before)
+
+    def test_exported_tables_name_image_series_and_instance(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "nodules.csv"
+            self.panel.work.export("csv", path)
+            self.settle(lambda: self.state.export is None)
+            with path.open(newline="", encoding="utf-8") as lines:
+                first = next(csv.DictReader(lines))
+        self.assertEqual((first["series_number"], first["image_number"]), ("3", "117"))
+        self.assertEqual(first["sop_uid"], f"1.2.{id(self)}.17")
 
     def test_the_text_names_image_and_series(self):
         self.panel.work.copy_text()
