@@ -212,14 +212,12 @@ class Server:
             raise NoduleRiskError(
                 f"The server {self.name} is not there or broke off: check the address and the network. {state}."
             ) from error
-        except OSError as error:
-            # Of requests' own errors, too, which are ``OSError``: an address or header that cannot be.
-            raise NoduleRiskError(
-                f"What {self.name} sends or takes could not be kept ({shown(error.strerror or type(error).__name__)}). "
-                f"{state}."
-            ) from error
         # What follows no standard raises whatever its bytes happen to mean.
         except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise NoduleRiskError(
+                    f"Images could not be written ({error.strerror}): free some space. {state}."
+                ) from (error)
             raise NoduleRiskError(
                 f"The server {self.name} answers with what is no DICOMweb: check the address. {state}."
             ) from error
@@ -247,19 +245,6 @@ def read_series(
     with tempfile.TemporaryDirectory(prefix="nodulerisk-") as folder:
         uid = server.fetch(Path(folder), series_uid, done)
         return replace(read(folder, uid), name=uid)
-
-
-def stored_files(paths: Sequence[Path]) -> list[Any]:
-    """DICOM objects from files, to be stored.
-
-    Raises
-    ------
-    NoduleRiskError
-        If one is none.
-    """
-    from ..imaging.dicom_objects import read_object
-
-    return [read_object(path) for path in paths]
 
 
 def _value(found: Any, tag: str, default: Any) -> Any:
