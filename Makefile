@@ -7,7 +7,7 @@ OLDEST := .venv-oldest
 OFFSCREEN := libegl1 libgl1 libosmesa6 libglib2.0-0 libdbus-1-3 libfontconfig1 libxkbcommon0
 CHECKED := NoduleRiskLib NoduleRisk training Testing
 # What reads and writes, and the tables of the training: where versions of libraries differ.
-OLDEST_TESTS := Testing/unit/imaging Testing/unit/results Testing/unit/cli Testing/unit/training/test_studies.py
+OLDEST_TESTS := Testing/unit/dicom Testing/unit/imaging Testing/unit/results Testing/unit/cli Testing/unit/training/test_studies.py
 # The tests' toy networks only lose time in more threads than one; a real click gains (Testing/benchmark/RESULTS.md).
 test test-oldest: export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
