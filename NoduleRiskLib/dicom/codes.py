@@ -102,7 +102,8 @@ ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 NODULE = Code("27925004", "SCT", "Nodule")
 LUNG = Code("39607008", "SCT", "Lung")
 SIDES = {"right": Code("24028007", "SCT", "Right"), "left": Code("7771000", "SCT", "Left")}
-CHEST_CT = Code("24627-2", "LN", "CT Chest Report")
+#: The nearest that CID 100 has.
+PROCEDURE = Code("25045-6", "LN", "CT unspecified body region")
 AI = Code("123110", "DCM", "Artificial Intelligence")
 
 VOLUME = Code("118565006", "SCT", "Volume")

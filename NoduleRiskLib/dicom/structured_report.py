@@ -81,7 +81,7 @@ def structured_report(
     slices = sorted({source.slice_of(one.nodule.outline.centre_ras) for one in reported})
     tree = hd.sr.MeasurementReport(
         observation_context=_context(package, model, observer),
-        procedure_reported=coded(codes.CHEST_CT),
+        procedure_reported=coded(codes.PROCEDURE),
         imaging_measurements=[_group(source, one, model) for one in reported],
         title=hd.sr.CodedConcept("126000", "DCM", "Imaging Measurement Report"),
     )
