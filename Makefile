@@ -41,6 +41,7 @@ test-oldest: $(OLDEST)/ready
 fuzz: $(VENV)/test.ready
 	$(RUN) -m Testing.fuzz points 20000
 	$(RUN) -m Testing.fuzz headers 6000
+	$(RUN) -m Testing.fuzz objects 3000
 	$(RUN) -m Testing.fuzz packages 3000
 
 ## make bench                             what each step costs beside its rivals, as Markdown; about ten minutes

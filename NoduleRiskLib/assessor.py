@@ -167,9 +167,9 @@ class Assessor:
         heatmaps : bool
             Whether to explain the grades; takes most of the time.
         outlines : path, SimpleITK.Image, Volume or list of Segment, optional
-            Segments of single nodules on any grid: a label map, Slicer's ``.seg.nrrd``, a DICOM SEG. A point in or near
-            a segment is graded at that outline instead of the network's, whichever other points lie there; a segment
-            without a point gets one.
+            Segments of single nodules on any grid: a label map, Slicer's ``.seg.nrrd``, a DICOM SEG or RTSTRUCT. A
+            point in or near a segment is graded at that outline instead of the network's, whichever other points lie
+            there; a segment without a point gets one.
 
         Returns
         -------
@@ -186,7 +186,8 @@ class Assessor:
         """
         if outlines is None and is_segmentation(points):
             points, outlines = (), points
-        prepared, given = self.prepare(ct), as_points(points)
+        prepared = self.prepare(ct)
+        given = as_points(points, prepared.volume)
         outside = [one.label for one in given if not prepared.volume.contains(np.array(one.ras))]
         if outside:
             # What is odd about the CT, an unknown position for example, may be why.
@@ -194,7 +195,7 @@ class Assessor:
             raise NoduleRiskError(
                 f"{_listed(outside)} outside the CT: move or remove what is not on the image, then assess again.{why}"
             )
-        segments = [] if outlines is None else as_segments(outlines)
+        segments = [] if outlines is None else as_segments(outlines, prepared.volume)
         if not given and outlines is None:
             raise NoduleRiskError("There is no point and no outline: mark at least one nodule.")
         return self._each(prepared, matched(prepared.volume, given, segments, REACH_MM), heatmaps)
@@ -215,6 +216,7 @@ class Assessor:
                     self.package.model_id,
                     nodule,
                     middle_image(prepared.volume, nodule.outline.centre_ras),
+                    point.tracking_uid,
                 )
 
     def _graded(self, volume: Volume, marked: Sequence[Marked]) -> list[tuple[Nodule, tuple[InputWarning, ...]]]:

@@ -15,10 +15,10 @@ from rich.text import Text
 
 from .. import __version__
 from ..dicom.source import NO_DICOM
+from ..dicom.web import Server
 from ..errors import NoduleRiskError
 from ..guidelines.about import About
 from ..guidelines.management import manage
-from ..imaging.points import read as read_points
 from ..imaging.volume import write_nrrd
 from ..networks import model_package
 from ..report import write_report
@@ -28,6 +28,7 @@ from .arguments import PointCommand, pairs_of
 from .arguments import point as point_of
 from .guideline_tables import answers_on_terminal, questions_on_terminal
 from .running import about_package, assessed, dicom_files, finish, follow, progress_bars, reports, stderr, stdout, step
+from .sources import Ct, Points, outlines_of, send
 from .terminal import beside_readers, printable
 
 #: The patient of the synthetic CT, for the guidelines in its report.
@@ -54,6 +55,12 @@ Dicom = Annotated[
 NoNames = Annotated[
     bool, typer.Option("--no-names", help="Leave names, numbers and dates of patient and study out of them.")
 ]
+Store = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        metavar="URL", help="Store the DICOM objects on this DICOMweb server, too (they stay in --dicom or OUT/dicom)."
+    ),
+]
 Heatmaps = Annotated[bool, typer.Option(help="Compute heatmaps: takes most of the time.")]
 
 
@@ -74,7 +81,12 @@ def options(
 
 @app.command(cls=PointCommand)
 def assess(
-    ct: Annotated[Path, typer.Argument(help="DICOM folder, NRRD, NIfTI or MHA file.", metavar="CT")],
+    ct: Annotated[
+        str,
+        typer.Argument(
+            help="DICOM folder, NRRD, NIfTI or MHA file, or a DICOMweb server's address (with --series).", metavar="CT"
+        ),
+    ],
     point: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="R A S", help="Position of a nodule, R A S in mm; repeat for each nodule."),
@@ -82,14 +94,19 @@ def assess(
     points: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
-            help="File of points, instead of --point: .mrk.json or .fcsv of Slicer, or CSV with r,a,s or l,p,s."
+            help="File of points, instead of --point: .mrk.json or .fcsv of Slicer, CSV with r,a,s or l,p,s, DICOM "
+            "structured report (TID 1500)."
         ),
     ] = None,
     segmentation: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
-            help="Outlines that you drew: label map, Slicer's .seg.nrrd or DICOM SEG. Points are then optional."
+            help="Outlines that you drew: label map, .seg.nrrd of Slicer, DICOM SEG, RTSTRUCT. Points are optional."
         ),
+    ] = None,
+    segment: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="NAME", help="Which segments of it are nodules, if not all are; repeat."),
     ] = None,
     out: Out = Path("nodulerisk"),
     model: Model = model_package.SHIPPED,
@@ -97,7 +114,7 @@ def assess(
     heatmaps: Heatmaps = True,
     series: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="UID", help="Which series of a DICOM folder that holds several."),
+        typer.Option(metavar="UID", help="Which series of a DICOM folder that holds several, or of a server."),
     ] = None,
     about: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -116,6 +133,7 @@ def assess(
         bool, typer.Option("--fractional", help="DICOM outlines say how likely each voxel is the nodule's.")
     ] = False,
     no_names: NoNames = False,
+    store: Store = None,
     json_: Annotated[
         bool, typer.Option("--json", help="Print the JSON and nothing else (files are still written to --out).")
     ] = False,
@@ -127,27 +145,27 @@ def assess(
             "or --segmentation FILE with outlines."
         )
     check_writable(out)
-    marked = read_points(points) if points else [point_of(n, text) for n, text in enumerate(point or [], 1)]
+    marked = Points(points, [point_of(n, text) for n, text in enumerate(point or [], 1)])
     # Outlines without a point get names that nobody knows yet.
-    told = About.typed(about or (), () if segmentation else [one.label for one in marked])
+    told = About.typed(about or (), () if segmentation else marked.labels or ())
     for file in report or ():
         check_kind(file)
-    from ..imaging.reading import read
-
+    source, server = Ct(ct, series), Server(store) if store else None
+    dicom = dicom or (out / "dicom" if server else None)
     with progress_bars() as progress:
         loaded = model_package.load(model)
-        with step(progress, f"Reading {ct.name or ct}"):
-            volume = read(ct, series)
+        volume = source.read(progress)
         if dicom:
             from ..dicom.writing import check_dicom
 
             check_dicom(volume)
-        assessments, stopped = assessed(progress, volume, marked, loaded, device, heatmaps, segmentation)
+        outlines = outlines_of(segmentation, segment or (), volume)
+        assessments, stopped = assessed(progress, volume, marked.on(volume), loaded, device, heatmaps, outlines)
         failed = list(reports(progress, report or (), volume, assessments, told, loaded))
         if dicom:
             known = [manage(one, volume.dicom, told.of(one.point.label)) for one in assessments]
             given = {"managements": known if about or report else (), "anonymous": no_names, "fractional": fractional}
-            failed += dicom_files(progress, dicom, volume, assessments, loaded, **given)
+            failed += dicom_files(progress, dicom, server, volume, assessments, loaded, **given)
 
         def more() -> None:
             if about or report:
@@ -158,9 +176,13 @@ def assess(
 
 @app.command()
 def followup(
-    prior: Annotated[Path, typer.Argument(help="The earlier CT: DICOM folder, NRRD, NIfTI or MHA.", metavar="PRIOR")],
-    current: Annotated[Path, typer.Argument(help="The later CT of the same patient.", metavar="CURRENT")],
-    points: Annotated[Path, typer.Option(help="File of points on the later CT: .mrk.json, .fcsv or CSV.")],
+    prior: Annotated[
+        str, typer.Argument(help="The earlier CT: DICOM folder, NRRD, NIfTI, MHA or server.", metavar="PRIOR")
+    ],
+    current: Annotated[str, typer.Argument(help="The later CT of the same patient.", metavar="CURRENT")],
+    points: Annotated[
+        Path, typer.Option(help="File of points on the later CT: .mrk.json, .fcsv, CSV or DICOM report.")
+    ],
     prior_points: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="File of points on the earlier CT; without it nodules are looked for at their places."),
@@ -187,23 +209,30 @@ def followup(
     ] = None,
     dicom: Dicom = None,
     no_names: NoNames = False,
+    store: Store = None,
 ) -> None:
     """Compare two CTs of one patient: which nodules grew, are new or gone, and in how many days they double."""
     check_writable(out)
     pairs = pairs_of(pair or [])
-    marked = read_points(points)
-    earlier = read_points(prior_points) if prior_points else []
-    from ..imaging.reading import read
-
+    marked, earlier = Points(points), Points(prior_points)
+    sources, server = (Ct(prior, prior_series), Ct(current, series)), Server(store) if store else None
     with progress_bars() as progress:
         loaded = model_package.load(model)
-        with step(progress, f"Reading {prior.name or prior}"):
-            before = read(prior, prior_series)
-        with step(progress, f"Reading {current.name or current}"):
-            now = read(current, series)
+        before, now = (one.read(progress) for one in sources)
         follow(
-            *(progress, out, (before, earlier), (now, marked), loaded, device, heatmaps, days, pairs),
-            dicom=dicom,
+            *(
+                progress,
+                out,
+                (before, earlier.on(before)),
+                (now, marked.on(now)),
+                loaded,
+                device,
+                heatmaps,
+                days,
+                pairs,
+            ),
+            dicom=dicom or (out / "dicom" if server else None),
+            server=server,
             anonymous=no_names,
         )
 
@@ -255,6 +284,22 @@ def demo(
             more=more,
             extra=extra,
         )
+
+
+@app.command("send")
+def send_again(
+    folder: Annotated[Path, typer.Argument(help="Where --dicom wrote them.", metavar="FOLDER")],
+    url: Annotated[str, typer.Argument(help="The DICOMweb server's address.", metavar="URL")],
+) -> None:
+    """Store the DICOM objects of a folder on a DICOMweb server; what it holds already changes nothing."""
+    server, files = Server(url), sorted(folder.glob("*.dcm"))
+    if not files:
+        raise NoduleRiskError(f"{folder} holds no .dcm files: give the folder that --dicom wrote.")
+    with progress_bars() as progress:
+        failed = list(send(progress, files, server))
+    if failed:
+        raise NoduleRiskError(failed[0])
+    stdout().print(Text(printable(f" {len(files)} DICOM objects are on {server.name}.")), soft_wrap=True)
 
 
 @app.command()

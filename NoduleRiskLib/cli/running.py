@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -25,7 +25,12 @@ from ..results.result_folder import JSON, write_results
 from ..results.tables import json_text
 from . import followup_table
 from .arguments import points_csv
+from .sources import send
 from .terminal import on_terminal, printable
+
+if TYPE_CHECKING:
+    from ..dicom.web import Server
+    from ..imaging.segment import Segment
 
 #: The grade whose heatmap is written and drawn.
 SHOWN = "malignancy"
@@ -38,7 +43,7 @@ def assessed(
     loaded: model_package.ModelPackage,
     device: str,
     heatmaps: bool,
-    segmentation: Path | None = None,
+    outlines: Sequence[Segment] | None = None,
 ) -> tuple[list[Assessment], bool]:
     """The assessments of all points, or of those that were done when the user pressed Ctrl-C, and whether that was."""
     with step(progress, f"Loading {loaded.name}"):
@@ -47,11 +52,11 @@ def assessed(
 
         assessor = Assessor(loaded, device)
     done: list[Assessment] = []
-    # How many outlines a segmentation holds, nobody knows yet.
-    count = len(marked) if segmentation is None else 1
+    # A point in or near an outline shares it.
+    count = max(len(marked), len(outlines or ()))
     with step(progress, f"Assessing on {assessor.device_name}", count) as task:
         try:
-            for one in assessor.assess(volume, marked, heatmaps, segmentation):
+            for one in assessor.assess(volume, marked, heatmaps, outlines):
                 done.append(one)
                 progress.advance(task)
         except KeyboardInterrupt:
@@ -73,11 +78,13 @@ def follow(
     pairs: dict[str, str],
     cts: bool = False,
     dicom: Path | None = None,
+    server: Server | None = None,
     anonymous: bool = False,
 ) -> None:
     """Assess both CTs, compare them, write and print both.
 
-    ``cts`` writes the CTs and the points, too; ``dicom`` is the folder for the later CT's DICOM objects.
+    ``cts`` writes the CTs and the points, too; ``dicom`` is the folder for the later CT's DICOM objects, and
+    ``server`` stores them.
     """
     from ..followup import page, tables
     from ..followup.comparison import Examination, follow_up
@@ -130,7 +137,7 @@ def follow(
         assessments = followed_on(examinations[0], examinations[1], followed.nodules)
         growth = growth_of(examinations[1], followed.nodules)
         given = {"growth": growth, "anonymous": anonymous}
-        failed += dicom_files(progress, dicom, current[0], assessments, loaded, **given)
+        failed += dicom_files(progress, dicom, server, current[0], assessments, loaded, **given)
     finish(progress, out, current[0], assessments, loaded, False, False, more, extra, failed)
 
 
@@ -198,19 +205,24 @@ def reports(
 def dicom_files(
     progress: Progress,
     folder: Path,
+    server: Server | None,
     volume: Volume,
     assessments: Sequence[Assessment],
     loaded: model_package.ModelPackage,
     **more: Any,
 ) -> Iterator[str]:
-    """Write the DICOM objects, ``more`` as ``dicom_objects`` takes it; a sentence if they could not be written."""
+    """Write the DICOM objects, ``more`` as ``dicom_objects`` takes it, and store them; a sentence if that failed."""
     from ..dicom.writing import dicom_objects, write_dicom
 
     with step(progress, "Writing DICOM"):
         try:
-            write_dicom(folder, dicom_objects(volume, assessments, model=about_package(loaded), heatmap=SHOWN, **more))
+            objects = dicom_objects(volume, assessments, model=about_package(loaded), heatmap=SHOWN, **more)
+            paths = write_dicom(folder, objects)
         except NoduleRiskError as error:
             yield str(error)
+            return
+    if server:
+        yield from send(progress, paths, server)
 
 
 def about_package(loaded: model_package.ModelPackage) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..grades import GRADES, Grade
+from ..grades import CALCIFICATION_PATTERNS, GRADES, Grade
 from ..results.nodule import Nodule
 
 
@@ -145,6 +145,11 @@ def value_of(grade: Grade, nodule: Nodule) -> Code:
         return VALUES[grade.name][grade.words.index(nodule.calcification.word)]
     value = nodule.estimate(grade.name).value
     return VALUES[grade.name][grade.words.index(grade.word(value))]
+
+
+def pattern_of(nodule: Nodule) -> Code:
+    """The most likely pattern of a nodule's calcification, if there is any."""
+    return VALUES["calcification"][CALCIFICATION_PATTERNS.index(nodule.calcification.pattern)]
 
 
 #: The grades that have words, in the order of ``GRADES``.

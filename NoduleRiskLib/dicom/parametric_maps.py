@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def _map(
                 quantity_definition=coded(HEATMAP),
             )
         ],
-        voi_lut_transformations=[hd.VOILUTTransformation(window_center=0.5, window_width=1.0)],
+        **_window(hd),
         pixel_measures=hd.PixelMeasuresSequence(
             pixel_spacing=volume.spacing_mm[[1, 0]].tolist(),
             slice_thickness=float(volume.spacing_mm[2]),
@@ -81,3 +82,10 @@ def _map(
     # A chest is no paired part, which whoever reads the object cannot know (PS3.3 C.7.3.1, Laterality).
     written.BodyPartExamined = "CHEST"
     return written
+
+
+def _window(hd: Any) -> dict[str, Any]:
+    """The window from 0 to 1: highdicom before 0.28, which Slicer 5.12 brings along, takes its two numbers."""
+    if "voi_lut_transformations" in signature(hd.pm.ParametricMap).parameters:
+        return {"voi_lut_transformations": [hd.VOILUTTransformation(window_center=0.5, window_width=1.0)]}
+    return {"window_center": 0.5, "window_width": 1.0}

@@ -23,6 +23,8 @@ from .source import Source, uid_of
 
 #: What the percentile ranks among.
 REFERENCE = "LIDC's reference nodules"
+#: Said of every outline of the user's.
+EDITED = "The user drew or edited the outline: sizes and grades are those of the user's outline."
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +138,8 @@ def _group(source: Source, one: Reported, model: Mapping[str, Any] | None) -> An
                 sr.QualitativeEvaluation(coded(codes.CONCEPTS[grade.name]), coded(codes.value_of(grade, one.nodule)))
                 for grade in codes.CODED
             ),
+            # Told even where calcification is absent, as its probability is: what is read back is whole.
+            sr.QualitativeEvaluation(coded(codes.PATTERN), coded(codes.pattern_of(one.nodule))),
             sr.QualitativeEvaluation(coded(codes.DRAWN_BY), coded(codes.DRAWN[one.nodule.outline.drawn_by])),
         ],
     )
@@ -209,7 +213,7 @@ def _said(one: Reported) -> Iterator[tuple[Code, str]]:
     yield from ((codes.DOUBT, text) for text in one.assessment.doubts)
     yield from ((codes.COMMENT, warning.text) for warning in one.assessment.warnings)
     if one.nodule.outline.drawn_by == "user":
-        yield codes.COMMENT, "The user drew or edited the outline: sizes and grades are those of the user's outline."
+        yield codes.COMMENT, EDITED
     if one.growth is not None:
         yield codes.GROWTH, one.growth.sentence
     if one.management is not None:

@@ -81,11 +81,15 @@ def dicom_objects(
         )
         for n, one, of, segment in zip(kept, some, tracked, segments, strict=True)
     ]
-    return [
+    objects = [
         *{segment.segmentation.SOPInstanceUID: segment.segmentation for segment in segments}.values(),
         *parametric_maps(source, some, tracked, heatmap),
         structured_report(source, reported, model, observer),
     ]
+    for one in objects:
+        # highdicom before 0.28, which Slicer 5.12 brings along, does not take it over from the CT's headers.
+        one.SpecificCharacterSet = "ISO_IR 192"
+    return objects
 
 
 def check_dicom(volume: Volume) -> None:

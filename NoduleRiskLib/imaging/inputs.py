@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import NoduleRiskError
+from .dicom_objects import is_dicom
 from .points import Point
 from .simpleitk_images import is_image, to_volume
 from .volume import Volume, checked_ct
@@ -37,13 +38,16 @@ def as_ct(ct: Any) -> Volume:
     return checked_ct(volume) if is_image(ct) else volume
 
 
-def as_points(points: Any) -> list[Point]:
+def as_points(points: Any, volume: Volume | None = None) -> list[Point]:
     """Points from whatever holds some.
 
     Parameters
     ----------
     points : iterable of Point or of (r, a, s), or path
-        RAS mm; a path is a file as ``points.read`` reads it. Points without a name are called by their number, from 1.
+        RAS mm; a path is a file as ``points.read`` reads it, or a DICOM structured report (``report_points.read``).
+        Points without a name are called by their number, from 1.
+    volume : Volume, optional
+        The CT, which a structured report needs.
 
     Raises
     ------
@@ -56,19 +60,23 @@ def as_points(points: Any) -> list[Point]:
     [Point(label='1', ras=(-56.2, -86.2, -115.0))]
     """
     if isinstance(points, str | os.PathLike):
-        from .points import read
+        from . import points as point_files
+        from . import report_points
 
-        return read(os.fspath(points))
+        if not is_dicom(points):
+            return point_files.read(os.fspath(points))
+        if volume is None:
+            raise NoduleRiskError(f"{os.fspath(points)} is a DICOM report, whose places need its CT: give it, too.")
+        return report_points.read(os.fspath(points), volume)
     if isinstance(points, Point) or not isinstance(points, Iterable):
         raise NoduleRiskError("Points come as a list, one per nodule: [(r, a, s), ...] in RAS millimetres.")
     return [_point(one, number) for number, one in enumerate(points, 1)]
 
 
 def _point(value: Any, number: int) -> Point:
+    label, tracking_uid = str(number), ""
     if isinstance(value, Point):
-        label, value = value.label, value.ras
-    else:
-        label = str(number)
+        label, tracking_uid, value = value.label, value.tracking_uid, value.ras
     try:
         place = np.asarray(value, np.float64)
     except (TypeError, ValueError):
@@ -78,4 +86,4 @@ def _point(value: Any, number: int) -> Point:
             f"Point {label} is not a position: give three finite numbers, R, A and S in millimetres, not {value!r:.80}."
         )
     r, a, s = place.tolist()
-    return Point(label, (r, a, s))
+    return Point(label, (r, a, s), tracking_uid)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import NoduleRiskError
+from .dicom_objects import modality
+from .dicom_outlines import KINDS as DICOM_OUTLINES
 from .image_file import FILE_TYPES
 from .outline import INSIDE, Outline, users_outline
 from .points import Point
 from .resampling import sample
-from .segmentation_files import Segment
+from .segment import Segment
 from .simpleitk_images import is_image
 from .volume import Volume
 
@@ -31,7 +33,7 @@ class Marked:
 def is_segmentation(given: Any) -> bool:
     """Whether what stands where points may stand is a segmentation instead."""
     if isinstance(given, str | os.PathLike):
-        return os.fspath(given).lower().endswith((*FILE_TYPES, ".dcm"))
+        return os.fspath(given).lower().endswith(FILE_TYPES) or modality(given) in DICOM_OUTLINES
     if isinstance(given, list | tuple):
         return bool(given) and all(isinstance(one, Segment) for one in given)
     return isinstance(given, Volume) or is_image(given)
@@ -60,12 +62,16 @@ def matched(volume: Volume, points: Sequence[Point], segments: Sequence[Segment]
         own = _nearest(point, segments, reach_mm)
         if own is not None and own not in outlines:
             outlines[own] = _users(volume, segments[own])
-        marked.append(Marked(point) if own is None else Marked(point, outlines[own], segments[own].mask))
+        if own is None:
+            marked.append(Marked(point))
+            continue
+        known = replace(point, tracking_uid=point.tracking_uid or segments[own].tracking_uid)
+        marked.append(Marked(known, outlines[own], segments[own].mask))
     for number, one in enumerate(segments):
         if number not in outlines:
             outline = _users(volume, one)
             r, a, s = outline.centre_ras.tolist()
-            marked.append(Marked(Point(one.label, (r, a, s)), outline, one.mask))
+            marked.append(Marked(Point(one.label, (r, a, s), one.tracking_uid), outline, one.mask))
     return marked
 
 

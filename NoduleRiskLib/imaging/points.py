@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,10 +40,13 @@ class Point:
     label : str
     ras : tuple of float
         R, A and S in mm.
+    tracking_uid : str
+        The DICOM UID under which a report or segmentation that was read knows the nodule; "" elsewhere.
     """
 
     label: str
     ras: tuple[float, float, float]
+    tracking_uid: str = field(default="", compare=False, repr=False)
 
 
 def read(path: str | Path) -> list[Point]:

@@ -1,19 +1,21 @@
-"""Segmentations that other programs wrote: label maps, Slicer's .seg.nrrd and DICOM SEG, each segment a mask in RAS."""
+"""Segmentations that other programs wrote: label maps, Slicer's .seg.nrrd, DICOM, each segment a mask in RAS."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import NoduleRiskError
+from .dicom_outlines import EXPECTED
+from .dicom_outlines import read as read_dicom
+from .segment import Segment, boxes, chosen, in_box
 from .simpleitk_images import is_image
-from .volume import LPS_TO_RAS, Volume, itk_ijk_to_ras
+from .volume import Volume, itk_ijk_to_ras
 
 #: What is read as an image; everything else is tried as DICOM.
 FILE_TYPES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
@@ -21,32 +23,18 @@ FILE_TYPES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 MOST_SEGMENTS = 500
 #: Labels up to this one are looked up in a list of as many.
 LARGEST_LABEL = 65535
-EXPECTED = "a label map (NRRD, NIfTI, MetaImage), Slicer's .seg.nrrd or a DICOM SEG"
 
 
-@dataclass(frozen=True, eq=False)
-class Segment:
-    """One segment: what its program calls it, and its voxels.
-
-    Attributes
-    ----------
-    label : str
-    mask : Volume
-        uint8, 1 inside, on a box around the segment.
-    """
-
-    label: str
-    mask: Volume
-
-
-def as_segments(segmentation: Any) -> list[Segment]:
+def as_segments(segmentation: Any, volume: Volume | None = None) -> list[Segment]:
     """The segments of whatever holds some.
 
     Parameters
     ----------
     segmentation : path, SimpleITK.Image, Volume or list of Segment
-        A file (label map, ``.seg.nrrd``, DICOM SEG) or an image of whole numbers in which 0 is background and every
-        other value is a segment.
+        A file (label map, ``.seg.nrrd``, DICOM SEG, RTSTRUCT) or an image of whole numbers in which 0 is background and
+        every other value is a segment.
+    volume : Volume, optional
+        The CT; see ``read``.
 
     Raises
     ------
@@ -54,7 +42,7 @@ def as_segments(segmentation: Any) -> list[Segment]:
         If it is none of these, or holds no segment.
     """
     if isinstance(segmentation, str | os.PathLike):
-        return read(os.fspath(segmentation))
+        return read(os.fspath(segmentation), volume)
     if isinstance(segmentation, Volume):
         return _some(list(_of_labels(segmentation, {})), segmentation.name or "The segmentation")
     if is_image(segmentation):
@@ -69,19 +57,28 @@ def as_segments(segmentation: Any) -> list[Segment]:
     )
 
 
-def read(path: str | Path) -> list[Segment]:
+def read(path: str | Path, volume: Volume | None = None, only: Sequence[str] = ()) -> list[Segment]:
     """The segments of a file, in the order of their labels.
+
+    Parameters
+    ----------
+    path : path
+    volume : Volume, optional
+        The CT. What DICOM says to be another patient's, or in another frame of reference, is refused, and the contours
+        of an RTSTRUCT are filled on the CT's slices.
+    only : sequence of str, optional
+        Labels of those that are meant.
 
     Raises
     ------
     NoduleRiskError
-        If the file is missing, is no segmentation or holds no segment.
+        If the file is missing, is no segmentation, holds no segment, or is not this CT's.
     """
     path = Path(path)
     if not path.is_file():
         raise NoduleRiskError(f"{path} does not exist or is not a file: check its name, or give {EXPECTED}.")
     if not path.name.lower().endswith(FILE_TYPES):
-        return _some(list(_of_dicom(path)), str(path))
+        return _some(read_dicom(path, volume, only), str(path))
     import SimpleITK as sitk
 
     try:
@@ -90,7 +87,8 @@ def read(path: str | Path) -> list[Segment]:
         raise NoduleRiskError(
             f"{path} cannot be read: copy it again, or save the segmentation as .seg.nrrd."
         ) from error
-    return _some(list(_of_image(image, str(path))), str(path))
+    found = _some(list(_of_image(image, str(path))), str(path))
+    return [found[at] for at in chosen(str(path), [one.label for one in found], only)]
 
 
 def _some(segments: list[Segment], name: str) -> list[Segment]:
@@ -133,8 +131,6 @@ def _slicer_names(image: Any) -> dict[tuple[int, int], str]:
 
 def _of_labels(labels: Volume, names: dict[int, str]) -> Iterator[Segment]:
     """One segment per value other than 0."""
-    from scipy import ndimage
-
     array, name = labels.array, labels.name or "The segmentation"
     if array.dtype.kind == "f" and np.array_equal(array, np.rint(array)):
         array = array.astype(np.int64)
@@ -151,52 +147,6 @@ def _of_labels(labels: Volume, names: dict[int, str]) -> Iterator[Segment]:
     if values.size and values[-1] > LARGEST_LABEL:
         labelled, inside = np.zeros(array.shape, np.int32), array > 0
         labelled[inside] = np.searchsorted(values, array[inside]) + 1
-    boxes = [box for box in ndimage.find_objects(labelled.astype(np.int32)) if box]
-    for value, box in zip(values.tolist(), boxes, strict=True):
-        yield Segment(
-            names.get(value, f"segment {value}"),
-            _in_box(array[box] == value, box, labels.ijk_to_ras),
-        )
-
-
-def _in_box(inside: Any, box: tuple[slice, ...], ijk_to_ras: Any) -> Volume:
-    moved = ijk_to_ras.copy()
-    moved[:3, 3] += ijk_to_ras[:3, :3] @ [one.start for one in box[::-1]]
-    return Volume(inside.astype(np.uint8), moved)
-
-
-def _of_dicom(path: Path) -> Iterator[Segment]:
-    """The segments of a DICOM Segmentation (binary, fractional or label map)."""
-    import pydicom
-
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Modality"])
-        modality = str(header.get("Modality"))
-    except Exception as error:
-        raise NoduleRiskError(f"{path} is not a segmentation: give {EXPECTED}.") from error
-    if modality != "SEG":
-        raise NoduleRiskError(f"{path} is DICOM of modality {modality}, not SEG: give {EXPECTED}.")
-    try:
-        import highdicom
-    except ImportError as error:
-        raise NoduleRiskError("Reading DICOM SEG needs highdicom: run python -m pip install highdicom.") from error
-    try:
-        segmentation = highdicom.seg.segread(path)
-        for number in segmentation.segment_numbers:
-            volume = segmentation.get_volume(segment_numbers=[number], skip_overlap_checks=True)
-            array = np.squeeze(volume.array, -1) if volume.array.ndim == 4 else volume.array
-            # highdicom's axes are k, j, i with an affine in LPS.
-            to_lps = np.asarray(volume.affine)[:, [2, 1, 0, 3]]
-            inside = array > 0.5 * max(float(array.max()), 1)
-            if inside.any():
-                label = str(segmentation.get_segment_description(number).SegmentLabel)
-                (box,) = _boxes(inside)
-                yield Segment(label, _in_box(inside[box], box, LPS_TO_RAS @ to_lps))
-    except (ValueError, RuntimeError, AttributeError, KeyError) as error:
-        raise NoduleRiskError(f"{path} cannot be read as a DICOM SEG ({error}): save it as .seg.nrrd.") from error
-
-
-def _boxes(inside: Any) -> list[tuple[slice, ...]]:
-    from scipy import ndimage
-
-    return list(ndimage.find_objects(inside.astype(np.uint8)))
+    there = [box for box in boxes(labelled.astype(np.int32)) if box]
+    for value, box in zip(values.tolist(), there, strict=True):
+        yield Segment(names.get(value, f"segment {value}"), in_box(array[box] == value, box, labels.ijk_to_ras))

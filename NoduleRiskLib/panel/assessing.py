@@ -61,7 +61,7 @@ def assess_each(
     NoduleRiskError
         At once if the CT or a point is at fault; after all others, if an outline is.
     """
-    from ..imaging.segmentation_files import Segment
+    from ..imaging.segment import Segment
 
     prepared = assessor.prepare(volume)
     alone = [mark.point for mark in marks if mark.id not in drawn]

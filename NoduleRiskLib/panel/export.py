@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputWarning, NoduleRiskError
 from ..imaging.volume import Volume
-from ..slicer_scene import results
+from ..slicer_scene import dicom_database, results
 from ..slicer_scene.inputs import Node, Scan, image_at
 from ..slicer_scene.records import restored
 from .view_state import ASSESSED, CHANGED, ListedNodule
 from .worker import Tell
 
 if TYPE_CHECKING:
-    from ..imaging.dicom_facts import ImageReference
+    from ..imaging.dicom_facts import DicomFacts, ImageReference
     from ..results.assessment import Assessment
 
 
@@ -38,6 +38,8 @@ def _json(volume: Volume, assessments: Sequence[Assessment]) -> str:
 TEXTS: dict[str, Callable[[Volume, Sequence[Assessment]], str]] = {"csv": _csv, "json": _json}
 #: The kind that is a folder with one page per nodule.
 PICTURES = "pictures"
+#: The kind that is a folder with DICOM objects of the CT's study.
+DICOM = "dicom"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,14 +72,16 @@ class Export:
     Attributes
     ----------
     kind : str
-        One of ``TEXTS`` (``path`` is a file), or ``PICTURES`` (``path`` is a folder).
+        One of ``TEXTS`` (``path`` is a file), or ``PICTURES`` or ``DICOM`` (``path`` is a folder).
     path : Path
     scan : Scan
         The CT.
     nodules : list
         What the scene holds of each assessed nodule.
     grade : str
-        Name of the grade whose heatmap the pictures show.
+        Name of the grade whose heatmap the pictures and the DICOM objects show.
+    facts : DicomFacts or None
+        What the CT's DICOM headers say, for ``DICOM`` alone.
     """
 
     kind: str
@@ -85,6 +89,7 @@ class Export:
     scan: Scan
     nodules: list[_Kept]
     grade: str
+    facts: DicomFacts | None = None
 
     def write(self, tell: Tell) -> None:
         """Write the files, each whole or not at all; can be cancelled between two pages, and then writes none.
@@ -100,8 +105,14 @@ class Export:
         assessments = [nodule.assessment(volume) for nodule in self.nodules]
         if self.kind in TEXTS:
             write_whole(self.path, TEXTS[self.kind](volume, assessments))
-            return
-        self._write_pages(volume, assessments, tell)
+        elif self.kind == DICOM:
+            from ..dicom.writing import dicom_objects, write_dicom
+
+            objects = dicom_objects(replace(volume, dicom=self.facts), assessments, heatmap=self.grade)
+            # The database is Qt's: the main thread asks it.
+            tell(dicom_database.insert, write_dicom(self.path, objects))
+        else:
+            self._write_pages(volume, assessments, tell)
 
     def _write_pages(self, volume: Volume, assessments: Sequence[Assessment], tell: Tell) -> None:
         from ..results.nodule_page import write_page
@@ -143,7 +154,15 @@ def page_names(labels: Iterable[str]) -> list[str]:
     return [f"{file_stem(number, label)}.png" for number, label in enumerate(labels, 1)]
 
 
-def collect(kind: str, path: Path, scan: Scan, table: Node, nodules: Sequence[ListedNodule], grade: str) -> Export:
+def collect(
+    kind: str,
+    path: Path,
+    scan: Scan,
+    table: Node,
+    nodules: Sequence[ListedNodule],
+    grade: str,
+    facts: DicomFacts | None = None,
+) -> Export:
     """Read what is to be exported from the scene; parameters as in ``Export``, and the results table."""
     found = []
     for nodule in nodules:
@@ -152,7 +171,7 @@ def collect(kind: str, path: Path, scan: Scan, table: Node, nodules: Sequence[Li
             outdated = nodule.outdated or ("" if nodule.state == ASSESSED else CHANGED)
             image = image_at(scan, _centre_ras(kept[0]))
             found.append(_Kept(*kept, outdated, nodule.scene_warnings, image))
-    return Export(kind, path, scan, found, grade)
+    return Export(kind, path, scan, found, grade, facts)
 
 
 def _centre_ras(values: Mapping[str, Any]) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""The export buttons: table in the views, CSV, JSON, one page per nodule."""
+"""The export buttons: table in the views, CSV, JSON, one page per nodule, DICOM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
-from .export import PICTURES, TEXTS, page_names
+from .export import DICOM, PICTURES, TEXTS, page_names
 from .view_state import ViewState
 
 
@@ -22,7 +22,7 @@ class ExportSection:
         self._ui, self._export = ui, export
         self._state = ViewState()
         ui.tableButton.clicked.connect(lambda *unused: self.show_table())
-        for kind in (*TEXTS, PICTURES):
+        for kind in (*TEXTS, PICTURES, DICOM):
             getattr(ui, f"{kind}Button").clicked.connect(lambda *unused, kind=kind: self.ask(kind))
 
     def draw(self, state: ViewState) -> None:
@@ -30,7 +30,7 @@ class ExportSection:
         self._state = state
         ui, lacking = self._ui, state.missing_for_pictures
         ready = any(nodule.row for nodule in state.nodules) and not state.export
-        for button in ("table", *TEXTS):
+        for button in ("table", *TEXTS, DICOM):
             getattr(ui, f"{button}Button").setEnabled(ready)
         ui.picturesButton.setEnabled(ready and not lacking)
         ui.picturesButton.setToolTip(
@@ -45,6 +45,8 @@ class ExportSection:
             path = qt.QFileDialog.getExistingDirectory(None, _("Folder for one page per nodule"))
             if path and not self._may_replace(Path(path)):
                 return
+        elif kind == DICOM:
+            path = qt.QFileDialog.getExistingDirectory(None, _("Folder for DICOM objects of the CT's study"))
         else:
             # This dialog asks itself before a file is replaced.
             path = qt.QFileDialog.getSaveFileName(None, _("Save the grades"), f"nodules.{kind}", f"*.{kind}")

@@ -16,13 +16,13 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from ..errors import NoduleRiskError
 from ..imaging.volume import Volume
 from ..networks import model_package
-from ..slicer_scene import drawn_outlines, inputs, outline_segments, results
+from ..slicer_scene import dicom_database, drawn_outlines, inputs, outline_segments, results
 from ..slicer_scene.drawn_outlines import Drawn, DrawnOutline
 from ..slicer_scene.inputs import Mark, Node, Scan
 from ..slicer_scene.records import Record, Row, record_of
 from ..slicer_scene.segment_voxels import SegmentReader, on_grid_of, same
 from .assessing import NoduleAssessor, Outcome, assess_each
-from .export import collect
+from .export import DICOM, collect
 from .job import Job
 from .parameters import NoduleRiskParameterNode
 from .reporting import collect_report
@@ -282,7 +282,8 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
     ) -> Task:
         """Write what the scene holds; parameters as in ``export.Export`` and ``assess``."""
         nodules = self.nodules(ct, points, outlines)
-        files = collect(kind, Path(path), inputs.scan(ct), results.table_of(ct, points), nodules, grade)
+        facts = dicom_database.whole_facts(ct) if kind == DICOM else None
+        files = collect(kind, Path(path), inputs.scan(ct), results.table_of(ct, points), nodules, grade, facts)
         return self.worker.do(files.write, ended)
 
     def report(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import slicer
 
 from ..imaging.dicom_facts import OF_SERIES, OF_SLICE, DicomFacts, facts
-from ..imaging.dicom_headers import TAGS
+from ..imaging.dicom_headers import TAGS, read_study
 
 
 def facts_of(ct: Any, slices: Iterable[int] = ()) -> DicomFacts | None:
@@ -31,6 +33,26 @@ def facts_of(ct: Any, slices: Iterable[int] = ()) -> DicomFacts | None:
     each = {k: {"SOPInstanceUID": uid} for k, uid in enumerate(uids)} if alike else {}
     each |= {k: {keyword: header_text(uids[k], keyword) for keyword in OF_SLICE} for k in slices if k in each}
     return facts(header, each)
+
+
+def whole_facts(ct: Any) -> DicomFacts | None:
+    """All that objects written for a CT refer to and copy, read from the database's own file; ``None`` without one.
+
+    Parameters
+    ----------
+    ct : vtkMRMLScalarVolumeNode
+    """
+    found = facts_of(ct, range(ct.GetImageData().GetDimensions()[2]) if ct and ct.GetImageData() else ())
+    if found is None:
+        return None
+    file = slicer.dicomDatabase.fileForInstance(ct.GetAttribute("DICOM.instanceUIDs").split()[0])
+    return replace(found, study=read_study(Path(file)) if file else {})
+
+
+def insert(files: Sequence[Path]) -> None:
+    """Put DICOM files into the database, where the DICOM module shows, exports and sends them."""
+    for file in files:
+        slicer.dicomDatabase.insert(str(file))
 
 
 def header_text(uid: str, keyword: str) -> str:

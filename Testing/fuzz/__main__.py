@@ -9,10 +9,10 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 
-from . import image_headers, packages, point_files
+from . import dicom_objects, image_headers, packages, point_files
 from .trying import RIGHT, Case, Trial
 
-SUBJECTS = {"points": point_files, "headers": image_headers}
+SUBJECTS = {"points": point_files, "headers": image_headers, "objects": dicom_objects}
 KEPT = Path(tempfile.gettempdir()) / "nodulerisk-fuzz"
 
 

@@ -9,14 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from Testing.fuzz import image_headers, point_files
+from Testing.fuzz import dicom_objects, image_headers, point_files
 from Testing.fuzz.trying import RIGHT, Case, Trial
 
 #: Inputs of each kind.
 COUNT = 150
 
 
-@pytest.fixture(scope="module", params=[point_files, image_headers], ids=["points", "headers"])
+@pytest.fixture(
+    scope="module", params=[point_files, image_headers, dicom_objects], ids=["points", "headers", "objects"]
+)
 def subject(request: pytest.FixtureRequest) -> ModuleType:
     return request.param
 
@@ -39,6 +41,9 @@ def test_good_files_are_read(subject: ModuleType, trial: Trial) -> None:
     if subject is point_files:
         good = [Case({name: text.encode()}, name) for name, text in point_files.GOOD.items()]
         assert [trial.answer(case) for case in good] == ["result", "result", "result", "sentence", "result"]
+    elif subject is dicom_objects:
+        good = [Case({name: data}, name) for name, data in dicom_objects.good().items()]
+        assert {trial.answer(case) for case in good} == {"result"}
     else:
         good = [Case(files, target) for target, files in image_headers.good().items()]
         assert {trial.answer(case) for case in good} == {"result"}

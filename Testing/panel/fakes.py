@@ -14,7 +14,8 @@ from NoduleRiskLib.grades import GRADES, OTHER_GRADES
 from NoduleRiskLib.imaging.outline import Outline, measure, users_outline
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.imaging.resampling import cut
-from NoduleRiskLib.imaging.segmentation_files import Segment, as_segments
+from NoduleRiskLib.imaging.segment import Segment
+from NoduleRiskLib.imaging.segmentation_files import as_segments
 from NoduleRiskLib.imaging.slice_stack import Layout
 from NoduleRiskLib.imaging.volume import Array, Volume
 from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate, Nodule

@@ -20,7 +20,7 @@ from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.imaging import reading
 from NoduleRiskLib.imaging.outline import Outline
 from NoduleRiskLib.imaging.points import Point
-from NoduleRiskLib.imaging.segmentation_files import Segment
+from NoduleRiskLib.imaging.segment import Segment
 from NoduleRiskLib.imaging.solid_part import SolidPart
 from NoduleRiskLib.imaging.volume import Volume
 from NoduleRiskLib.phantom import chest_ct

@@ -12,7 +12,7 @@ from test_results import found
 
 from NoduleRiskLib import Assessor, NoduleRiskError, Point, Volume, assess
 from NoduleRiskLib.grades import GRADE_NAMES
-from NoduleRiskLib.imaging.segmentation_files import Segment
+from NoduleRiskLib.imaging.segment import Segment
 from NoduleRiskLib.imaging.simpleitk_images import to_image
 from NoduleRiskLib.imaging.volume import write_nrrd
 from NoduleRiskLib.phantom.chest_ct import PhantomNodule, chest_ct

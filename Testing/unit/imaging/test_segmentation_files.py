@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
 import SimpleITK as sitk
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from made_objects import segmentation, source_images
 
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.imaging.segmentation_files import MOST_SEGMENTS, Segment, as_segments, read
+from NoduleRiskLib.imaging.segment import Segment
+from NoduleRiskLib.imaging.segmentation_files import MOST_SEGMENTS, as_segments, read
 from NoduleRiskLib.imaging.simpleitk_images import to_image
-from NoduleRiskLib.imaging.volume import LPS_TO_RAS, Array, Volume
+from NoduleRiskLib.imaging.volume import Array, Volume
 
 #: An oblique grid: nothing passes because an axis was the same.
 SPACING = np.diag([0.8, 0.9, 2.5])
@@ -88,63 +88,15 @@ def test_slicers_segments_keep_their_names_and_overlap(tmp_path: Path) -> None:
 
 
 def test_a_dicom_segmentation_is_read_at_its_place_and_under_its_names(tmp_path: Path) -> None:
-    highdicom = pytest.importorskip("highdicom", reason="pip install highdicom to read DICOM SEG")
-    from pydicom.sr.codedict import codes
-
+    pytest.importorskip("highdicom", reason="pip install highdicom to read DICOM SEG")
     volume = grid(np.diag([-0.8, -0.9, 2.5]))
     labels = balls(volume)
-    description = [
-        highdicom.seg.SegmentDescription(
-            number,
-            label,
-            codes.SCT.MorphologicallyAbnormalStructure,
-            codes.SCT.Nodule,
-            highdicom.seg.SegmentAlgorithmTypeValues.MANUAL,
-        )
-        for number, label in ((1, "upper lobe"), (2, "lingula"))
-    ]
-    segmentation = highdicom.seg.Segmentation(
-        source_images(volume),
-        np.stack([labels == value for value in BALLS], -1).astype(np.uint8),
-        highdicom.seg.SegmentationTypeValues.BINARY,
-        description,
-        generate_uid(),
-        1,
-        generate_uid(),
-        1,
-        "test",
-        "test",
-        "1",
-        "1",
-    )
-    segmentation.save_as(tmp_path / "seg.dcm")
+    names = {"upper lobe": 1, "lingula": 4}
+    made = segmentation(volume, {name: labels == value for name, value in names.items()})
+    made.save_as(tmp_path / "seg.dcm")
     segments = read(tmp_path / "seg.dcm")
     assert [one.label for one in segments] == ["upper lobe", "lingula"]
     assert_balls(segments, volume, labels)
-
-
-def source_images(volume: Volume) -> list[pydicom.Dataset]:
-    """The CT slices that a DICOM SEG refers to."""
-    lps = LPS_TO_RAS @ volume.ijk_to_ras
-    study, series, frame = generate_uid(), generate_uid(), generate_uid()
-    images = []
-    for k in range(len(volume.array)):
-        image = pydicom.Dataset()
-        image.file_meta = pydicom.dataset.FileMetaDataset()
-        image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        image.SOPClassUID, image.SOPInstanceUID = CTImageStorage, generate_uid()
-        image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = study, series, frame
-        image.PatientID, image.PatientName, image.PatientBirthDate, image.PatientSex = "P", "P", "", ""
-        image.StudyID, image.StudyDate, image.StudyTime, image.AccessionNumber = "1", "", "", ""
-        image.ReferringPhysicianName, image.Modality, image.InstanceNumber, image.SeriesNumber = "", "CT", k + 1, 1
-        image.Rows, image.Columns = volume.array.shape[1:]
-        image.PixelSpacing = [float(volume.spacing_mm[1]), float(volume.spacing_mm[0])]
-        image.SliceThickness = float(volume.spacing_mm[2])
-        axes = lps[:3, :2] / volume.spacing_mm[:2]
-        image.ImageOrientationPatient = axes.T.ravel().tolist()
-        image.ImagePositionPatient = (lps @ (0, 0, k, 1))[:3].tolist()
-        images.append(image)
-    return images
 
 
 @pytest.mark.parametrize(
@@ -195,13 +147,12 @@ def test_segments_without_a_voxel_are_named() -> None:
 
 def test_other_files_are_refused_by_what_they_are(tmp_path: Path) -> None:
     image = source_images(grid())[0]
-    image.file_meta.MediaStorageSOPClassUID, image.file_meta.MediaStorageSOPInstanceUID = CTImageStorage, "1.2"
     image.save_as(tmp_path / "ct.dcm", enforce_file_format=True)
     (tmp_path / "text.txt").write_text("no segmentation")
     (tmp_path / "broken.nrrd").write_bytes(b"NRRD0004\ntype: short\n")
     for name, words in (
-        ("ct.dcm", "modality CT, not SEG"),
-        ("text.txt", "is not a segmentation"),
+        ("ct.dcm", "modality CT, neither SEG nor RTSTRUCT"),
+        ("text.txt", "is no DICOM file"),
         ("broken.nrrd", "cannot be read"),
         ("nowhere.nrrd", "does not exist"),
     ):
