@@ -12,7 +12,7 @@ from ..grades import GRADE_NAMES, GRADES
 from ..results.account_lines import TITLE, AccountLine, account_lines, account_sentence
 from ..results.grade_lines import GradeLine, grade_lines
 from ..results.phrases import NOTHING_OUTLINED, SUSPICION_MEANS, percent, size, solid_part
-from ..results.similar_lines import PICTURES_FROM, similar_lines, similar_sentence
+from ..results.similar_lines import PICTURES_FROM, SimilarLine, similar_lines, similar_sentence
 from ..results.similar_lines import TITLE as SIMILAR
 from .cells import DOUBTFUL_RGB, GRADE_PIXELS, ROW_PIXELS, bar_label, dress_table, selection_style, write_cell
 from .view_state import ViewState
@@ -138,15 +138,18 @@ def like(nodule: Nodule, doubtful: bool = False) -> str:
     """The similar LIDC nodules, HTML: pictures in a row, what their readers gave, whose suspicion and pictures."""
     style = f" style='color: {_hex(DOUBTFUL_RGB)}'" if doubtful else ""
     lines = similar_lines(nodule)
-    rows = (
-        [f"<img src='{line.source}' width='{PICTURE_PIXELS}' height='{PICTURE_PIXELS}'>" for line in lines],
-        ["<br>".join(map(html.escape, (line.size, line.malignancy.removeprefix("malignancy ")))) for line in lines],
-    )
-    cells = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    cells = "".join(map(_similar, lines))
     return (
-        f"<b>{_(SIMILAR)}</b><small><table cellspacing='0' cellpadding='2'{style}>{cells}</table>"
+        f"<b>{_(SIMILAR)}</b><small><table cellspacing='0' cellpadding='2'{style}><tr>{cells}</tr></table>"
         f"<span{style}>{html.escape(similar_sentence(nodule))}</span><br>{PICTURES_FROM}</small>"
     )
+
+
+def _similar(line: SimilarLine) -> str:
+    size = f"width='{PICTURE_PIXELS}' height='{PICTURE_PIXELS}'"
+    picture = f"<img src='{line.source}' {size}><br>" if line.source else ""
+    facts = "<br>".join(map(html.escape, (line.name, line.size, line.malignancy)))
+    return f"<td>{picture}{facts}</td>"
 
 
 def _term(line: AccountLine, colour: str) -> str:

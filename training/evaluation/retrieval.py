@@ -96,7 +96,7 @@ def retrieval_table(table: pd.DataFrame, measured: Measured, shown: Array) -> pd
         "shape features, readers' outlines": (found_shape, readers_shape),
         "eight grades, estimates": (own[:, OTHERS],) * 2,
         "nine grades, estimates": (own,) * 2,
-        "eight grades, readers' (shipped)": eight,
+        "eight grades, readers' (used)": eight,
         "nine grades, readers'": (scaled, scaled_readers),
         "eight grades and shape, readers'": (
             np.hstack([eight[0], half * found_shape]),
@@ -105,7 +105,7 @@ def retrieval_table(table: pd.DataFrame, measured: Measured, shown: Array) -> pd
     }
     patients = table.patient_id.to_numpy()
     rows = {name: nearest(*way, patients) for name, way in ways.items()}
-    rows["the same as shipped, nodules with pictures"] = nearest(*eight, patients, np.tile(shown, (len(table), 1)))
+    rows["the same, nodules with pictures"] = nearest(*eight, patients, np.tile(shown, (len(table), 1)))
     rows["not for use: readers' on both sides"] = nearest(eight[1], eight[1], patients)
     return _scored(table, readers, rows)
 
@@ -125,7 +125,7 @@ def summary_table(table: pd.DataFrame, measured: Measured) -> pd.DataFrame:
         "network's summary": (summary,) * 2,
         "eight grades, estimates": (own[:, OTHERS],) * 2,
         "network's summary and eight grades, estimates": (np.hstack([summary, own[:, OTHERS]]),) * 2,
-        "eight grades, readers' (shipped)": (scaled[:, OTHERS], scaled_readers[:, OTHERS]),
+        "eight grades, readers' (used)": (scaled[:, OTHERS], scaled_readers[:, OTHERS]),
     }
     patients, folds = table.patient_id.to_numpy(), table.fold.to_numpy()
     same_fold = folds[:, None] == folds[None]
