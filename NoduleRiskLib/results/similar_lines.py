@@ -6,8 +6,7 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..similar.pictures import WIDTH_MM
-from ..similar.reference_set import ATTRIBUTION, SimilarNodule, patient, shipped
+from ..similar.reference_set import ATTRIBUTION, PICTURE_MM, SimilarNodule, patient, shipped
 from .phrases import percent
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 TITLE = "Similar LIDC nodules"
 #: Stands beside the pictures, wherever they are shown.
-PICTURES_FROM = f"Pictures {WIDTH_MM:.0f} mm wide: {ATTRIBUTION}."
+PICTURES_FROM = f"Pictures {PICTURE_MM:.0f} mm wide: {ATTRIBUTION}."
 #: The grades that are told beside malignancy and diameter, in this order.
 TOLD = ("spiculation", "lobulation", "margin", "texture")
 

@@ -11,10 +11,10 @@ import numpy as np
 from ..imaging.resampling import sample
 from ..imaging.slice_stack import PLANES
 from ..imaging.volume import Array, Volume
-from .reference_set import ReferenceSet, SimilarNodule
+from .reference_set import PICTURE_MM, ReferenceSet, SimilarNodule
 
-#: Width of a picture.
-WIDTH_MM, PIXELS = 40.0, 96
+#: Rows and columns of a picture.
+PIXELS = 96
 #: Lung window, HU: as on a nodule's page.
 WINDOW_HU = (-1350.0, 150.0)
 #: Two pictures that correlate as closely show the same nodule (`python -m training similar`).
@@ -24,7 +24,7 @@ SHIFT, SLICES = 4, (0, -1, 1)
 
 
 def small_picture(volume: Volume, centre_ras: Array, beside: int = 0) -> Array:
-    """The axial slice through a nodule's centre, uint8 (96, 96), ``WIDTH_MM`` wide, as radiologists view it.
+    """The axial slice through a nodule's centre, uint8 (96, 96), ``PICTURE_MM`` wide, as radiologists view it.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def small_picture(volume: Volume, centre_ras: Array, beside: int = 0) -> Array:
     ijk = volume.to_ijk(np.asarray(centre_ras, np.float64))
     ijk[2] = np.clip(np.round(ijk[2]) + beside, 0, len(volume.array) - 1)
     column, row, _ = (np.array(axis, np.float64) for axis in PLANES["axial"])
-    along_mm = (np.arange(PIXELS) - (PIXELS - 1) / 2) * WIDTH_MM / PIXELS
+    along_mm = (np.arange(PIXELS) - (PIXELS - 1) / 2) * PICTURE_MM / PIXELS
     places = volume.to_ras(ijk) + along_mm[:, None, None] * row + along_mm[None, :, None] * column
     low, high = WINDOW_HU
     hu = np.where(volume.contains(places), sample(volume, places), low)

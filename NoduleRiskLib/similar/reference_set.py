@@ -22,8 +22,8 @@ FILE = Path(__file__).with_name("lidc-nodules.zip")
 FORMAT = 1
 #: Names inside of it.
 TABLE, PICTURE, LICENCE = "nodules.json", "pictures/{name}.jpg", "LICENCE.txt"
-#: How many similar nodules are shown.
-COUNT = 5
+#: How many similar nodules are shown, and how wide their pictures are.
+COUNT, PICTURE_MM = 5, 40.0
 #: Whose pictures they are, as CC BY 3.0 asks: author, source, licence, and that they were changed.
 ATTRIBUTION = (
     "LIDC-IDRI, Armato et al. 2011, The Cancer Imaging Archive, doi 10.7937/K9/TCIA.2015.LO9QL9SX, CC BY 3.0 "

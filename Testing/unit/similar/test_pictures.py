@@ -9,8 +9,14 @@ import numpy as np
 
 from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.imaging.volume import Array, Volume
-from NoduleRiskLib.similar.pictures import PIXELS, WIDTH_MM, decoded, encoded, likeness, recognised, small_picture
-from NoduleRiskLib.similar.reference_set import ReferenceSet, SimilarNodule, read_reference_set, write_reference_set
+from NoduleRiskLib.similar.pictures import PIXELS, decoded, encoded, likeness, recognised, small_picture
+from NoduleRiskLib.similar.reference_set import (
+    PICTURE_MM,
+    ReferenceSet,
+    SimilarNodule,
+    read_reference_set,
+    write_reference_set,
+)
 
 CENTRE = np.array([-37.3, 61.8, -204.6])
 Painter = Callable[..., Volume]
@@ -35,7 +41,7 @@ def test_it_is_seen_from_below_and_centred_whichever_way_the_scan_lies(paint: Pa
 
     shown = small_picture(paint(hu, frame), CENTRE).astype(float)
     assert shown.shape == (PIXELS, PIXELS)
-    row, column = (round(PIXELS / 2 + away * PIXELS / WIDTH_MM) for away in (-14, 10))
+    row, column = (round(PIXELS / 2 + away * PIXELS / PICTURE_MM) for away in (-14, 10))
     # The patient's left is on the right (-R), the front above.
     assert shown[PIXELS // 2, column] > 240 and 100 < shown[row, PIXELS // 2] < 230
     assert shown[PIXELS // 2, PIXELS - column] < 100 and shown[PIXELS - row, PIXELS // 2] < 100
