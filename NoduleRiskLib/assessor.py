@@ -31,6 +31,8 @@ from .networks.nodule_vit import Prediction, average, collate
 from .networks.segmentation import REACH_MM, segment
 from .results.assessment import Assessment, Calcification, Nodule
 from .results.estimates import account, estimates, suspicion_probability
+from .similar.pictures import recognised
+from .similar.reference_set import SimilarNodule, compared, shipped
 
 #: How many points are outlined and graded at once.
 BATCH = 16
@@ -119,6 +121,7 @@ class Assessor:
         self.package = package if isinstance(package, ModelPackage) else load(package or SHIPPED)
         self._calibration = self.package.calibration
         self._config = self.package.config
+        self._reference = shipped()
         self._device_warnings: tuple[InputWarning, ...] = ()
         wanted = _device(device)
         try:
@@ -154,6 +157,11 @@ class Assessor:
             return ct
         volume = as_ct(ct)
         sentences = volume.warnings + input_checks.check_volume(volume)
+        if patient := self._reference_patient(volume):
+            sentences += (
+                f"This CT is {patient} of LIDC, one of the reference nodules' patients: similar nodules are looked for "
+                "among the others.",
+            )
         return PreparedVolume(volume, tuple(InputWarning(text, "ct") for text in sentences))
 
     def assess(self, ct: Any, points: Any = (), heatmaps: bool = True, outlines: Any = None) -> Iterator[Assessment]:
@@ -232,6 +240,7 @@ class Assessor:
             marked, outlines, stacks, self._predict(stacks), likely, strict=True
         ):
             nodule = replace(self._nodule(outline, stack, prediction), solid_part=solid_part(volume, outline))
+            nodule = replace(nodule, similar=self._similar(volume, nodule))
             warnings = (
                 *input_checks.check_point(volume, one.point),
                 *input_checks.check_outline(volume, one.point, outline),
@@ -270,6 +279,19 @@ class Assessor:
             repeatability=self._calibration.repeatability_at(outline.diameter_mm),
             account=account(self._calibration, told, calcification),
         )
+
+    def _similar(self, volume: Volume, nodule: Nodule) -> tuple[SimilarNodule, ...]:
+        """The LIDC nodules most like it, none of the CT's own patient; empty where there is no reference set."""
+        if self._reference is None:
+            return ()
+        grades = {one.grade.name: one.value for one in nodule.estimates}
+        values = compared(grades, nodule.calcification.presence)
+        found = self._reference.nearest(values, without=self._reference_patient(volume))
+        return recognised(volume, nodule.outline.centre_ras, found, self._reference)
+
+    def _reference_patient(self, volume: Volume) -> str:
+        """LIDC's name of the patient, if the CT says that it is one of the reference set's."""
+        return self._reference.patient_of(volume.identity.get("SeriesInstanceUID", "")) if self._reference else ""
 
     def _explained(self, nodule: Nodule) -> Nodule:
         return replace(

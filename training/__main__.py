@@ -17,11 +17,13 @@ from rich.console import Console
 
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.networks.model_package import SHIPPED, load
+from NoduleRiskLib.similar.reference_set import FILE as SIMILAR
 
 from .checkpoints import write_text
 from .data import dicom_crops, lidc
 from .data.crops import FOLDS, nodule_table
 from .evaluation import tables as reports
+from .evaluation.out_of_fold import read as read_estimates
 from .models.devices import on
 from .models.experiments import EXPERIMENTS, MULTITASK, at_schedule, named
 from .models.grader_settings import GraderSettings, fine_tuning
@@ -32,12 +34,13 @@ from .studies.drawings import draw
 from .studies.heatmap_study import heatmaps
 from .studies.leaking import leaking as measure_leaking
 from .studies.outline_study import study_outlines
-from .studies.published_study import grade_with_package
+from .studies.published_study import REFERENCE_FILE, grade_with_package
 from .studies.published_study import published as score_as_published
 from .studies.release import PACKAGES, release
 from .studies.robustness_study import robustness as study_robustness
 from .studies.sign_study import keep_sign_tests
 from .studies.sign_study import signs as study_signs
+from .studies.similar_study import similar as study_similar
 from .studies.solid_part_study import solid_parts as study_solid_parts
 from .studies.speed import speed as measure_speed
 
@@ -270,6 +273,21 @@ def signs(
     if keep:
         keep_sign_tests(loaded, tested)
     _report(out / "signs.md", text)
+
+
+@app.command()
+def similar(
+    data: Data,
+    out: Out = OUT,
+    package: Package = SHIPPED,
+    file: Annotated[Path, typer.Option(help="Where the reference nodules with their pictures go.")] = SIMILAR,
+    fold_networks: FoldNetworks = None,
+) -> None:
+    """Measure what similar nodules are best found by, and write the reference nodules that are shown."""
+    settings = _study(data, out, fold_networks=fold_networks)
+    own = cross_validation.outlines(settings, cross_validation.segmentation_nets(settings))
+    text = study_similar(settings, own, load(package), read_estimates(out / REFERENCE_FILE), file)
+    _report(out / "similar.md", text)
 
 
 @app.command()

@@ -28,6 +28,8 @@ from ..results.phrases import (
     size,
     solid_part,
 )
+from ..results.similar_lines import TITLE as SIMILAR
+from ..results.similar_lines import similar_sentence, similar_text
 
 if TYPE_CHECKING:
     from ..phantom.chest_ct import PhantomNodule
@@ -99,6 +101,9 @@ def heading(assessment: Assessment) -> Text:
     if nodule.account:
         text.append(f"\n{TITLE}: ", style).append(account_text(nodule), style or "bold")
         text.append(f"\n{account_sentence(nodule)}", style)
+    if nodule.similar:
+        text.append(f"\n{SIMILAR}: ", style).append(similar_text(nodule), style or "bold")
+        text.append(f"\n{similar_sentence(nodule)}", style)
     return text
 
 

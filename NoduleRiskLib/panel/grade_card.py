@@ -12,6 +12,8 @@ from ..grades import GRADE_NAMES, GRADES
 from ..results.account_lines import TITLE, AccountLine, account_lines, account_sentence
 from ..results.grade_lines import GradeLine, grade_lines
 from ..results.phrases import NOTHING_OUTLINED, SUSPICION_MEANS, percent, size, solid_part
+from ..results.similar_lines import PICTURES_FROM, SimilarLine, similar_lines, similar_sentence
+from ..results.similar_lines import TITLE as SIMILAR
 from .cells import DOUBTFUL_RGB, GRADE_PIXELS, ROW_PIXELS, bar_label, dress_table, selection_style, write_cell
 from .view_state import ViewState
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Width of a term's bar, to both sides of nothing, pixels.
 TERM_PIXELS = 80
+#: Width and height of a similar nodule's picture.
+PICTURE_PIXELS = 72
 
 
 class GradeCard:
@@ -48,6 +52,7 @@ class GradeCard:
             self._draw_warnings(state)
             self._draw_grades(state)
             self._draw_account(state)
+            self._draw_similar(state)
         row = GRADE_NAMES.index(state.parameters.grade)
         if self._ui.gradeTable.currentRow() != row:
             self._ui.gradeTable.blockSignals(True)
@@ -86,6 +91,12 @@ class GradeCard:
         self._ui.accountLabel.setText(text)
         self._ui.accountLabel.setVisible(bool(text))
 
+    def _draw_similar(self, state: ViewState) -> None:
+        nodule = state.assessment.nodule if state.assessment else None
+        text = like(nodule, bool(state.chosen and state.chosen.doubts)) if nodule and nodule.similar else ""
+        self._ui.similarLabel.setText(text)
+        self._ui.similarLabel.setVisible(bool(text))
+
 
 def title(label: str, assessment: Assessment | None, doubts: Sequence[str] = ()) -> str:
     """The card's heading, HTML: name, suspicion, sizes, whose outline it is; doubtful figures stand back."""
@@ -121,6 +132,24 @@ def why(nodule: Nodule, doubtful: bool = False) -> str:
         f"<td><table cellspacing='0' cellpadding='1'>{rows}</table></td>"
         f"<td style='padding-left: 12px'>{html.escape(account_sentence(nodule))}</td></tr></table></small>"
     )
+
+
+def like(nodule: Nodule, doubtful: bool = False) -> str:
+    """The similar LIDC nodules, HTML: pictures in a row, what their readers gave, whose suspicion and pictures."""
+    style = f" style='color: {_hex(DOUBTFUL_RGB)}'" if doubtful else ""
+    lines = similar_lines(nodule)
+    cells = "".join(map(_similar, lines))
+    return (
+        f"<b>{_(SIMILAR)}</b><small><table cellspacing='0' cellpadding='2'{style}><tr>{cells}</tr></table>"
+        f"<span{style}>{html.escape(similar_sentence(nodule))}</span><br>{PICTURES_FROM}</small>"
+    )
+
+
+def _similar(line: SimilarLine) -> str:
+    size = f"width='{PICTURE_PIXELS}' height='{PICTURE_PIXELS}'"
+    picture = f"<img src='{line.source}' {size}><br>" if line.source else ""
+    facts = "<br>".join(map(html.escape, (line.name, line.size, line.malignancy)))
+    return f"<td>{picture}{facts}</td>"
 
 
 def _term(line: AccountLine, colour: str) -> str:

@@ -18,6 +18,7 @@ from ..imaging.volume import Array, Volume
 from ..results.assessment import Assessment
 from ..results.grade_lines import GradeLine, grade_lines
 from ..results.phrases import percent, place
+from ..results.similar_lines import SimilarLine, similar_lines, similar_sentence
 from . import words
 
 
@@ -81,6 +82,14 @@ class Finding:
     @cached_property
     def grades(self) -> list[GradeLine]:
         return [] if self.assessment.nodule is None else grade_lines(self.assessment.nodule)
+
+    @cached_property
+    def similar(self) -> list[SimilarLine]:
+        return similar_lines(self.assessment.nodule)
+
+    @property
+    def similar_sentence(self) -> str:
+        return "" if self.assessment.nodule is None else similar_sentence(self.assessment.nodule)
 
     @cached_property
     def answers(self) -> tuple[AnswerLine, ...]:

@@ -162,6 +162,8 @@ def _card(report: Examination, one: Finding) -> Iterator[Any]:
     yield _text(words.INPUTS, SECTION)
     yield _table([head, *inputs], (72, 60, 42), repeat=1)
     yield KeepTogether(list(_grades(one)))
+    if one.similar:
+        yield KeepTogether(list(_similar(one)))
 
 
 def _answer(line: AnswerLine, finding: Finding) -> Iterator[Paragraph]:
@@ -199,6 +201,23 @@ def _grades(one: Finding) -> Iterator[Any]:
     ]
     yield _table([head, *rows], (36, 26, 34, 58, 20), repeat=1)
     yield _text(words.BELOW_MEANS, SMALL)
+
+
+def _similar(one: Finding) -> Iterator[Any]:
+    ink, side = _ink(one), (WIDTH - 12 * mm) / 5
+    yield _text(words.SIMILAR, SECTION)
+    facts = [
+        [
+            _text(line.name, STRONG),
+            *(_text(text, ink) for text in (line.size, line.malignancy)),
+            _text(", ".join(line.grades), SMALL),
+        ]
+        for line in one.similar
+    ]
+    images = [Image(io.BytesIO(line.picture), side, side) if line.picture else "" for line in one.similar]
+    yield _table([images, facts], (1,) * len(facts), lined=False)
+    yield _text(one.similar_sentence, ink)
+    yield _text(words.SIMILAR_FROM, SMALL)
 
 
 def _ink(one: Finding) -> ParagraphStyle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..guidelines.lines import AnswerLine
+from ..results.similar_lines import similar_text
 from . import words
 from .examination import Examination, Finding
 
@@ -25,6 +26,7 @@ def finding_text(finding: Finding) -> str:
     cautions = finding.management.cautions if finding.management else ()
     lines = [" ".join((f"{finding.number}. {one_line(finding.label)}:", *cautions, sentence(finding)))]
     lines += [finding.signs, finding.growth, *finding.warnings, *map(answer, finding.answers), unsettled(finding)]
+    lines += [similar(finding)]
     if finding.image.sop_uid:
         lines.append(words.SOP.format(uid=finding.image.sop_uid) + ".")
     return "\n   ".join(filter(None, lines))
@@ -53,6 +55,13 @@ def unsettled(finding: Finding) -> str:
         for template, labels in ((words.MISSING_LIST, unknown), (words.UNCONFIRMED_LIST, proposed))
         if labels
     )
+
+
+def similar(finding: Finding) -> str:
+    """The similar LIDC nodules and whose suspicion theirs is; empty without any."""
+    nodule = finding.assessment.nodule
+    told = similar_text(nodule) if nodule else ""
+    return words.SIMILAR_LIST.format(nodules=told, sentence=finding.similar_sentence) if told else ""
 
 
 def one_line(label: str) -> str:

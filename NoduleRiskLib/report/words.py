@@ -5,6 +5,8 @@ What the guidelines say is worded where they are; grades have LIDC's words (``gr
 
 from __future__ import annotations
 
+from ..results import similar_lines
+
 LANGUAGE = "en"
 TITLE = "Lung nodules on chest CT"
 RESEARCH = "Research use only, not a medical device."
@@ -67,6 +69,7 @@ MANAGEMENT, GUIDELINE, ANSWER, INPUTS, INPUT, ORIGIN = (
 )
 MISSING, UNCONFIRMED, ASSUMED = "Missing", "Not confirmed", "Taken for granted"
 IDLE = "Open, but changes nothing: {labels}."
+SIMILAR, SIMILAR_FROM = similar_lines.TITLE, similar_lines.PICTURES_FROM
 WARNINGS = "Please note"
 BY = "By: {rule}."
 PICTURES = {
@@ -81,4 +84,5 @@ PAGE = "Page {number}"
 # The text to paste
 OPEN_ANSWER = "{name}: {short}."
 MISSING_LIST = "Not known: {labels}."
+SIMILAR_LIST = "Similar LIDC nodules: {nodules}. {sentence}"
 UNCONFIRMED_LIST = "Proposed by the network, not confirmed: {labels}."

@@ -14,6 +14,7 @@ from ..imaging.simpleitk_images import like_input, to_volume
 from ..imaging.slice_stack import SliceStack
 from ..imaging.solid_part import SolidPart
 from ..imaging.volume import Volume
+from ..similar.reference_set import SimilarNodule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,6 +151,8 @@ class Nodule:
         ``None``: the model package does not know.
     account : Account or None
         What each grade adds to the suspicion. ``None``: the model package does not know.
+    similar : tuple of SimilarNodule
+        The LIDC nodules most like it, nearest first; empty where there is no reference set.
     """
 
     outline: Outline
@@ -161,6 +164,7 @@ class Nodule:
     solid_part: SolidPart | None = None
     repeatability: tuple[float, float] | None = None
     account: Account | None = None
+    similar: tuple[SimilarNodule, ...] = ()
 
     @property
     def part_solid(self) -> bool:

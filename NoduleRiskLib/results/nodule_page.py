@@ -15,9 +15,11 @@ from ..imaging.volume import Volume
 from .account_lines import TITLE, AccountLine, account_lines, account_sentence
 from .assessment import Assessment, Nodule
 from .grade_lines import GradeLine, grade_lines
+from .page_similar import STRIP, draw_similar
 from .page_slices import draw_mosaic, draw_views
 from .phrases import SUSPICION_MEANS, image, image_uids, measured_on, percent, place, repeatability, size, solid_part
 from .sheet import INK, LINE, MARGIN, MUTED, PAGE, PALE, RIGHT, RIGHT_WIDTH, Sheet
+from .similar_lines import similar_lines, similar_sentence
 
 #: Height of a grade's row, inches.
 ROW = 0.585
@@ -55,10 +57,15 @@ def page(volume: Volume, assessment: Assessment, name: str = "malignancy") -> Fi
     terms, sentence = _account(nodule)
     end = account + (0.43 + TERM_ROW * len(terms) + SIZE_ROW * len(sentence) if sentence else 0)
     height = max(11.9 if nodule else 5.6, end + 0.75 + WARNING_ROW * len(warnings) + 0.75)
+    similar = similar_lines(nodule)
+    height += STRIP if similar else 0
     sheet = Sheet.blank(PAGE, height)
     _header(sheet, volume, assessment, about_ct)
     bottom = draw_views(sheet, top, volume, assessment, name)
-    draw_mosaic(sheet, bottom + 0.2, height - 0.85, assessment, name)
+    below = height - 0.85 - (STRIP if similar else 0)
+    draw_mosaic(sheet, bottom + 0.2, below, assessment, name)
+    if nodule and similar:
+        draw_similar(sheet, below + 0.1, similar, similar_sentence(nodule), bool(doubts))
     _summary(sheet, top, nodule, sizes, doubts)
     if nodule:
         _grades(sheet, grades, nodule, bool(doubts))

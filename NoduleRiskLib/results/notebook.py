@@ -20,6 +20,8 @@ from .phrases import (
     size,
     solid_part,
 )
+from .similar_lines import PICTURES_FROM, SimilarLine, similar_lines, similar_sentence
+from .similar_lines import TITLE as SIMILAR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +65,7 @@ def html(
             f"{'<br>'.join(text[0].upper() + text[1:] for text in (*sizes, repeatability(nodule)) if text)}</p>"
             "<table><tr><th style='text-align:left'>Grade</th><th>Value</th><th>80 % interval</th><th>Scale</th>"
             f"<th style='text-align:left'>LIDC's word</th><th>LIDC nodules below</th></tr>{rows}</table>"
-            f"{_account(nodule)}</div>"
+            f"{_account(nodule)}{_similar(nodule)}</div>"
         )
     notes = "".join(f"<li>{escape(warning.text)}</li>" for warning in warnings if warning.about == "nodule")
     return f"<div>{about_ct}{heading}{body}<ul>{notes}</ul><small>{DISCLAIMER} Model {escape(model_id)}.</small></div>"
@@ -87,6 +89,25 @@ def _account(nodule: Nodule) -> str:
         for line in account_lines(nodule)
     )
     return f"<p><b>{TITLE}</b></p><table>{rows}</table><p>{escape(account_sentence(nodule))}</p>"
+
+
+def _similar(nodule: Nodule) -> str:
+    """The similar LIDC nodules: pictures, what their readers gave, the sentence, whose pictures they are."""
+    if not nodule.similar:
+        return ""
+    cells = "".join(
+        f"<td style='text-align:left;vertical-align:top'>{_picture(line)}<b>{escape(line.name)}</b><br>"
+        f"{'<br>'.join(map(escape, (line.size, line.malignancy, *line.grades)))}</td>"
+        for line in similar_lines(nodule)
+    )
+    return (
+        f"<p><b>{SIMILAR}</b></p><table><tr>{cells}</tr></table><p>{escape(similar_sentence(nodule))}<br>"
+        f"<small>{PICTURES_FROM}</small></p>"
+    )
+
+
+def _picture(line: SimilarLine) -> str:
+    return f"<img src='{line.source}' width='96' height='96' alt=''><br>" if line.source else ""
 
 
 def _signed_bar(line: AccountLine) -> str:

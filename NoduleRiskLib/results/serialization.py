@@ -19,6 +19,7 @@ from ..imaging.resampling import paste, sample
 from ..imaging.slice_stack import Layout, SliceStack
 from ..imaging.solid_part import SolidPart
 from ..imaging.volume import Array, Volume
+from ..similar.reference_set import SimilarNodule
 from .nodule import Account, Calcification, Estimate, Nodule, Term
 
 #: Raised whenever an older NoduleRisk would misread what is written. 1 was written by version 0.1.0.
@@ -81,7 +82,8 @@ def nodule_to_dict(nodule: Nodule) -> dict[str, Any]:
         ``suspicion_probability`` (0 to 1), ``estimates`` (by grade, grade units), ``calcification``, ``outline``
         (RAS mm, mm, mm3), ``solid_part`` (mm, mm3; or null), ``repeatability`` (``diameter_percent`` and
         ``volume_percent``; or null), ``account`` (log-odds of LIDC's average nodule, by grade the value and what it
-        adds, and the probability that they lead to; or null) and ``stack``: the layout and each graded slice with its
+        adds, and the probability that they lead to; or null), ``similar`` (the most similar LIDC nodules, as
+        ``SimilarNodule`` has them) and ``stack``: the layout and each graded slice with its
         offset (mm) from the nodule's centre, its ``ijk_to_ras`` and, with heatmaps, its slice weights by grade.
     """
     estimates = {
@@ -115,6 +117,7 @@ def nodule_to_dict(nodule: Nodule) -> dict[str, Any]:
         "repeatability": nodule.repeatability
         and dict(zip(("diameter_percent", "volume_percent"), nodule.repeatability, strict=True)),
         "account": nodule.account and _account_to_dict(nodule.account),
+        "similar": [{**asdict(one), "malignancy": list(one.malignancy)} for one in nodule.similar],
         "stack": {
             "layout": asdict(stack.layout) | {"planes": list(stack.layout.planes)},
             "slices": [
@@ -142,7 +145,7 @@ def nodule_from_dict(values: Mapping[str, Any], maps: Mapping[str, Volume], volu
     # In the order of the grades, in which the mean code stands before the diameter.
     estimates = values["estimates"] | {"calcification": calcification["mean_code"]}
     outline = values["outline"]
-    # None of the three was known to what was stored before.
+    # None of these was known to what was stored before.
     solid, repeated, account = (values.get(name) for name in ("solid_part", "repeatability", "account"))
     weights: dict[str, Array] = {}
     for one in values["stack"]["slices"]:
@@ -175,6 +178,7 @@ def nodule_from_dict(values: Mapping[str, Any], maps: Mapping[str, Volume], volu
         solid_part=SolidPart(**{one.name: _size(solid[one.name]) for one in fields(SolidPart)}) if solid else None,
         repeatability=(_size(repeated["diameter_percent"]), _size(repeated["volume_percent"])) if repeated else None,
         account=_to_account(account) if account else None,
+        similar=tuple(map(SimilarNodule.from_dict, values.get("similar", ()))),
     )
 
 

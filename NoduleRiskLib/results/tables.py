@@ -95,6 +95,8 @@ COLUMNS = (
         for grade in OTHER_GRADES
     ),
     Column("accounted_probability", "where these terms lead", (*ACCOUNT, "probability"), optional=True),
+    Column("similar_nodules", 'the most similar LIDC nodules, between them "; "', ("similar_nodules",), text=True),
+    Column("similar_malignancy", "mean of their readers' malignancy", ("similar_malignancy",), optional=True),
     Column("outline_by", "network or user: who drew the outline", ("nodule", "outline", "drawn_by"), text=True),
     Column("outline_unsure", "yes or no", ("outline_unsure",), text=True),
     Column("outline_long_axis_mm", "longest axial diameter", ("nodule", "outline", "long_axis_mm")),
@@ -116,6 +118,8 @@ def row(assessment: Assessment | Mapping[str, Any]) -> dict[str, str | float | N
     """One assessment (or what ``to_dict`` made of it) by column; ``None`` for what a point without a nodule lacks."""
     values = assessment if isinstance(assessment, Mapping) else assessment.to_dict()
     nodule, warnings = values["nodule"], values["warnings"]
+    similar = nodule.get("similar", ()) if nodule else ()
+    malignancy = [one["grades"]["malignancy"] for one in similar]
     values = {
         # Not known to what was stored before.
         "image": None,
@@ -123,6 +127,8 @@ def row(assessment: Assessment | Mapping[str, Any]) -> dict[str, str | float | N
         "nodule_found": "no" if nodule is None else "yes",
         "outline_unsure": None if nodule is None else "yes" if nodule["outline"]["unsure"] else "no",
         "doubts": "; ".join(values["doubts"]),
+        "similar_nodules": "; ".join(one["name"] for one in similar),
+        "similar_malignancy": sum(malignancy) / len(malignancy) if malignancy else None,
         "warnings": " ".join(one["text"] for one in warnings if one["about"] == "nodule"),
         "ct_warnings": " ".join(one["text"] for one in warnings if one["about"] == "ct"),
     }

@@ -15,7 +15,7 @@ FLOORS = {
         ("errors", "grades"),
         ("imaging",),
         ("networks", "phantom"),
-        ("explain",),
+        ("explain", "similar"),
         ("results",),
         ("guidelines",),
         ("followup",),

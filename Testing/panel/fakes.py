@@ -20,11 +20,15 @@ from NoduleRiskLib.imaging.slice_stack import Layout
 from NoduleRiskLib.imaging.volume import Array, Volume
 from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate, Nodule
 from NoduleRiskLib.results.nodule import Account, Term
+from NoduleRiskLib.similar.reference_set import SimilarNodule
 
 LAYOUT = Layout("native", slices=15, pixels=32, pixel_mm=0.8)
 RADIUS_MM = 5.0
 MODEL_ID = "fake@0123456789ab"
 CT_WARNING = InputWarning("The lungs of this CT are empty boxes.", "ct")
+SIMILAR = SimilarNodule(
+    "P1_0", {**{grade.name: 3.0 for grade in GRADES}, "diameter": 12.5, "malignancy": 13 / 3}, 0.0, (4, 4, 5)
+)
 DOUBT, DOUBT_SENTENCE = "vessel?", "What lies there looks more like a vessel than a nodule."
 GPU_WARNING = InputWarning("FakeGPU 9000 ran out of memory: assessed on the CPU instead.", "ct")
 #: Nodules of ``lungs()``, RAS mm.
@@ -68,6 +72,7 @@ class FakeAssessor:
         self.asked: list[str] = []
         self.gpu_fails_at = 10**9
         self.doubtful: set[str] = set()
+        self.similar: tuple[SimilarNodule, ...] = ()
 
     def prepare(self, ct: Volume) -> Volume:
         """Nothing to look at."""
@@ -123,6 +128,7 @@ class FakeAssessor:
             calcification=Calcification(0.08, "central", 0.6),
             suspicion_probability=0.37,
             account=Account(-1.0, tuple(Term(one, 2.0, 0.3 * n - 1) for n, one in enumerate(OTHER_GRADES))),
+            similar=self.similar,
             stack=stack,
             heatmaps={g.name: self._heatmap(stack, outline.centre_ras, n) for n, g in enumerate(GRADES)}
             if heatmaps

@@ -15,7 +15,7 @@ import slicer.util
 from panel_case import PanelCase, read
 
 from NoduleRiskLib.panel.cells import DOUBTFUL_RGB
-from NoduleRiskLib.panel.grade_card import title, why
+from NoduleRiskLib.panel.grade_card import like, title, why
 from NoduleRiskLib.results.account_lines import LOWERS, RAISES
 from NoduleRiskLib.slicer_scene.outline_segments import segment_ids, segmentation_of
 
@@ -266,6 +266,26 @@ class OutlinesTest(PanelCase):
         self.assess()
         self.assertEqual(self.notes()[0], "no nodule")
         self.assertTrue(self.ui.accountLabel.isHidden())
+
+    def test_the_card_shows_similar_nodules_with_whose_suspicion_and_pictures_they_are(self):
+        self.assertTrue(self.ui.similarLabel.isHidden())
+        self.assessor.similar = (fakes.SIMILAR, replace(fakes.SIMILAR, name="<i>P2_1", same=True))
+        self.assess()
+        text = read(self.ui.similarLabel, "text")
+        self.assertFalse(self.ui.similarLabel.isHidden())
+        for part in ("Similar LIDC nodules", "12.5 mm", "4.3 (4 4 5)", "&lt;i&gt;P2", "not pathology", "CC BY 3.0"):
+            self.assertIn(part, text)
+        self.assertNotIn("<i>", text)
+        # Their file may be missing: then there is no picture, and no hole for one.
+        self.assertNotIn("src=''", text)
+        grey = "#{:02x}{:02x}{:02x}".format(*DOUBTFUL_RGB)
+        self.assertNotIn(grey, text)
+        self.assertIn(grey, like(self.state.assessment.nodule, doubtful=True))
+        self.assessor.similar = ()
+        self.points.SetNthControlPointPositionWorld(0, 1, -20, 15)
+        self.settle()
+        self.assess()
+        self.assertTrue(self.ui.similarLabel.isHidden())
 
     def test_a_suspicion_below_one_per_cent_is_no_tag(self):
         self.assess()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import permutations, product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from NoduleRiskLib.imaging.slice_stack import Layout, SliceStack
 from NoduleRiskLib.imaging.volume import Array, Volume
 from NoduleRiskLib.networks.model_config import ModelConfig
 from NoduleRiskLib.networks.nodule_vit import NoduleViT
+from NoduleRiskLib.similar import reference_set
+from NoduleRiskLib.similar.pictures import encoded
 
 Painter = Callable[..., Volume]
 
@@ -42,6 +45,53 @@ def _frames() -> dict[str, Array]:
 
 
 FRAMES = _frames()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_reference_set() -> Iterator[None]:
+    """No LIDC nodules to find, whether or not somebody made their file in this checkout."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference_set, "FILE", reference_set.FILE.with_name("not-there.zip"))
+        reference_set.shipped.cache_clear()
+        yield
+    reference_set.shipped.cache_clear()
+
+
+@pytest.fixture
+def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[reference_set.ReferenceSet]:
+    """Seven made-up reference nodules of six patients, as the set that is used; each has a picture of its own."""
+    path = tmp_path / "nodules.zip"
+    pictures = {one.name: encoded(np.full((96, 96), 20 * n, np.uint8)) for n, (one, _) in enumerate(KNOWN)}
+    reference_set.write_reference_set(path, KNOWN, pictures)
+    monkeypatch.setattr(reference_set, "FILE", path)
+    reference_set.shipped.cache_clear()
+    found = reference_set.shipped()
+    assert found is not None
+    yield found
+    reference_set.shipped.cache_clear()
+
+
+def _known(name: str, step: float, malignancy: tuple[int, ...]) -> tuple[reference_set.SimilarNodule, str]:
+    grades = {grade.name: 2.0 + step for grade in GRADES} | {"diameter": 5.0 * 2**step}
+    grades["malignancy"] = sum(malignancy) / len(malignancy)
+    return reference_set.SimilarNodule(name, grades, 0.1 * step, malignancy), f"1.2.{name.split('_')[0][1:]}"
+
+
+#: The further down, the larger every grade but malignancy.
+KNOWN = tuple(
+    _known(name, 0.4 * step, readings)
+    for step, (name, readings) in enumerate(
+        {
+            "P1_0": (1, 2, 2),
+            "P2_0": (5, 5, 5),
+            "P3_0": (3, 3, 4),
+            "P4_0": (1, 1, 1),
+            "P4_1": (2, 3, 4, 5),
+            "P5_0": (2, 2, 3),
+            "P6_0": (4, 4, 5),
+        }.items()
+    )
+)
 
 
 def beside(r: float, a: float, s: float) -> Array:

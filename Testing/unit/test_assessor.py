@@ -23,9 +23,11 @@ from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.imaging.segment import Segment
 from NoduleRiskLib.imaging.solid_part import SolidPart
 from NoduleRiskLib.imaging.volume import Volume
+from NoduleRiskLib.networks.model_package import ModelPackage, load
 from NoduleRiskLib.phantom import chest_ct
 from NoduleRiskLib.phantom.chest_ct import PhantomNodule
 from NoduleRiskLib.results.assessment import Assessment
+from NoduleRiskLib.similar.reference_set import ReferenceSet
 from training.evaluation.robustness import CHANGES, Site, around, false_finds, grades, moves, tissue_places
 
 DATA = Path(os.environ.get("NODULERISK_DATA", "../shared/data"))
@@ -35,9 +37,14 @@ Chest = tuple[Volume, dict[str, PhantomNodule]]
 
 
 @pytest.fixture(scope="module")
-def assessor() -> Assessor:
+def package() -> ModelPackage:
+    return load()
+
+
+@pytest.fixture(scope="module")
+def assessor(package: ModelPackage) -> Assessor:
     torch.set_num_threads(1)
-    return Assessor(device="cpu")
+    return Assessor(package, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +238,25 @@ def test_the_solid_part_and_the_packages_repeatability_come_with_the_nodule(
     assert [found(one).repeatability for one in (small, large)] == [(12.0, 31.0), (8.0, 22.0)]
     assert found(small).solid_part == part
     assert asked == [(chest[0], found(one).outline) for one in (small, large)]
+
+
+def test_similar_nodules_are_those_of_other_patients(
+    package: ModelPackage, chest: Chest, reference: ReferenceSet
+) -> None:
+    """An LIDC nodule may not be shown itself as evidence; where the CT tells whose it is, a warning does."""
+    volume, nodules = chest
+    point = nodules["calcified"].point
+    knowing = Assessor(package, device="cpu")
+    (one,) = knowing.assess(volume, [point], heatmaps=False)
+    distances = [other.distance for other in found(one).similar]
+    assert len(distances) == 5 and distances == sorted(distances)
+    own = found(one).similar[0].name.split("_")[0]
+    series = volume.identity | {"SeriesInstanceUID": f"1.2.{own[1:]}"}
+    (again,) = knowing.assess(replace(volume, identity=series), [point], heatmaps=False)
+    assert not [other for other in found(again).similar if other.name.startswith(own)]
+    assert len(again.warnings) == len(one.warnings) + 1
+    assert any(f"is {own} of LIDC" in warning.text and warning.about == "ct" for warning in again.warnings)
+    assert found(again).estimates == found(one).estimates
 
 
 def test_a_point_on_nothing_has_a_nodule_all_the_same_and_a_doubt(assessor: Assessor, chest: Chest) -> None:

@@ -216,11 +216,11 @@ def estimates(
 
     def estimate(here: pd.DataFrame, rest: pd.DataFrame) -> pd.DataFrame:
         fold = int(here.fold.iloc[0])
-        stacks = _stacks(study, nodules[fold], trained[fold].config.layout, cubes)
+        own = stacks(study, nodules[fold], trained[fold].config.layout, cubes)
         values = {
             f"{prefix}{name}": column
-            for prefix, own in stacks.items()
-            for name, column in zip((*GRADE_NAMES, "calcified"), grade_stacks(trained[fold], own).T, strict=True)
+            for prefix, cut_there in own.items()
+            for name, column in zip((*GRADE_NAMES, "calcified"), grade_stacks(trained[fold], cut_there).T, strict=True)
         }
         for prefix, measured in ((PIPELINE, "found_diameter"), (ORACLE, "true_diameter")):
             values[f"{prefix}{HEAD_DIAMETER}"] = values[f"{prefix}diameter"]
@@ -232,9 +232,9 @@ def estimates(
     return table.join(out_of_fold(table, estimate, trained_before=True))
 
 
-def _stacks(study: Study, nodules: FoundOutlines, layout: Layout, cubes: bool) -> dict[str, list[SliceStack | None]]:
+def stacks(study: Study, nodules: FoundOutlines, layout: Layout, cubes: bool) -> dict[str, list[SliceStack | None]]:
     """What is graded of each nodule, by prefix: at the found and at the readers' outline; ``None`` without one."""
-    stacks: dict[str, list[SliceStack | None]] = {PIPELINE: [], ORACLE: []}
+    found_and_readers: dict[str, list[SliceStack | None]] = {PIPELINE: [], ORACLE: []}
     for index, row in enumerate(track(list(nodules.table.itertuples()), "Cutting", transient=True)):
         nodule = read_nodule(study.data, row.nodule_id, cubes)
         # The same lung as the segmentation network saw: the same seed makes it.
@@ -246,9 +246,9 @@ def _stacks(study: Study, nodules: FoundOutlines, layout: Layout, cubes: bool) -
         found[stack.valid] = nodules.found[here, 0] / np.float32(255)
         # On this grid the smallest outlines may nowhere reach one half.
         outline = measure(stack, found) or measure(stack, found / max(found.max(), np.float32(1e-6)))
-        stacks[PIPELINE].append(pipeline_stack(volume, outline, layout) if outline else None)
-        stacks[ORACLE].append(oracle_stack(nodule, layout))
-    return stacks
+        found_and_readers[PIPELINE].append(pipeline_stack(volume, outline, layout) if outline else None)
+        found_and_readers[ORACLE].append(oracle_stack(nodule, layout))
+    return found_and_readers
 
 
 @torch.inference_mode()
