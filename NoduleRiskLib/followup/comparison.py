@@ -24,7 +24,7 @@ from .surroundings import found_again
 
 #: What is outlined at a nodule's place in the other CT has to do with it if its core lies no further off than this, mm.
 AT_PLACE_MM = 5.0
-#: So much of the smaller outline lies within the larger one, core on core. Of 188 right matches of synthetic nodules
+#: So much of the smaller outline lies within the larger one, core on core. Of 187 synthetic nodules on two CTs
 #: all but one have .87 or more, and the one whose outlines ran on into vessels .65 (``docs/followup.md``).
 ONE_SHAPE = 0.75
 UNALIGNED, BESIDE, OTHER_SHAPE = "lungs do not fit", "something beside its place", "outlines of different shape"
@@ -167,13 +167,14 @@ def follow_up(
         [one for one in examination.assessments if one.nodule is not None] for examination in (prior, current)
     )
     compare = _Comparison(prior, current, alignment, days, assess)
+    told = _given(pairs or {}, before, after)
     moved = [compare.elsewhere("prior", one) for one in before]
     matches = match(
         np.array(moved).reshape(-1, 3),
         np.array([core_ras(_nodule(one).outline) for one in after]).reshape(-1, 3),
         [_nodule(one).outline.volume_mm3 for one in before],
         [_nodule(one).outline.volume_mm3 for one in after],
-        _given(pairs or {}, before, after),
+        told,
     )
     done("matched")
     partner = {one.current: one for one in matches}
@@ -183,7 +184,8 @@ def follow_up(
             nodules.append(compare.both(before[partner[number].prior], one, partner[number]))
         else:
             taken = [before[other.prior] for other in matches]
-            nodules.append(compare.alone("current", one, taken))
+            # Where the user says that it has no partner, none is looked for.
+            nodules.append(compare.alone("current", one, taken, look=number not in told))
         done(one.point.label)
     matched = {one.prior for one in matches}
     for number, one in enumerate(before):
@@ -222,13 +224,15 @@ class _Comparison:
         places = {"prior": _place(prior), "current": _place(current)}
         return FollowedNodule(label, prior, current, located, places, self._growth(*sizes), tuple(warnings))
 
-    def alone(self, where: Literal["prior", "current"], one: Assessment, taken: Sequence[Assessment]) -> FollowedNodule:
+    def alone(
+        self, where: Literal["prior", "current"], one: Assessment, taken: Sequence[Assessment], look: bool = True
+    ) -> FollowedNodule:
         """A nodule that only one examination has so far: looked for in the other, but not among those ``taken``."""
         other = self.prior if where == "current" else self.current
         place, label = self.elsewhere(where, one), one.point.label
         r, a, s = place.tolist()
         shown, warnings = bool(other.volume.contains(place)), self._common(label)
-        if shown:
+        if shown and look:
             (found,) = self.assess(other.volume, [Point(label, (r, a, s))])
             off = _off_mm(found, place, taken)
             if off is not None and _holds(found, place):

@@ -162,6 +162,13 @@ def test_the_user_pairs_nodules(followed: FollowUp) -> None:
             follow_up(*both, assess, days=90, pairs=pairs)
 
 
+def test_what_the_user_says_is_new_is_not_looked_for() -> None:
+    prior, current = chest((HERE, 5)), chest((HERE, 5), day="20260505")
+    for given, kind in (({"A": ""}, "new"), ({}, "stable")):
+        (told,) = follow_up(Examination(prior), examination(current, A=HERE), assess, days=90, pairs=given).nodules
+        assert told.growth is not None and told.growth.kind == kind
+
+
 def test_lungs_that_do_not_fit_make_every_match_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "align", lambda prior, current: Alignment(np.eye(4), 0.5))
     told = follow_up(examination(chest((HERE, 4)), a=HERE), examination(chest((HERE, 5)), A=HERE), assess, days=90)
