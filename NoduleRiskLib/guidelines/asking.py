@@ -1,9 +1,10 @@
-"""How a guideline is asked: its rule is tried with every value that an open input could have."""
+"""How a guideline is asked: its rule is tried with all that an open input could be, values that are alike at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import Any, TypeVar
 
@@ -12,9 +13,12 @@ from .inputs import Inputs, Known
 from .questions import QUESTIONS, Question, rounded, said
 
 T = TypeVar("T")
+U = TypeVar("U")
 Rule = Callable[[Inputs, "Reader"], Outcome]
-#: By name, what is tried in place of the record's value: the first stands for all that are left possible.
-Tried = Mapping[str, tuple[Any, ...]]
+#: One choice, or both ends of a span of numbers, of which the first stands for all.
+Values = tuple[Any, ...]
+#: By name, what is tried in place of the record's value: all that it could be and that the rule took alike so far.
+Tried = Mapping[str, tuple[Values, ...]]
 
 
 def answer(guideline: str, rule: Rule, inputs: Inputs) -> Answer:
@@ -71,53 +75,66 @@ class Reader:
 
     def __call__(self, known: Known[T]) -> T:
         """The value."""
-        values = self._values(known)
-        if values is None:
-            raise _Unknown(known.name, [values for _, values in _possible(known.name, self._inputs)])
-        return values[0]
+        return self.told(known, lambda value: value)
+
+    def told(self, known: Known[T], tell: Callable[[T], U]) -> U:
+        """What ``tell`` says of the value: of those that it takes alike one is tried for all."""
+        possible = self._possible(known)
+        if len(possible) == 1:
+            return tell(possible[0][0])
+        alike: dict[U, list[Values]] = {}
+        for values in possible:
+            alike.setdefault(tell(values[0]), []).append(values)
+        if len(alike) > 1:
+            raise _Unknown(known.name, [tuple(some) for some in alike.values()])
+        return next(iter(alike))
+
+    def known(self, known: Known[Any]) -> bool:
+        """Whether there is a value that the record holds, or that is tried."""
+        return known.name in self._tried or known.value is not None
 
     def optional(self, known: Known[T]) -> T | None:
         """The value, or ``None`` where the rule can do without it."""
-        return self(known) if known.name in self._tried or known.value is not None else None
+        return self(known) if self.known(known) else None
 
     def all(self, known: Known[T]) -> tuple[T, ...]:
         """Every value that it can have; for numbers the ends of what is possible."""
-        values = self._values(known)
-        if values is None:
+        possible = self._possible(known)
+        if len(possible) > 1 and known.name in self._tried:
+            raise _Unknown(known.name, [(values,) for values in possible])
+        if len(possible) > 1:
             self._trace.ranges.add(known.name)
-            return tuple(value for _, values in _possible(known.name, self._inputs) for value in values)
-        return values
+        return tuple(value for values in possible for value in values)
 
     def reaches(self, name: str, low: float, high: float, threshold: float) -> bool:
         """Whether a number between ``low`` and ``high`` is at least ``threshold``; both are tried if it can be both."""
         if low >= threshold or high < threshold:
             return low >= threshold
         if name in self._tried:
-            return bool(self._tried[name][0])
-        raise _Unknown(name, [(False,), (True,)])
+            return bool(self._tried[name][0][0])
+        raise _Unknown(name, [((False,),), ((True,),)])
 
-    def _values(self, known: Known[T]) -> tuple[T, ...] | None:
+    def _possible(self, known: Known[Any]) -> tuple[Values, ...]:
+        """All that it can be: one where the record holds it, or where something is taken for granted."""
         self._trace.read.setdefault(known.name, known)
         if known.name in self._tried:
             return self._tried[known.name]
-        if known.value is not None:
-            return (known.value,)
-        usual = QUESTIONS[known.name].usual
-        return None if usual is None else (usual,)
+        taken = QUESTIONS[known.name].usual if known.value is None else known.value
+        return _possible(known.name, self._inputs)[1] if taken is None else ((taken,),)
 
 
-def interval_months(inputs: Inputs, read: Reader) -> float:
-    """Whole months since the earlier CT: as told, or else from the days between both."""
+def months_under(inputs: Inputs, read: Reader, months: float) -> bool:
+    """Whether fewer whole months lie between the earlier CT and this one: as told, or else by the days between both."""
     earlier = read.optional(inputs.earlier)
     if inputs.interval_months.value is None and earlier is not None:
-        return rounded(earlier.days / 30.4375, 0)
-    return read(inputs.interval_months)
+        return rounded(earlier.days / 30.4375, 0) < months
+    return read.told(inputs.interval_months, lambda told: told < months)
 
 
 class _Unknown(Exception):  # noqa: N818
     """A rule asked for what is not known; not an error, but where its table branches."""
 
-    def __init__(self, name: str, possible: list[tuple[Any, ...]]) -> None:
+    def __init__(self, name: str, possible: list[tuple[Values, ...]]) -> None:
         super().__init__(name)
         self.name, self.possible = name, possible
 
@@ -128,7 +145,7 @@ def _explore(rule: Rule, inputs: Inputs, tried: Tried, trace: _Trace) -> list[tu
         return [(tried, rule(inputs, Reader(inputs, tried, trace)))]
     except _Unknown as unknown:
         name, possible = unknown.name, unknown.possible
-    return [way for values in possible for way in _explore(rule, inputs, {**tried, name: values}, trace)]
+    return [way for alike in possible for way in _explore(rule, inputs, {**tried, name: alike}, trace)]
 
 
 def _opened(rule: Rule, inputs: Inputs, known: Known[Any], ways: list[tuple[Tried, Outcome]] | None) -> Open:
@@ -138,13 +155,15 @@ def _opened(rule: Rule, inputs: Inputs, known: Known[Any], ways: list[tuple[Trie
     """
     question, name = QUESTIONS[known.name], known.name
     taken = question.usual if known.value is None else known.value
-    changes = []
-    for value, values in _possible(name, inputs):
-        if taken is not None or ways is None:
-            found = _explore(rule, inputs, {name: values}, _Trace())
-        else:
-            found = [way for way in ways if way[0].get(name, values) == values]
-        changes.append((value, together(outcome for _, outcome in found)))
+    labels, possible = _possible(name, inputs)
+    if ways is None:
+        ways = [way for values in possible for way in _explore(rule, inputs, {name: (values,)}, _Trace())]
+    elif taken is not None:
+        ways = _explore(rule, inputs, {name: possible}, _Trace())
+    changes = [
+        (label, together(outcome for tried, outcome in ways if values in tried.get(name, possible)))
+        for label, values in zip(labels, possible, strict=True)
+    ]
     return Open(
         name,
         question.label,
@@ -156,24 +175,29 @@ def _opened(rule: Rule, inputs: Inputs, known: Known[Any], ways: list[tuple[Trie
     )
 
 
-def _possible(name: str, inputs: Inputs) -> list[tuple[Any, tuple[Any, ...]]]:
-    """What an input can be: a choice and its value, or the two ends of a span of numbers and the values there."""
+def _possible(name: str, inputs: Inputs) -> tuple[tuple[Any, ...], tuple[Values, ...]]:
+    """All that an input can be: choices, or both ends of spans of numbers; and the values there."""
+    # A part is not larger than the whole.
+    whole = inputs.size.value if name == "solid_part" else None
+    return _possible_up_to(name, None if whole is None else whole.long_mm)
+
+
+@lru_cache(maxsize=256)
+def _possible_up_to(name: str, longest: float | None) -> tuple[tuple[Any, ...], tuple[Values, ...]]:
     question = QUESTIONS[name]
     if question.choices:
-        return [(choice, (choice,)) for choice in question.choices]
+        return question.choices, tuple((choice,) for choice in question.choices)
     cuts = question.cuts
-    if name == "solid_part" and inputs.size.value is not None:
-        # A part is not larger than the whole.
-        longest = inputs.size.value.long_mm
+    if longest is not None:
         cuts = (*(cut for cut in cuts if cut < longest), longest)
     # A span ends before the next one starts: whole numbers one earlier.
     step = 1 if question.make is int else 0
-    ends = [(low, high - step if high != cuts[-1] else high) for low, high in pairwise(cuts)]
-    return [((low, high), tuple(dict.fromkeys(map(question.make, (low, high))))) for low, high in ends]
+    ends = tuple((low, high - step if high != cuts[-1] else high) for low, high in pairwise(cuts))
+    return ends, tuple(tuple(dict.fromkeys(map(question.make, pair))) for pair in ends)
 
 
 def _spans(
-    changes: list[tuple[Any, tuple[Outcome, ...]]], question: Question
+    changes: Sequence[tuple[Any, tuple[Outcome, ...]]], question: Question
 ) -> Iterator[tuple[str, tuple[Outcome, ...]]]:
     """Spans of numbers in words, neighbours of the same outcomes as one; the outermost are open."""
     unit, to = question.unit, " to " if question.make is int else " to under "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import brock, herder, mayo
 from . import questions as asked
 from .answer import Answer, Conclusion, Outcome, Refusal, in_percent
-from .asking import Reader, answer, interval_months
+from .asking import Reader, answer, months_under
 from .doubling_time import change_percent, doubling_time_days
 from .inputs import Inputs
 from .questions import rounded
@@ -57,14 +57,14 @@ def rule(inputs: Inputs, read: Reader) -> Outcome:
     age = read.optional(inputs.age)
     if age is not None and age < YOUNGEST:
         return Refusal("BTS 2015 is for adults.", SOURCE)
-    lesion = read(inputs.lesion)
-    if lesion not in ("nodule", asked.LYMPH_NODE):
+    if not read.told(inputs.lesion, lambda lesion: lesion in ("nodule", asked.LYMPH_NODE)):
         return Refusal("BTS 2015 is for nodules, not for airway lesions or cysts.", SOURCE)
-    if read(inputs.calcification) in asked.BENIGN_CALCIFICATION or read(inputs.fat):
+    if read.told(inputs.calcification, asked.benign) or read(inputs.fat):
         return _say("benign", DISCHARGE, "benign calcification or fat")
-    if lesion == asked.LYMPH_NODE and read(inputs.size).long_mm < LYMPH_NODE_END_MM:
+    lymph_node = read.told(inputs.lesion, lambda lesion: lesion == asked.LYMPH_NODE)
+    if lymph_node and read.told(inputs.size, lambda size: size.long_mm < LYMPH_NODE_END_MM):
         return _say("benign", DISCHARGE, "perifissural or subpleural, smooth, oval or triangular, under 10 mm")
-    solid = read(inputs.nodule_type) == "solid"
+    solid = read.told(inputs.nodule_type, lambda kind: kind == "solid")
     change = _change(inputs, read, solid)
     if change == "gone":
         return _say("resolved", DISCHARGE, "the nodule is gone")
@@ -83,7 +83,7 @@ def _first_solid(inputs: Inputs, read: Reader, change: str) -> Conclusion:
     if size == SIZES[0][2]:
         if change == "new":
             return _say("small, new", "Follow-up CT, as it is new.", f"{size}, new within 1 or 2 years", notes)
-        if read(inputs.cancer) != "none":
+        if read.told(inputs.cancer, lambda cancer: cancer != "none"):
             advice = "Whether to follow up is a matter of clinical judgement."
             return _say("small, earlier cancer", advice, f"{size}, earlier cancer; {CORRECTION}", notes)
         return _say("small", DISCHARGE, f"solid, {size}", notes)
@@ -100,7 +100,7 @@ def _by_risk(inputs: Inputs, read: Reader, row: str, notes: tuple[str, ...]) -> 
     if not read.reaches("Brock", low, high, LOW):
         return _say("Brock under 10 %", "CT 3 months after the first.", f"{row}, Brock {in_percent(low, high)}", notes)
     row = f"{row}, Brock {in_percent(low, high)}"
-    if read(inputs.pet) == "not done":
+    if read.told(inputs.pet, lambda pet: pet == "not done"):
         return _say("Brock 10 % or more", "PET-CT; then Herder's model.", row, notes)
     if refusal := mayo.outside(inputs, read):
         advice = f"Discuss in a multidisciplinary meeting: Herder's model does not hold. {refusal.sentence}"
@@ -132,7 +132,7 @@ def _later_solid(inputs: Inputs, read: Reader, change: str) -> Conclusion:
         return _say("clear growth", WORK_UP, "solid, clear growth")
     if doubling is not None and doubling <= FAST_DAYS:
         return _say("doubling in 400 days or less", WORK_UP, "solid, volume doubles in 400 days or less")
-    if interval_months(inputs, read) < 12:
+    if months_under(inputs, read, 12):
         return _say("no fast growth at 3 months", "CT 12 months after the first.", "solid, at 3 months, no fast growth")
     by_volume = _volumes(inputs, read) is not None
     if doubling is not None:
@@ -140,7 +140,7 @@ def _later_solid(inputs: Inputs, read: Reader, change: str) -> Conclusion:
     row = f"solid, {change}, change of volume under 25 % or no growth by diameter"
     if by_volume:
         return _say("stable by volume", DISCHARGE, row)
-    if interval_months(inputs, read) < 24:
+    if months_under(inputs, read, 24):
         return _say("stable by diameter at 12 months", "CT 24 months after the first.", row)
     return _say("stable by diameter at 24 months", DISCHARGE, row)
 

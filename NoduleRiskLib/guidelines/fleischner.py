@@ -9,7 +9,7 @@ from . import questions as asked
 from .answer import Answer, Conclusion, Outcome, Refusal
 from .asking import Reader, answer
 from .inputs import Inputs
-from .questions import rounded
+from .questions import Axes, rounded
 
 NAME = "Fleischner 2017"
 SOURCE = "MacMahon et al. 2017, doi 10.1148/radiol.2017161659, table 1"
@@ -125,12 +125,12 @@ def rule(inputs: Inputs, read: Reader) -> Outcome:
     if by_volume is not None and inputs.size.value is None:
         row = _row(inputs, read, by_volume)
     else:
-        row = _row(inputs, read, _class(read(inputs.size).mean_mm(0)))
+        row = _row(inputs, read, read.told(inputs.size, lambda size: _class(size.mean_mm(0))))
     category = ", ".join(filter(None, [read(inputs.nodule_type), row.number, _sizes(row), row.risk, row.solid_part]))
     notes = []
-    if row.solid_part == LARGE_PART and read(inputs.solid_part).mean_mm(0) > PART_FOR_PET_MM:
+    if row.solid_part == LARGE_PART and read.told(inputs.solid_part, lambda part: part.mean_mm(0) > PART_FOR_PET_MM):
         notes.append("As the solid part is over 8 mm, PET/CT, biopsy or resection are recommended.")
-    if read.optional(inputs.comparison) not in (None, "baseline"):
+    if read.known(inputs.comparison) and read.told(inputs.comparison, lambda change: change != "baseline"):
         notes.append("The table is for the CT that shows a nodule first; growth of 2 mm or more needs more than that.")
     if volume is not None and by_volume is not None and by_volume not in row.sizes:
         notes.append(f"By its volume of {rounded(volume, 0):.0f} mm3 it would be {by_volume}.")
@@ -139,12 +139,9 @@ def rule(inputs: Inputs, read: Reader) -> Outcome:
 
 def _outside(inputs: Inputs, read: Reader) -> Refusal | None:
     """Why the guideline does not hold, if it does not: by what is known before anything unknown is asked."""
-    for limit in LIMITS:
-        value = read.optional(getattr(inputs, limit.name))
-        if value is not None and limit.outside(value):
-            return Refusal(limit.sentence, SOURCE)
-    for limit in LIMITS:
-        if limit.outside(read(getattr(inputs, limit.name))):
+    # Stable: what is known keeps its order, and so does what is not.
+    for limit in sorted(LIMITS, key=lambda one: not read.known(getattr(inputs, one.name))):
+        if read.told(getattr(inputs, limit.name), limit.outside):
             return Refusal(limit.sentence, SOURCE)
     return None
 
@@ -154,9 +151,9 @@ def _row(inputs: Inputs, read: Reader, size: str) -> Row:
     kind = read(inputs.nodule_type)
     rows = [row for row in TABLE if kind in row.kinds and size in row.sizes]
     columns: tuple[tuple[str, Callable[[], str]], ...] = (
-        ("number", lambda: "single" if read(inputs.count) == 1 else "several"),
+        ("number", lambda: "single" if read.told(inputs.count, lambda count: count == 1) else "several"),
         ("risk", lambda: f"{read(inputs.risk)} risk"),
-        ("solid_part", lambda: LARGE_PART if read(inputs.solid_part).mean_mm(0) >= 6 else SMALL_PART),
+        ("solid_part", lambda: read.told(inputs.solid_part, _part)),
     )
     for column, value in columns:
         if any(getattr(row, column) != ANY for row in rows):
@@ -168,6 +165,10 @@ def _row(inputs: Inputs, read: Reader, size: str) -> Row:
 def _class(size: float, column: int = 0) -> str:
     """The size class of whole mm (column 0) or whole mm3 (column 1)."""
     return UNDER if size < UNDER_END[column] else MIDDLE if size <= MIDDLE_END[column] else OVER
+
+
+def _part(solid_part: Axes) -> str:
+    return LARGE_PART if solid_part.mean_mm(0) >= 6 else SMALL_PART
 
 
 def _sizes(row: Row) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import questions as asked
 from .answer import Answer, Conclusion, Outcome, Refusal
-from .asking import Reader, answer, interval_months
+from .asking import Reader, answer, months_under
 from .inputs import Earlier, Inputs
 from .questions import Axes, rounded
 
@@ -95,7 +95,7 @@ def lung_rads(inputs: Inputs) -> Answer:
 
 def rule(inputs: Inputs, read: Reader) -> Outcome:
     """The category, or why there is none."""
-    if read(inputs.setting) != "screening":
+    if read.told(inputs.setting, lambda setting: setting != "screening"):
         return Refusal("Lung-RADS is for lung cancer screening; this CT was made for another reason.", SOURCE)
     examination = read(inputs.examination)
     if examination != "complete":
@@ -151,7 +151,7 @@ def _category(inputs: Inputs, read: Reader, size: _Size) -> _Found | Refusal:
         if (lesion, change) not in AIRWAY:
             return Refusal(f"Lung-RADS v2022 names no category for a {change} lesion {lesion}.", SOURCE)
         return AIRWAY[lesion, change], f"lesion {lesion}, {change}"
-    if read(inputs.calcification) in asked.BENIGN_CALCIFICATION or read(inputs.fat):
+    if read.told(inputs.calcification, asked.benign) or read(inputs.fat):
         return "1", "benign calcification (complete, central, popcorn or concentric rings) or fat"
     if lesion == asked.LYMPH_NODE and change in ("baseline", "new", "stable", "smaller"):
         category, band = size.of(LYMPH_NODE)
@@ -183,7 +183,7 @@ def _by_size(inputs: Inputs, read: Reader, kind: str, change: str, size: _Size) 
         row = f"{row}, {band}"
         if category != "by solid part":
             return category, row
-    category, band = _step(PART_SOLID_PART[change], read(inputs.solid_part).mean_mm(1))
+    category, band = _step_of(PART_SOLID_PART[change], inputs, read)
     return category, f"{row}, solid part {band}"
 
 
@@ -198,7 +198,7 @@ def _stepped(inputs: Inputs, read: Reader, kind: str, change: str, size: _Size) 
     if before not in STEPS_DOWN:
         return "2", row
     months, lower = STEPS_DOWN[before]
-    if interval_months(inputs, read) < months:
+    if months_under(inputs, read, months):
         return before, f"{row}, less than {months} months ago"
     return lower, f"{row}, {months} months or more ago"
 
@@ -245,7 +245,7 @@ def _pet(inputs: Inputs, read: Reader, size: _Size) -> str:
     if lesion not in ("nodule", asked.LYMPH_NODE):
         return ""
     solid = lesion == asked.LYMPH_NODE or read(inputs.nodule_type) == "solid"
-    large, _ = size.of(PET_STEPS) if solid else _step(PET_STEPS, read(inputs.solid_part).mean_mm(1))
+    large, _ = size.of(PET_STEPS) if solid else _step_of(PET_STEPS, inputs, read)
     return PET_ADVICE if large == "yes" else ""
 
 
@@ -273,8 +273,13 @@ class _Size:
             return steps[0][2], "any size"
         self.used = True
         if self._by_volume:
-            return _step(steps, rounded(self._read(self._inputs.volume_mm3), 0), 1)
-        return _step(steps, self._read(self._inputs.size).mean_mm(1))
+            return self._read.told(self._inputs.volume_mm3, lambda volume: _step(steps, rounded(volume, 0), 1))
+        return self._read.told(self._inputs.size, lambda size: _step(steps, size.mean_mm(1)))
+
+
+def _step_of(steps: Steps, inputs: Inputs, read: Reader) -> _Found:
+    """The category of the highest step that the solid part reaches, and that step in words."""
+    return read.told(inputs.solid_part, lambda part: _step(steps, part.mean_mm(1)))
 
 
 def _step(steps: Steps, value: float, column: int = 0) -> _Found:

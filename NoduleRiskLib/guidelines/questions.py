@@ -136,6 +136,11 @@ QUESTIONS = {
 }
 
 
+def benign(calcification: str) -> bool:
+    """Whether every guideline counts a pattern as benign."""
+    return calcification in BENIGN_CALCIFICATION
+
+
 def answered(name: str, given: Any) -> Any:
     """A question's value from what a person or a file gives: text, a number, yes or no, two axes.
 

@@ -179,7 +179,8 @@ class Panel:
         points = points or (shown_points if settings.points is None else None)
         if ct:
             settings.ct = ct
-        if points:
+        # Whoever marks nodules of the earlier CT goes on looking at this one's.
+        if points and not (settings.priorPoints and points.GetID() == settings.priorPoints.GetID()):
             settings.points = points
 
     # --- what the user does

@@ -11,9 +11,9 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 class NoduleRiskParameterNode:
     """The panel's settings.
 
-    ``outlines`` is a segmentation that another tool drew, ``prior`` an earlier CT of the patient, ``nodule`` the chosen
-    point's control point ID, ``grade`` the name of the grade whose heatmap is shown, ``package`` the folder of a local
-    model package (empty: the one that ships), ``device`` as ``Assessor`` takes it.
+    ``outlines`` is a segmentation that another tool drew, ``prior`` an earlier CT of the patient, ``priorPoints`` its
+    points, ``nodule`` the chosen point's control point ID, ``grade`` the name of the grade whose heatmap is shown,
+    ``package`` the folder of a local model package (empty: the one that ships), ``device`` as ``Assessor`` takes it.
     Saved scenes know these names.
     """
 
@@ -21,6 +21,7 @@ class NoduleRiskParameterNode:
     points: slicer.vtkMRMLMarkupsFiducialNode
     outlines: slicer.vtkMRMLSegmentationNode
     prior: slicer.vtkMRMLScalarVolumeNode
+    priorPoints: slicer.vtkMRMLMarkupsFiducialNode
     assessAsPlaced: bool
     heatmapShown: bool = True
     outlineShown: bool = True

@@ -128,7 +128,8 @@ class Work:
 
     def _start_comparison(self, days: float) -> None:
         settings = self._state.parameters
-        wanted = Comparison(settings.prior, settings.ct, settings.points, days, settings.package, settings.device)
+        nodes = settings.prior, settings.ct, settings.points, settings.priorPoints
+        wanted = Comparison(*nodes, days, settings.package, settings.device)
 
         def ended(error: BaseException | None) -> None:
             self._state.comparison = None

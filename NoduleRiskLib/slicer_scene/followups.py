@@ -1,7 +1,8 @@
 """What a scene keeps of a follow-up: each nodule's growth beside its results, and a transform that lays the CTs over.
 
 Growth is JSON (``Growth.to_dict``) in an attribute of the results table, named after the nodule's control point ID;
-sentences about nodules that are gone, and about the whole comparison, are in one attribute of their own.
+sentences about nodules that are gone, and about the whole comparison, are in one attribute of their own. Which point of
+the earlier CT the user says a nodule is has one too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from ..followup.growth import Growth
 
 #: Attributes of the results table, and of the transform that we put on an earlier CT.
-GROWTH, NOTES, ALIGNMENT = (f"NoduleRisk.{name}" for name in ("growth.", "followUp", "alignment"))
+GROWTH, PARTNER, NOTES, ALIGNMENT = (f"NoduleRisk.{name}" for name in ("growth.", "partner.", "followUp", "alignment"))
+#: The partner of a nodule that the user says is new: no control point has this ID.
+NONE = "none"
 
 
 def keep(table: Node, growths: Mapping[str, Mapping[str, Any]], notes: Sequence[str]) -> None:
@@ -88,6 +91,29 @@ def growth(table: Node, point_id: str, volume_mm3: float | None) -> tuple[str, s
         return None
 
 
+def partner(table: Node, point_id: str) -> str:
+    """Which point of the earlier CT the user says a nodule is: its control point ID, ``NONE``, or "" as proposed."""
+    return str((table and table.GetAttribute(PARTNER + point_id)) or "")
+
+
+def set_partner(table: Node, point_id: str, partner_id: str) -> None:
+    """Keep what the user says; "" takes what the places propose again."""
+    if partner_id:
+        table.SetAttribute(PARTNER + point_id, partner_id)
+    else:
+        table.RemoveAttribute(PARTNER + point_id)
+
+
+def unmoved_marks(prior: Node, points: Node) -> list[inputs.Mark]:
+    """The placed points of an earlier CT, RAS mm where its own scanner put it: they lie where the views show it."""
+    back = unmoved(prior).ijk_to_ras @ np.linalg.inv(inputs.scan(prior).ijk_to_ras)
+    found = []
+    for mark in inputs.marks(points):
+        r, a, s = (back[:3, :3] @ mark.point.ras + back[:3, 3]).tolist()
+        found.append(replace(mark, point=replace(mark.point, ras=(r, a, s))))
+    return found
+
+
 def unmoved(prior: Node) -> Scan:
     """What an earlier CT's node holds where its own scanner put it, without the transform that ``lay_over`` put on it.
 
@@ -103,14 +129,19 @@ def unmoved(prior: Node) -> Scan:
     return replace(scan, ijk_to_ras=above @ np.linalg.inv(ours) @ np.linalg.inv(above) @ scan.ijk_to_ras)
 
 
-def lay_over(prior: Node, prior_to_current: Array) -> None:
-    """Show an earlier CT where the later one shows the same places: by a transform on it, which the user can remove."""
+def lay_over(prior: Node, prior_to_current: Array, points: Node = None) -> None:
+    """Show an earlier CT where the later one shows the same places: by a transform on it, which the user can remove.
+
+    Its points go with it.
+    """
     node = _transform(prior)
     if node is None:
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", f"{prior.GetName()} to the later CT")
         node.SetAttribute(ALIGNMENT, "1")
         # What the user put on it stays in force.
         node.SetAndObserveTransformNodeID(prior.GetTransformNodeID())
+        if points and points.GetTransformNodeID() == prior.GetTransformNodeID():
+            points.SetAndObserveTransformNodeID(node.GetID())
         prior.SetAndObserveTransformNodeID(node.GetID())
     above = _matrix(node.GetParentTransformNode())
     ours = np.linalg.inv(above) @ prior_to_current @ above

@@ -48,7 +48,14 @@ def loadUI(path):
     panel = loader.load(buffer)
     if panel is None:
         raise RuntimeError(loader.errorString())
-    for name in ("ctSelector", "pointsSelector", "outlinesSelector", "priorSelector", "placeWidget"):
+    for name in (
+        "ctSelector",
+        "pointsSelector",
+        "outlinesSelector",
+        "priorSelector",
+        "priorPointsSelector",
+        "placeWidget",
+    ):
         assert f"<receiver>{name}</receiver>" in rest
         panel.mrmlSceneChanged.connect(panel.findChild(QtWidgets.QWidget, name).setMRMLScene)
     return panel

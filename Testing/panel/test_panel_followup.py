@@ -9,10 +9,13 @@ import slicer
 import slicer.util
 from panel_case import PanelCase, read
 
+from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.slicer_scene import followups, inputs, results
 
 #: Where the earlier CT's nodules lie; the third one is not there.
 EARLIER = fakes.PLACES[:2]
+#: Where the earlier CT has one more, which is gone.
+GONE = (10.0, -14.0, 12.0)
 
 
 class FollowUpTest(PanelCase):
@@ -40,6 +43,45 @@ class FollowUpTest(PanelCase):
         self.settle()
         self.assertIn("New", read(self.ui.growthLabel, "text"))
         self.assertIn("New", read(self.ui.cardTitleLabel, "text"))
+
+    def mark_prior(self, *places):
+        self.prior = self.addCT("earlier", places=(*EARLIER, GONE))
+        marked = [Point(f"b-{n + 1}", place) for n, place in enumerate(places)]
+        self.state.parameters.priorPoints = inputs.add_points("Before", marked)
+        # A new list is the one that points are placed in.
+        self.state.parameters.points = self.points
+        self.settle()
+
+    def say(self, number):
+        self.ui.partnerComboBox.setCurrentIndex(number)
+        self.compare()
+
+    def test_what_is_gone_is_told_with_its_place(self):
+        self.mark_prior(*EARLIER, GONE)
+        self.assess()
+        self.compare()
+        told = read(self.ui.growthLabel, "text")
+        self.assertIn("b-3 (here at R 10.0 A -14.0 S 12.0 mm): Resolved", told)
+        self.assertNotIn("b-1", told, "its partner tells of it")
+        self.compare()
+        self.assertEqual(read(self.ui.growthLabel, "text"), told, "its points went where the earlier CT went")
+
+    def test_the_user_says_which_nodule_it_was(self):
+        self.mark_prior(*EARLIER)
+        self.assess()
+        self.panel.choose(self.state.nodules[0].mark.id)
+        self.compare()
+        words = lambda: [nodule.growth[0].rstrip("?") for nodule in self.state.nodules]  # noqa: E731
+        self.assertEqual(words(), ["stable", "stable", "new"])
+        self.say(1)
+        self.assertEqual(words(), ["new", "stable", "new"])
+        self.say(2)
+        self.assertEqual(words(), ["stable", "stable", "new"])
+        self.panel.choose(self.state.nodules[1].mark.id)
+        self.settle()
+        self.assertEqual(read(self.ui.partnerComboBox, "currentIndex"), 0, "said of the other nodule alone")
+        self.say(2)
+        self.assertIn("cannot be the same", self.state.error)
 
     def test_without_results_it_says_what_to_do_first(self):
         self.state.parameters.prior = self.prior

@@ -109,6 +109,25 @@ def test_what_is_found_at_a_place_but_of_another_size_is_flagged() -> None:
     assert any("very different size" in doubt for doubt in told.doubts)
 
 
+def test_what_lies_beside_a_place_is_not_the_nodule_but_told() -> None:
+    beside = (HERE[0] + 4, HERE[1], HERE[2])
+    for prior, current, kind in (
+        (Examination(chest((beside, 2.6))), examination(chest((HERE, 7)), A=HERE), "new"),
+        (examination(chest((HERE, 7)), A=HERE), Examination(chest((beside, 2.6))), "resolved"),
+    ):
+        (told,) = follow_up(prior, current, assess, days=90).nodules
+        assert told.growth is not None and told.growth.kind == kind and told.located == ""
+        assert told.doubts == (comparison.BESIDE,) and "4 mm from the place of A" in told.warnings[0].text
+
+
+def test_outlines_of_different_shape_are_flagged() -> None:
+    """Of one size, but one runs on to one side and the other to the other."""
+    right, left = ((HERE[0] + way, HERE[1], HERE[2]) for way in (6, -6))
+    prior, current = chest((HERE, 4), (right, 3.2)), chest((HERE, 4), (left, 3.2), day="20260505")
+    (told,) = follow_up(examination(prior, A=HERE), examination(current, A=HERE), assess, days=90).nodules
+    assert told.doubts == (comparison.OTHER_SHAPE,)
+
+
 @pytest.mark.parametrize("why", ["vessel?", "outside the lungs"])
 def test_what_is_doubtful_at_a_place_is_not_the_nodule(why: str) -> None:
     prior, current = chest((HERE, 5)), chest((HERE, 5), day="20260105")
@@ -142,6 +161,13 @@ def test_the_user_pairs_nodules(followed: FollowUp) -> None:
     for pairs in ({"X": "a"}, {"A": "x"}, {"A": "a", "N": "a"}):
         with pytest.raises(NoduleRiskError):
             follow_up(*both, assess, days=90, pairs=pairs)
+
+
+def test_what_the_user_says_is_new_is_not_looked_for() -> None:
+    prior, current = chest((HERE, 5)), chest((HERE, 5), day="20260505")
+    for given, kind in (({"A": ""}, "new"), ({}, "stable")):
+        (told,) = follow_up(Examination(prior), examination(current, A=HERE), assess, days=90, pairs=given).nodules
+        assert told.growth is not None and told.growth.kind == kind
 
 
 def test_lungs_that_do_not_fit_make_every_match_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
