@@ -95,6 +95,11 @@ class Finding:
     def answers(self) -> tuple[AnswerLine, ...]:
         return () if self.management is None else tuple(map(answer_line, self.management.answers))
 
+    @property
+    def lung_rads(self) -> str:
+        """Lung-RADS' short answer; empty where nothing was outlined."""
+        return next((line.short for line in self.answers if line.name.startswith("Lung-RADS")), "")
+
     @cached_property
     def inputs(self) -> list[InputLine]:
         return [] if self.management is None else input_lines(self.management.inputs, self.management.answers)

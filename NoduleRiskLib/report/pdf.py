@@ -104,7 +104,15 @@ def _first(report: Examination) -> Iterator[Any]:
         yield _text(words.ABOUT_CT, CAUTION)
         yield from (_text(f"• {one}", BODY) for one in report.warnings)
     yield _text(words.NODULES, SECTION)
-    head = (words.NODULE, words.SIZE_HEADING, words.PLACE, words.IMAGE_HEADING, words.SUSPICION, words.NOTES)
+    head = (
+        words.NODULE,
+        words.SIZE_HEADING,
+        words.PLACE,
+        words.IMAGE_HEADING,
+        words.SUSPICION,
+        words.LUNG_RADS,
+        words.NOTES,
+    )
     rows = [
         [
             _text(f"{one.number}. {one.label}", BODY),
@@ -112,11 +120,12 @@ def _first(report: Examination) -> Iterator[Any]:
             _text(one.place, BODY),
             _text(one.slice, BODY),
             _text(one.suspicion, _ink(one)),
+            _text(one.lung_rads, _ink(one)),
             _text(", ".join(one.doubts), BODY),
         ]
         for one in report.findings
     ]
-    yield _table([[_text(one, HEAD) for one in head], *rows], (30, 40, 40, 24, 20, 20), repeat=1)
+    yield _table([[_text(one, HEAD) for one in head], *rows], (28, 36, 32, 20, 18, 23, 17), repeat=1)
     yield Spacer(1, 4)
     yield _text(f"{words.SUSPICION_NOTE} {words.GUIDELINES_NOTE}", SMALL)
 

@@ -48,13 +48,14 @@ MARGIN = "margin {word}"
 NO_NODULE = "no nodule was outlined at this point"
 
 # Sections and columns
-NODULES, NODULE, SIZE_HEADING, PLACE, IMAGE_HEADING, SUSPICION, NOTES = (
+NODULES, NODULE, SIZE_HEADING, PLACE, IMAGE_HEADING, SUSPICION, LUNG_RADS, NOTES = (
     "Nodules",
     "Nodule",
     "Size",
     "Place",
     "Image",
     "Suspicion",
+    "Lung-RADS",
     "Notes",
 )
 GRADES, GRADE, VALUE, INTERVAL, WORD, BELOW = ("Grades", "Grade", "Value", "80 % interval", "LIDC's word", "Below")

@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import tempfile
+from datetime import date
 from pathlib import Path
 
 import fakes
@@ -13,7 +14,7 @@ import vtk
 from panel_case import PanelCase, read
 
 from NoduleRiskLib.guidelines import GUIDELINES, QUESTIONS
-from NoduleRiskLib.slicer_scene import answers, results
+from NoduleRiskLib.slicer_scene import answers, inputs, results
 
 
 class TestManagement(PanelCase):
@@ -173,7 +174,7 @@ class TestManagement(PanelCase):
 class Database:
     """Slicer's DICOM database, which knows one series of 32 slices."""
 
-    VALUES = {"0010,1010": "061Y", "0010,0040": "F", "0020,0011": "3"}  # noqa: RUF012
+    VALUES = {"0010,1010": "061Y", "0010,0040": "F", "0020,0011": "3", "0008,0022": "20260102"}  # noqa: RUF012
 
     def __init__(self):
         self.asked = []
@@ -208,6 +209,12 @@ class TestDicomFacts(PanelCase):
         self.panel.choose(self.state.nodules[1].mark.id)
         self.settle()
         self.assertEqual(len(self.database.asked), before)
+
+    def test_the_day_of_the_scan_comes_from_the_database(self):
+        self.assertEqual(inputs.scan(self.ct).read().acquired, date(2026, 1, 2))
+        self.ct.SetAttribute("DICOM.instanceUIDs", f"9.{id(self)}")
+        self.database.VALUES = {}
+        self.assertIsNone(inputs.scan(self.ct).read().acquired)
 
     def test_exported_tables_name_image_series_and_instance(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -133,6 +133,17 @@ def test_sizes_are_those_of_the_card_and_the_users_stand_above_them(volume: Volu
     assert told.size == "9.0 x 8.0 mm (mean 8.5 mm)"
 
 
+def test_the_list_names_the_category_of_lung_rads(volume: Volume, one: Assessment) -> None:
+    said = {"nodule_type": "solid", "calcification": "absent", "setting": "screening", "size": Axes(9.0, 8.0)}
+    settled, empty = examination(volume, [one, nothing()], [said, {}]).findings
+    # The table's row: solid, 8 mm to below 15 mm, baseline.
+    assert settled.lung_rads.startswith("4A") and empty.lung_rads == ""
+    for kind, told in in_all(examination(volume, [one], [said])).items():
+        if kind != "txt":
+            listed = told[: told.index(words.SUSPICION_NOTE)]
+            assert words.LUNG_RADS in listed and settled.lung_rads in listed, kind
+
+
 def test_the_text_to_paste_has_answers_and_what_they_lack(dicom: Volume, one: Assessment) -> None:
     said = {"setting": "screening", "smoked": True}
     told = pasted(examination(dicom, [one], [said]))
@@ -196,7 +207,7 @@ def test_a_doubt_comes_before_what_it_is_about(dicom: Volume, one: Assessment) -
 def test_where_nothing_was_outlined_nothing_is_answered(dicom: Volume) -> None:
     report = examination(dicom, [nothing()])
     for kind, shown in in_all(report).items():
-        assert words.NO_NODULE in shown and "Lung-RADS" not in shown, kind
+        assert words.NO_NODULE in shown and "Lung-RADS v2022" not in shown, kind
 
 
 def test_names_from_files_and_headers_are_text_and_nothing_else(dicom: Volume, one: Assessment) -> None:
