@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Optional
@@ -17,6 +18,7 @@ from .. import __version__
 from ..dicom.source import NO_DICOM
 from ..dicom.web import Server
 from ..errors import NoduleRiskError
+from ..grades import GRADE_NAMES
 from ..guidelines.about import About
 from ..guidelines.management import manage
 from ..imaging.volume import write_nrrd
@@ -27,7 +29,19 @@ from ..results.result_folder import check_writable
 from .arguments import PointCommand, pairs_of
 from .arguments import point as point_of
 from .guideline_tables import answers_on_terminal, questions_on_terminal
-from .running import about_package, assessed, dicom_files, finish, follow, progress_bars, reports, stderr, stdout, step
+from .running import (
+    SHOWN,
+    about_package,
+    assessed,
+    dicom_files,
+    finish,
+    follow,
+    progress_bars,
+    reports,
+    stderr,
+    stdout,
+    step,
+)
 from .sources import Ct, Points, outlines_of, send
 from .terminal import beside_readers, printable
 
@@ -61,6 +75,9 @@ Store = Annotated[
         metavar="URL", help="Store the DICOM objects on this DICOMweb server, too (they stay in --dicom or OUT/dicom)."
     ),
 ]
+#: A grade, for typer's choices.
+GradeName = Enum("GradeName", {name: name for name in GRADE_NAMES})  # type: ignore[misc]
+GRADE = GradeName(SHOWN)
 Heatmaps = Annotated[bool, typer.Option(help="Compute heatmaps: takes most of the time.")]
 
 
@@ -112,6 +129,9 @@ def assess(
     model: Model = model_package.SHIPPED,
     device: Device = "auto",
     heatmaps: Heatmaps = True,
+    grade: Annotated[
+        GradeName, typer.Option(help="Whose heatmap is drawn on the pages and written, as a volume and as DICOM.")
+    ] = GRADE,
     series: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="UID", help="Which series of a DICOM folder that holds several, or of a server."),
@@ -164,14 +184,19 @@ def assess(
         failed = list(reports(progress, report or (), volume, assessments, told, loaded))
         if dicom:
             known = [manage(one, volume.dicom, told.of(one.point.label)) for one in assessments]
-            given = {"managements": known if about or report else (), "anonymous": no_names, "fractional": fractional}
+            given = {
+                "managements": known if about or report else (),
+                "heatmap": grade.value,
+                "anonymous": no_names,
+                "fractional": fractional,
+            }
             failed += dicom_files(progress, dicom, server, volume, assessments, loaded, **given)
 
         def more() -> None:
             if about or report:
                 stdout().print(Padding(answers_on_terminal(assessments, volume.dicom, told), (0, 1, 1, 1)))
 
-        finish(progress, out, volume, assessments, loaded, stopped, json_, more, failed=failed)
+        finish(progress, out, volume, assessments, loaded, stopped, json_, more, failed=failed, shown=grade.value)
 
 
 @app.command()

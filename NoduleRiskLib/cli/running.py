@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..dicom.web import Server
     from ..imaging.segment import Segment
 
-#: The grade whose heatmap is written and drawn.
+#: The grade whose heatmap is written and drawn unless another is asked for.
 SHOWN = "malignancy"
 
 
@@ -152,6 +152,7 @@ def finish(
     more: Callable[[], None] = lambda: None,
     extra: Callable[[Path], None] = lambda folder: None,
     failed: Sequence[str] = (),
+    shown: str = SHOWN,
 ) -> None:
     """Write the results, print them, and say what went wrong; results that cannot be written are still printed."""
     failures: list[str] = []
@@ -160,7 +161,7 @@ def finish(
     with step(progress, "Drawing", len(assessments)) as task:
         try:
             replaced, failures = write_results(
-                out, volume, assessments, about, SHOWN, lambda: progress.advance(task), extra
+                out, volume, assessments, about, shown, lambda: progress.advance(task), extra
             )
         except NoduleRiskError as error:
             unwritten = error
@@ -216,7 +217,7 @@ def dicom_files(
 
     with step(progress, "Writing DICOM"):
         try:
-            objects = dicom_objects(volume, assessments, model=about_package(loaded), heatmap=SHOWN, **more)
+            objects = dicom_objects(volume, assessments, model=about_package(loaded), **more)
             paths = write_dicom(folder, objects)
         except NoduleRiskError as error:
             yield str(error)

@@ -56,6 +56,17 @@ def test_objects_are_written_beside_the_results(graded: Assessment, ct_folder: P
         assert not read.PatientName and read.StudyInstanceUID == report.StudyInstanceUID
 
 
+def test_a_chosen_grades_heatmap_is_written(graded: Assessment, ct_folder: Path, tmp_path: Path) -> None:
+    given = ("assess", ct_folder, *POINT, "--out", tmp_path / "out", "--dicom", tmp_path / "dicom")
+    assert run(*given, "--grade", "texture").code == 0
+    assert [path.name for path in (tmp_path / "out").glob("*-axial.nrrd")] == ["01-nodule-1-texture-axial.nrrd"]
+    (path,) = (tmp_path / "dicom").glob("PM-*")
+    mapping = pydicom.dcmread(path).SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+    assert mapping.LUTExplanation == "Heatmap of texture"
+    refused = run(*given, "--grade", "beauty")
+    assert refused.code == 2 and "'texture'" in refused.err
+
+
 def test_a_ct_without_dicom_is_refused_before_the_work(ct: Volume, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(running, "assessed", lambda *given: pytest.fail("it was assessed"))
     write_nrrd(tmp_path / "ct.nrrd", ct)
