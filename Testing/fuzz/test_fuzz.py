@@ -43,6 +43,7 @@ def test_good_files_are_read(subject: ModuleType, trial: Trial) -> None:
         assert [trial.answer(case) for case in good] == ["result", "result", "result", "sentence", "result"]
     elif subject is dicom_objects:
         good = [Case({name: data}, name) for name, data in dicom_objects.good().items()]
+        good += [Case(dicom_objects.own(), name) for name in dicom_objects.OWN]
         assert {trial.answer(case) for case in good} == {"result"}
     else:
         good = [Case(files, target) for target, files in image_headers.good().items()]
