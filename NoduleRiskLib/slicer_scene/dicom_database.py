@@ -45,14 +45,14 @@ def whole_facts(ct: Any) -> DicomFacts | None:
     found = facts_of(ct, range(ct.GetImageData().GetDimensions()[2]) if ct and ct.GetImageData() else ())
     if found is None:
         return None
-    file = slicer.dicomDatabase.fileForInstance(ct.GetAttribute("DICOM.instanceUIDs").split()[0])
+    file = _database().fileForInstance(ct.GetAttribute("DICOM.instanceUIDs").split()[0])
     return replace(found, study=read_study(Path(file)) if file else {})
 
 
 def insert(files: Sequence[Path]) -> None:
     """Put DICOM files into the database, where the DICOM module shows, exports and sends them."""
     for file in files:
-        slicer.dicomDatabase.insert(str(file))
+        _database().insert(str(file))
 
 
 def header_text(uid: str, keyword: str) -> str:
@@ -61,12 +61,15 @@ def header_text(uid: str, keyword: str) -> str:
     Where no database is open, there is none to ask.
     """
     # Without one nothing is kept: it may be opened later.
-    return _value(uid, keyword) if getattr(slicer, "dicomDatabase", None) else ""
+    return _value(uid, keyword) if _database() else ""
 
 
 @lru_cache(maxsize=4096)
 def _value(uid: str, keyword: str) -> str:
     tag = TAGS[keyword]
-    # Slicer makes it while it starts: the module's own names do not list it.
-    database = getattr(slicer, "dicomDatabase", None)
-    return str(database.instanceValue(uid, f"{tag >> 16:04x},{tag & 0xFFFF:04x}")) if database else ""
+    return str(_database().instanceValue(uid, f"{tag >> 16:04x},{tag & 0xFFFF:04x}"))
+
+
+def _database() -> Any:
+    """Slicer makes it while it starts, and the module's own names do not list it; ``None`` without one."""
+    return getattr(slicer, "dicomDatabase", None)

@@ -138,6 +138,8 @@ def answering(reply: Reply) -> Iterator[str]:
             if self.headers.get("Transfer-Encoding") == "chunked":
                 while size := int(self.rfile.readline(), 16):
                     self.rfile.read(size + 2)
+                # What is left unread when the connection closes resets it, and the answer is lost.
+                self.rfile.readline()
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             self.do_GET()
 
