@@ -134,6 +134,11 @@ def answering(reply: Reply) -> Iterator[str]:
             self.close_connection = True
             reply(self)
 
+        def end_headers(self) -> None:
+            # Without being told, the client may send on a connection that is just being closed.
+            self.send_header("Connection", "close")
+            super().end_headers()
+
         def do_POST(self) -> None:
             if self.headers.get("Transfer-Encoding") == "chunked":
                 while size := int(self.rfile.readline(), 16):
