@@ -25,7 +25,7 @@ from .training_nodules import TrainingNodules
 #: Learning rate of the lessons; that of the heads, which have learned everything else, is so much lower.
 LESSON_RATE, HEADS_RATE = 5e-3, 0.2
 #: Of what the readers said of the nodules themselves, beside the pairs' loss.
-READERS_WEIGHT = 1.0
+READERS_WEIGHT = 0.1
 #: Epochs of the lessons: how often their state is kept.
 EPOCHS = 4
 #: Of pairs that help to choose the epoch: batches, and pairs in each.

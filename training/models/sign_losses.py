@@ -35,6 +35,8 @@ RISE = (1.5, 4.0)
 PLACE_WEIGHT, OTHER_PLACES = 0.5, 0.3
 #: Of a map that must stay flat, beside its rise where the sign is: real lungs are full of what looks like spicules.
 STAYS_WEIGHT = 3.0
+#: Of all that evidence adds in a nodule where the readers saw no such sign.
+CLEAN_WEIGHT = 3.0
 #: A pixel was touched if it differs by more.
 TOUCHED_HU = 60.0
 
@@ -160,6 +162,17 @@ def placed(pairs: Pairs) -> Placed:
     return Placed(owner, *numbers, (covered >= 0.5) & near, covered > 0, near, thickness)
 
 
+def clean_loss(terms: Tensor, pairs: Pairs) -> Tensor:
+    """How much evidence adds, terms (P, 15), where the readers saw no such sign in the nodule itself.
+
+    A few pixels here and there are little beside a map, and a lot once they are added up.
+    """
+    clean = pairs.clean.to(terms.device)
+    added = torch.cat([terms[:, :NINE], terms[:, NINE : NINE + 1] * PRESENCE_SCALE], 1)
+    each = functional.smooth_l1_loss(added, torch.zeros_like(added), reduction="none", beta=0.5)
+    return (each * clean).sum() / clean.sum().clamp(min=1)
+
+
 class Answers(NamedTuple):
     """What a model says of P nodules and then of their twins.
 
@@ -183,7 +196,7 @@ def answers(model: NoduleViT, pairs: Pairs) -> Answers:
 
 
 def pairs_loss(given: Answers, pairs: Pairs, std: Tensor, evidence_alone: bool = False) -> Tensor:
-    """``difference_loss`` of what the model says of the pairs, plus ``place_loss`` of its maps.
+    """``difference_loss`` of what the model says of the pairs, plus ``clean_loss``, plus ``place_loss`` of its maps.
 
     With ``evidence_alone``, signs that are at a place must be answered by evidence without the heads' help.
     """
@@ -195,6 +208,7 @@ def pairs_loss(given: Answers, pairs: Pairs, std: Tensor, evidence_alone: bool =
         )
     before, after = outputs.chunk(2)
     loss = difference_loss(before, after, pairs, std)
+    loss = loss + CLEAN_WEIGHT * clean_loss(given.terms[: len(pairs.moves)], pairs)
     slices = placed(pairs)
     if len(slices.owner):
         both = given.maps[slices.before], given.maps[slices.after]

@@ -26,7 +26,7 @@ from training.evaluation import sign_scores
 from training.models.devices import OneProcess
 from training.models.grader_settings import GraderSettings
 from training.models.sign_lessons import SignLessons
-from training.models.sign_losses import answers, difference_loss, place_loss, placed
+from training.models.sign_losses import answers, clean_loss, difference_loss, place_loss, placed
 from training.models.targets_and_losses import TASKS, Labels
 from training.models.training_nodules import TrainingNodules
 from training.studies import sign_study
@@ -112,6 +112,21 @@ def test_a_map_must_rise_on_the_sign_and_nowhere_else() -> None:
     assert losses["on"] < losses["all"] and losses["on"] < losses["other"]
     # Where the readers saw no calcium, there is none before it was planted.
     assert place_loss(everywhere, everywhere + on, made, slices, STD) > losses["on"]
+
+
+def test_evidence_where_readers_saw_no_sign_is_a_fault() -> None:
+    made = pairs("spicules", "vessel in")
+    none = torch.zeros(2, 15)
+    assert clean_loss(none, made) == 0
+    for move in ("spiculation", "presence"):
+        assert made.clean[:, MOVES.index(move)].all()
+        some = none.clone()
+        some[0, MOVES.index(move)] = 1.0
+        assert clean_loss(some, made) > 0
+    # Nobody says that a nodule is free of malignancy, or what pattern no calcium has.
+    free = none.clone()
+    free[:, [MOVES.index("malignancy"), MOVES.index("diameter"), -1]] = 1.0
+    assert clean_loss(free, made) == 0
 
 
 def test_what_moves_as_a_whole_is_not_compared_pixel_by_pixel() -> None:
