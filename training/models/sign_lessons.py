@@ -48,6 +48,8 @@ class SignLessons:
     def __init__(self, nodules: TrainingNodules, settings: GraderSettings, fold: int, devices: Devices) -> None:
         self.nodules, self.settings, self.fold, self.devices = nodules, settings, fold, devices
         self.able = eligible(nodules.parts, [nodules.at[i] for i in nodules.training])
+        # There is room for more of them than beside the readers' own nodules.
+        self.per_lesson = settings.planted * 3 // 2
         self.number = {at: i for i, at in enumerate(nodules.at)}
         held = eligible(nodules.parts, [nodules.at[i] for i in nodules.validation])
         rng = np.random.default_rng([settings.seed, fold, 11])
@@ -81,8 +83,7 @@ class SignLessons:
             own_rng = own_part(self.devices, rng)
 
             def loss_at(step: int) -> tuple[Tensor, Tensor]:
-                # There is room for more of them than beside the readers' own nodules.
-                pairs = self._draw(self.settings.planted * 3 // 2, own_rng)
+                pairs = self._draw(self.per_lesson, own_rng)
                 given = answers(model, pairs)
                 of_pairs = pairs_loss(given, pairs, model.target_std, evidence_alone=True)
                 of_readers = self._readers_loss(given, pairs)
@@ -99,7 +100,7 @@ class SignLessons:
             seed=7000 + self.fold,
             random=lambda epoch: np.random.default_rng([7, self.fold, epoch]),
             begin=begin,
-            batch=self.settings.planted * 3 // 2,
+            batch=self.per_lesson,
             tasks=("pairs", "readers"),
             clip=5.0,
             average=0.99,

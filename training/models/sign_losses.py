@@ -31,6 +31,7 @@ NAMED_WEIGHT, OTHERS_WEIGHT, PATTERN_WEIGHT = 1.0, 2.0, 0.25
 NINE = len(GRADES)
 #: These signs are at a place, where the map must rise, by standard deviations between these.
 PLACED = ("spiculation", "lobulation", "texture", "margin", "calcification", "presence")
+AT_PLACE = torch.tensor([name in PLACED for name in MOVES])
 RISE = (1.5, 4.0)
 PLACE_WEIGHT, OTHER_PLACES = 0.5, 0.3
 #: Of a map that must stay flat, beside its rise where the sign is: real lungs are full of what looks like spicules.
@@ -52,8 +53,7 @@ def difference_loss(before: Tensor, after: Tensor, pairs: Pairs, std: Tensor) ->
     std : Tensor, shape (9,)
         Of the grades, by which wanted changes are divided.
     """
-    change = after - before
-    change = torch.cat([change[:, :NINE], change[:, NINE : NINE + 1] * PRESENCE_SCALE], 1)
+    change = _of_moves(after - before)
     scale = torch.cat([1 / std, std.new_tensor([PRESENCE_SCALE])])
     wanted = pairs.moves.to(change.device) * scale
     asked, named = torch.isfinite(wanted), pairs.named.to(change.device)
@@ -98,7 +98,7 @@ def place_loss(before: Tensor, after: Tensor, pairs: Pairs, slices: Placed, std:
     """
     device, count = before.device, len(MOVES)
     scale = torch.cat([1 / std, std.new_tensor([1.0])])
-    has_place = pairs.named & torch.tensor([name in PLACED for name in MOVES])
+    has_place = pairs.named & AT_PLACE
     free = ~torch.isfinite(pairs.moves) | pairs.named & ~has_place
     # What the map must be on the sign for its volume to add up to the wanted change.
     volume = torch.zeros(len(pairs.moves), device=device).index_add(
@@ -122,7 +122,7 @@ def place_loss(before: Tensor, after: Tensor, pairs: Pairs, slices: Placed, std:
     off = near & ~slices.edge[:, None] | near & ~named & ~by_slice(free)
     rises = _by_move(planted, on & named, pairs, slices)
     stays = _by_move(planted, off, pairs, slices) + _by_move(plain, near & ~by_slice(free), pairs, slices)
-    weight = torch.tensor([STAYS_WEIGHT if name in PLACED else OTHER_PLACES for name in MOVES], device=device)
+    weight = torch.where(AT_PLACE, STAYS_WEIGHT, OTHER_PLACES).to(device)
     return (rises + stays * weight).sum()
 
 
@@ -148,7 +148,7 @@ def placed(pairs: Pairs) -> Placed:
     count = len(valid) // 2
     same = (valid[:count] == valid[count:]).all(1)
     # What was turned, stretched or moved as a whole differs everywhere.
-    same &= torch.isfinite(pairs.moves).all(1) | pairs.named[:, [MOVES.index(name) for name in PLACED]].any(1)
+    same &= torch.isfinite(pairs.moves).all(1) | pairs.named[:, AT_PLACE].any(1)
     width = min(pairs.before.valid.shape[1], pairs.after.valid.shape[1])
     at = same[:, None] & pairs.before.valid[:, :width]
     owner = at.nonzero()[:, 0]
@@ -168,9 +168,14 @@ def clean_loss(terms: Tensor, pairs: Pairs) -> Tensor:
     A few pixels here and there are little beside a map, and a lot once they are added up.
     """
     clean = pairs.clean.to(terms.device)
-    added = torch.cat([terms[:, :NINE], terms[:, NINE : NINE + 1] * PRESENCE_SCALE], 1)
+    added = _of_moves(terms)
     each = functional.smooth_l1_loss(added, torch.zeros_like(added), reduction="none", beta=0.5)
     return (each * clean).sum() / clean.sum().clamp(min=1)
+
+
+def _of_moves(outputs: Tensor) -> Tensor:
+    """Of head outputs (P, 15) those of ``MOVES`` (P, 10), in standard deviations; presence counts like a grade."""
+    return torch.cat([outputs[:, :NINE], outputs[:, NINE : NINE + 1] * PRESENCE_SCALE], 1)
 
 
 class Answers(NamedTuple):
@@ -202,7 +207,7 @@ def pairs_loss(given: Answers, pairs: Pairs, std: Tensor, evidence_alone: bool =
     """
     outputs = given.raw
     if evidence_alone:
-        at_place = torch.tensor([name in PLACED for name in MOVES], device=std.device)
+        at_place = AT_PLACE.to(std.device)
         outputs = torch.where(
             functional.pad(at_place, (0, outputs.shape[1] - len(MOVES)), value=True), given.terms, outputs
         )

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_results import PACKAGE
 
+from NoduleRiskLib.cli import commands
 from NoduleRiskLib.imaging.volume import Array, Volume
-from Testing.unit.dicom.made_series import CENTRE, series_of
+from NoduleRiskLib.results.assessment import Assessment
+from Testing.unit.dicom.made_series import CENTRE, found_in, series_of
 
 pytest.importorskip("highdicom", reason="DICOM objects need highdicom: pip install 'NoduleRisk[dicom]'.")
 
@@ -39,3 +42,12 @@ def ct(paint: Any, ball: Any, frames: dict[str, Array], ct_folder: Path) -> Volu
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "dicom"
+
+
+@pytest.fixture
+def graded(ct: Volume, monkeypatch: pytest.MonkeyPatch) -> Assessment:
+    """A stand-in for the networks: what they say of the ball."""
+    one = found_in(ct)
+    monkeypatch.setattr(commands.model_package, "load", lambda path: PACKAGE)
+    monkeypatch.setattr(commands, "assessed", lambda *given: ([one], False))
+    return one

@@ -15,25 +15,16 @@ from rich.console import Console
 from test_commands import assert_refused, run
 from test_results import PACKAGE
 
-from NoduleRiskLib.cli import commands, running
+from NoduleRiskLib.cli import running
 from NoduleRiskLib.cli.terminal import on_terminal
 from NoduleRiskLib.imaging.volume import Volume, write_nrrd
 from NoduleRiskLib.report.examination import examination
 from NoduleRiskLib.report.text import text
 from NoduleRiskLib.results.assessment import Assessment
 from NoduleRiskLib.results.tables import csv_text, json_text
-from Testing.unit.dicom.made_series import found_in, sentences
+from Testing.unit.dicom.made_series import sentences
 
 POINT = ("--point", "-37.3", "61.8", "-204.6")
-
-
-@pytest.fixture
-def graded(ct: Volume, monkeypatch: pytest.MonkeyPatch) -> Assessment:
-    """A stand-in for the networks: what they say of the ball."""
-    one = found_in(ct)
-    monkeypatch.setattr(commands.model_package, "load", lambda path: PACKAGE)
-    monkeypatch.setattr(commands, "assessed", lambda *given: ([one], False))
-    return one
 
 
 def test_objects_are_written_beside_the_results(graded: Assessment, ct_folder: Path, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 import pydicom
 import pytest
 from test_commands import Answer, assert_refused, run
-from test_results import PACKAGE
 
 pytest.importorskip("dicomweb_client", reason="DICOMweb needs dicomweb-client: pip install 'NoduleRisk[dicom]'.")
 
@@ -42,15 +41,6 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv(web.TOKEN, raising=False)
-
-
-@pytest.fixture
-def graded(ct: Volume, monkeypatch: pytest.MonkeyPatch) -> Assessment:
-    """A stand-in for the networks: what they say of the ball."""
-    one = found_in(ct)
-    monkeypatch.setattr(commands.model_package, "load", lambda path: PACKAGE)
-    monkeypatch.setattr(commands, "assessed", lambda *given: ([one], False))
-    return one
 
 
 def instances(address: str) -> dict[str, set[str]]:
