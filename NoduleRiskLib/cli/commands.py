@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from enum import Enum
 from io import TextIOWrapper
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -181,22 +182,22 @@ def assess(
             check_dicom(volume)
         outlines = outlines_of(segmentation, segment or (), volume)
         assessments, stopped = assessed(progress, volume, marked.on(volume), loaded, device, heatmaps, outlines)
-        failed = list(reports(progress, report or (), volume, assessments, told, loaded))
+        later = [reports(progress, report or (), volume, assessments, told, loaded)]
         if dicom:
-            known = [manage(one, volume.dicom, told.of(one.point.label)) for one in assessments]
+            known = [manage(one, volume.dicom, told.of(one.point.label)) for one in assessments if about or report]
             given = {
-                "managements": known if about or report else (),
+                "managements": known,
                 "heatmap": grade.value,
                 "anonymous": no_names,
                 "fractional": fractional,
             }
-            failed += dicom_files(progress, dicom, server, volume, assessments, loaded, **given)
+            later.append(dicom_files(progress, dicom, server, volume, assessments, loaded, **given))
 
         def more() -> None:
             if about or report:
                 stdout().print(Padding(answers_on_terminal(assessments, volume.dicom, told), (0, 1, 1, 1)))
 
-        finish(progress, out, volume, assessments, loaded, stopped, json_, more, failed=failed, shown=grade.value)
+        finish(progress, out, volume, assessments, loaded, stopped, json_, more, later=chain(*later), shown=grade.value)
 
 
 @app.command()

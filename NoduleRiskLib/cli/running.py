@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -130,15 +130,15 @@ def follow(
         stdout().print(followup_table.on_terminal(followed))
 
     assessments = list(examinations[1].assessments)
-    failed: list[str] = []
+    later: Iterable[str] = ()
     if dicom:
         from ..dicom.following import followed_on, growth_of
 
         assessments = followed_on(examinations[0], examinations[1], followed.nodules)
         growth = growth_of(examinations[1], followed.nodules)
         given = {"growth": growth, "anonymous": anonymous}
-        failed += dicom_files(progress, dicom, server, current[0], assessments, loaded, **given)
-    finish(progress, out, current[0], assessments, loaded, False, False, more, extra, failed)
+        later = dicom_files(progress, dicom, server, current[0], assessments, loaded, **given)
+    finish(progress, out, current[0], assessments, loaded, False, False, more, extra, later)
 
 
 def finish(
@@ -151,10 +151,13 @@ def finish(
     as_json: bool,
     more: Callable[[], None] = lambda: None,
     extra: Callable[[Path], None] = lambda folder: None,
-    failed: Sequence[str] = (),
+    later: Iterable[str] = (),
     shown: str = SHOWN,
 ) -> None:
-    """Write the results, print them, and say what went wrong; results that cannot be written are still printed."""
+    """Write the results, print them, and say what went wrong; results that cannot be written are still printed.
+
+    ``later`` is what is written and sent when the results are safe: a generator of what went wrong with it.
+    """
     failures: list[str] = []
     unwritten, replaced = None, False
     about = about_package(loaded)
@@ -165,6 +168,7 @@ def finish(
             )
         except NoduleRiskError as error:
             unwritten = error
+    failed = list(later)
     progress.stop()
     if as_json:
         sys.stdout.write(json_text(volume, assessments, about) if unwritten else (out / JSON).read_text("utf-8"))

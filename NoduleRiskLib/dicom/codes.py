@@ -116,7 +116,6 @@ COMMENT = Code("121106", "DCM", "Comment")
 
 MM, MM3 = Code("mm", "UCUM", "millimeter"), Code("mm3", "UCUM", "cubic millimeter")
 ONE, PERCENT = Code("1", "UCUM", "no units"), Code("%", "UCUM", "Percent")
-DAYS, MG = Code("d", "UCUM", "day"), Code("mg", "UCUM", "milligram")
 
 #: How a grade was come by: told with every decimal, since the interval's level has no place of its own.
 ESTIMATED = Code("estimated", OURS, "Networks' estimate of LIDC readers' mean; 80 % interval")
@@ -136,7 +135,7 @@ DOUBT = Code("doubt", OURS, "Doubtful")
 GROWTH = Code("growth", OURS, "Growth since the earlier CT")
 PLACE = Code("point", OURS, "Point with which the user marked the nodule")
 MIDDLE = Code("middle-slice", OURS, "Image through the nodule's middle")
-HEATMAP = Code("heatmap", OURS, "Heatmap: evidence of the grade's sign, none 0 to most 1")
+HEATMAP = Code("heatmap", OURS, "Heatmap: how much the grade rests on each place, 0 to 1")
 
 
 def value_of(grade: Grade, nodule: Nodule) -> Code:

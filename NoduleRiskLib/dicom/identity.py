@@ -48,7 +48,7 @@ def trackings(source: Source, assessments: Sequence[Assessment]) -> list[Trackin
     return found
 
 
-def fingerprint(assessment: Assessment, *more: str) -> str:
+def fingerprint(assessment: Assessment) -> str:
     """SHA-256 over all that is said of a nodule and over its outline: what tells one result from another."""
     sha = hashlib.sha256(json.dumps(assessment.to_dict(), sort_keys=True).encode())
     for name, volume in sorted(assessment.maps().items()):
@@ -56,12 +56,10 @@ def fingerprint(assessment: Assessment, *more: str) -> str:
     if assessment.nodule is not None:
         probability = assessment.nodule.outline.probability
         sha.update(np.ascontiguousarray(probability.array).tobytes() + probability.ijk_to_ras.tobytes())
-    for text in more:
-        sha.update(text.encode() + b"\0")
     return sha.hexdigest()
 
 
-def made_by(source: Source, kind: str, content: str, number: int = 1, package: str = "") -> dict[str, Any]:
+def made_by(source: Source, kind: str, content: Sequence[str], number: int = 1, package: str = "") -> dict[str, Any]:
     """What every object says of itself: series, instance and maker, as highdicom's constructors take them.
 
     Parameters
@@ -69,14 +67,14 @@ def made_by(source: Source, kind: str, content: str, number: int = 1, package: s
     source : Source
     kind : str
         "SEG", "PM" or "SR".
-    content : str
-        Fingerprint of all that the series holds: the same content has the same UIDs.
+    content : sequence of str
+        All that the series holds, nodules as their ``fingerprint``: the same content has the same UIDs.
     number : int
         Of the object within its series.
     package : str
         Name and hash of the model package.
     """
-    about = (source.facts.series_uid, kind, content, str(source.anonymous), __version__)
+    about = (source.facts.series_uid, kind, *content, str(source.anonymous), __version__)
     series_number, description = SERIES[kind]
     return {
         "series_instance_uid": uid_of("series", *about),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from ..imaging.volume import Array, Volume
 from ..results.assessment import Assessment
 from ..results.nodule import Nodule
 from .codes import ABNORMAL, LUNG, NODULE
-from .identity import Tracking, algorithm, coded, fingerprint, made_by, short
+from .identity import Tracking, algorithm, coded, fingerprint, made_by, parameters, short
 from .library import highdicom
 from .source import Source
 
@@ -60,8 +59,7 @@ def voxels_of(volume: Volume, nodule: Nodule, fractional: bool = False) -> Voxel
     """
     outline = nodule.outline
     grid = outline.probability
-    ends = np.array(list(product(*((-1, n) for n in grid.array.shape[::-1]))))
-    corners = volume.to_ijk(grid.to_ras(ends))
+    corners = volume.to_ijk(grid.corners_ras(beyond=1))
     size = np.array(volume.array.shape[::-1])
     low = np.clip(np.floor(corners.min(0)), 0, size - 1).astype(int)
     high = np.clip(np.ceil(corners.max(0)) + 1, low + 1, size).astype(int)
@@ -104,7 +102,7 @@ def segmentations(
     voxels = [voxels_of(source.volume, _nodule(one), fractional) for one in assessments]
     layers = [[n] for n in range(len(voxels))] if fractional else _layers(voxels)
     kind = "fractional" if fractional else "binary"
-    content = fingerprint(assessments[0], kind, *(fingerprint(one) for one in assessments), *(t.uid for t in tracked))
+    content = (kind, *map(fingerprint, assessments), *(one.uid for one in tracked), *parameters("", model).values())
     found: dict[int, Segment] = {}
     for number, layer in enumerate(layers, 1):
         about = made_by(source, "SEG", content, number, assessments[0].model_id)

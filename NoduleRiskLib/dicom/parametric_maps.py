@@ -26,7 +26,7 @@ def parametric_maps(
         if one.nodule is not None and grade in one.nodule.heatmaps
         for name, volume in one.nodule.heatmap_volumes(grade).items()
     ]
-    content = fingerprint(assessments[0], grade, *(fingerprint(one) for one, *_ in about)) if about else ""
+    content = (grade, *(fingerprint(one) for one, *_ in about))
     return [
         _map(source, one, of, grade, plane, volume, made_by(source, "PM", content, number, one.model_id))
         for number, (one, of, plane, volume) in enumerate(about, 1)
@@ -48,9 +48,7 @@ def _map(
     columns, rows, _ = (to_lps[:3, axis] / volume.spacing_mm[axis] for axis in range(3))
     places = [to_lps[:3, 3] + k * to_lps[:3, 2] for k in range(len(values))]
     # What the map was made of: every slice of the CT that it reaches.
-    ends = [source.slice_of(LPS_TO_RAS[:3, :3] @ place) for place in (places[0], places[-1])]
-    corner = volume.to_ras(np.array(volume.array.shape[::-1]) - 1)
-    ends.append(source.slice_of(corner))
+    ends = [source.slice_of(corner) for corner in volume.corners_ras()]
     images = source.images(range(min(ends), max(ends) + 1))
     written = hd.pm.ParametricMap(
         images,

@@ -15,6 +15,7 @@ from ..imaging.dicom_objects import modality, read_object, refuse_other_frame, r
 from ..imaging.dicom_outlines import read as read_outlines
 from ..imaging.outline import Outline, users_outline
 from ..imaging.points import Point
+from ..imaging.report_points import GROUP, TRACKING_IDENTIFIER, TRACKING_UID
 from ..imaging.resampling import cut
 from ..imaging.segment import Segment
 from ..imaging.shown import shown
@@ -28,11 +29,12 @@ from . import codes
 from .identity import NAME
 from .structured_report import EDITED
 
-#: Concepts of DICOM's own that highdicom writes for us (PS3.16 TID 1411, TID 4019, TID 311 and TID 1420).
-GROUP, NAMED, TRACKED = "125007", "112039", "112040"
+#: Concepts of DICOM's own that highdicom writes for us (PS3.16 TID 4019, TID 311 and TID 1420).
 PARAMETERS, UPPER, LOWER, RANK = "111002", "371886008", "371885007", codes.PERCENTILE.value
 #: The words with which the model package stands among the algorithm's parameters.
 PACKAGE = "model package "
+#: What stands before a doubt whose own sentence the report does not name.
+DOUBTFUL = "The report says that it is doubtful: "
 
 
 def read_assessments(path: Path | str, volume: Volume, layout: Layout | None = None) -> list[Assessment]:
@@ -60,6 +62,8 @@ def read_assessments(path: Path | str, volume: Volume, layout: Layout | None = N
         If there is no such report, it is another CT's or tool's, or its segmentation is not there.
     """
     path = Path(path)
+    if not path.exists():
+        raise NoduleRiskError(f"{path} does not exist: check its name.")
     files = sorted(path.iterdir()) if path.is_dir() else sorted(path.parent.iterdir())
     kinds = {file: modality(file) for file in files if file.is_file()}
     report = _report(path, [file for file, kind in kinds.items() if kind == "SR"])
@@ -106,7 +110,7 @@ def _outlines(files: Sequence[Path], wanted: set[str], volume: Volume) -> dict[s
 
 
 def _assessment(name: str, group: Any, volume: Volume, outlines: dict[str, Segment], layout: Layout) -> Assessment:
-    label, uid = str(_one(group, NAMED).TextValue), str(_one(group, TRACKED).UID)
+    label, uid = str(_one(group, TRACKING_IDENTIFIER).TextValue), str(_one(group, TRACKING_UID).UID)
     if uid not in outlines:
         raise NoduleRiskError(
             f"{name} refers to a segmentation of {shown(label)} that is not beside it: put both into one folder."
@@ -177,11 +181,12 @@ def _solid_part(group: Any, volume: Volume, outline: Outline) -> SolidPart | Non
 
 def _warnings(group: Any) -> Iterator[InputWarning]:
     for item in _find(group, codes.COMMENT.value):
-        if str(item.TextValue) != EDITED:
+        # Those are made anew, of the outline and of the doubts.
+        if str(item.TextValue) != EDITED and not str(item.TextValue).startswith(DOUBTFUL):
             yield InputWarning(str(item.TextValue), "nodule")
     for item in _find(group, codes.DOUBT.value):
         # Which of the sentences it belongs to, the report does not say.
-        yield InputWarning(f"The report says that it is doubtful: {item.TextValue}.", "nodule", str(item.TextValue))
+        yield InputWarning(f"{DOUBTFUL}{item.TextValue}", "nodule", str(item.TextValue))
 
 
 def _segmentation_uid(group: Any) -> str:

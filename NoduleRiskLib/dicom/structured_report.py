@@ -71,8 +71,7 @@ def structured_report(
     """
     hd = highdicom()
     package = reported[0].assessment.model_id
-    content = fingerprint(
-        reported[0].assessment,
+    content = (
         observer,
         *(text for one in reported for text in (fingerprint(one.assessment), one.tracked.uid, *_texts(one))),
         *(str(one.segment.segmentation.SOPInstanceUID) for one in reported),

@@ -6,7 +6,6 @@ Lobes are not told: no fissure is looked for.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal
 from weakref import WeakKeyDictionary
 
@@ -82,8 +81,7 @@ def _lungs(outside_mm: Volume | None) -> tuple[_Lung, ...]:
     two, lost_mm = _parted(outside_mm)
     if not two:
         two, lost_mm = _halved(outside_mm), 0.0
-    corners = np.array(list(product(*((0, n - 1) for n in outside_mm.array.shape[::-1]))))
-    scan_s_mm = outside_mm.to_ras(corners)[:, 2]
+    scan_s_mm = outside_mm.corners_ras()[:, 2]
     two.sort(key=lambda places: float(places[:, 0].mean()))
     sides: tuple[Literal["left", "right"], ...] = ("left", "right")
     return tuple(

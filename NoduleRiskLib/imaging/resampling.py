@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import product
 
 import numpy as np
 from scipy.ndimage import map_coordinates
@@ -218,8 +217,7 @@ def on_grid(volumes: Sequence[Volume], like: Volume) -> Volume:
     size = np.array(like.array.shape[::-1])
     for volume in volumes:
         # Beside its outermost voxels a volume fades out over one more.
-        ends = np.array(list(product(*((-1, n) for n in volume.array.shape[::-1]))))
-        corners = like.to_ijk(volume.to_ras(ends))
+        corners = like.to_ijk(volume.corners_ras(beyond=1))
         low = np.clip(np.floor(corners.min(0)), 0, size).astype(int)
         high = np.clip(np.ceil(corners.max(0)) + 1, 0, size).astype(int)
         if (high <= low).any():

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,11 @@ class Volume:
     def to_ras(self, points_ijk: Array) -> Array:
         """RAS points (mm) of continuous voxel indices ``(i, j, k)``, both shape (..., 3)."""
         return np.asarray(points_ijk) @ self.ijk_to_ras[:3, :3].T + self.ijk_to_ras[:3, 3]
+
+    def corners_ras(self, beyond: int = 0) -> Array:
+        """Where its eight outermost voxels have their centres, RAS mm (8, 3), or so many voxels beyond them."""
+        ends = ((-beyond, count - 1 + beyond) for count in self.array.shape[::-1])
+        return self.to_ras(np.array(list(product(*ends))))
 
     def contains(self, points_ras: Array) -> Array:
         """Whether RAS points (mm, shape (..., 3)) lie in some voxel (centre plus or minus half a voxel)."""

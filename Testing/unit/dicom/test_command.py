@@ -15,7 +15,6 @@ from rich.console import Console
 from test_commands import assert_refused, run
 from test_results import PACKAGE
 
-from NoduleRiskLib.cli import running
 from NoduleRiskLib.cli.terminal import on_terminal
 from NoduleRiskLib.imaging.volume import Volume, write_nrrd
 from NoduleRiskLib.report.examination import examination
@@ -59,11 +58,27 @@ def test_a_chosen_grades_heatmap_is_written(graded: Assessment, ct_folder: Path,
 
 
 def test_a_ct_without_dicom_is_refused_before_the_work(ct: Volume, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(running, "assessed", lambda *given: pytest.fail("it was assessed"))
+    monkeypatch.setattr("NoduleRiskLib.cli.commands.assessed", lambda *given: pytest.fail("it was assessed"))
     write_nrrd(tmp_path / "ct.nrrd", ct)
     answer = run("assess", tmp_path / "ct.nrrd", *POINT, "--out", tmp_path / "out", "--dicom", tmp_path / "dicom")
     assert_refused(answer, "was not read from DICOM")
     assert not (tmp_path / "dicom").exists() and not (tmp_path / "out").exists()
+
+
+def test_results_are_written_before_a_server_is_asked(
+    graded: Assessment, ct_folder: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    seen = []
+
+    def stop(*given: object, **more: object) -> Any:
+        seen.append((tmp_path / "out" / "assessments.json").exists())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("NoduleRiskLib.cli.running.send", stop)
+    where = ("--out", tmp_path / "out", "--store", "http://127.0.0.1:9/dicom-web")
+    run("assess", ct_folder, *POINT, *where)
+    # Stopped while the server did not answer: everything is there.
+    assert seen == [True] and (tmp_path / "out" / "assessments.csv").exists()
 
 
 def test_objects_that_cannot_be_written_take_no_grade_with_them(

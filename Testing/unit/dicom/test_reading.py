@@ -51,7 +51,7 @@ def refusal(path: Path, volume: Volume) -> str:
     return sentence
 
 
-def test_what_was_written_comes_back(ct: Volume, written: tuple[Path, list[Assessment]]) -> None:
+def test_what_was_written_comes_back(ct: Volume, written: tuple[Path, list[Assessment]], out: Path) -> None:
     folder, both = written
     for path in (folder, file_of(folder, "SR")):
         found = read_assessments(path, ct, LAYOUT)
@@ -61,6 +61,10 @@ def test_what_was_written_comes_back(ct: Volume, written: tuple[Path, list[Asses
     # Written once more, a nodule has the same identity.
     again = dicom_objects(ct, found)
     uids = [one.tracking_uid for one in found]
+    # Nor does what is said of it grow from round to round.
+    write_dicom(out / "again", again)
+    for one, before in zip(read_assessments(out / "again", ct, LAYOUT), found, strict=True):
+        assert sorted(warning.text for warning in one.warnings) == sorted(warning.text for warning in before.warnings)
     assert len(set(uids)) == 2
     assert [str(one.TrackingUID) for one in again[0].SegmentSequence] == uids
 
@@ -138,3 +142,9 @@ def without(item: Any, part: str) -> None:
         item.ContentSequence = [one for one in item.ContentSequence if one.ConceptNameCodeSequence[0].CodeValue != part]
         for one in item.ContentSequence:
             without(one, part)
+
+
+def test_a_report_that_is_not_there_is_told(ct: Volume, tmp_path: Path) -> None:
+    for path in (tmp_path / "none.dcm", tmp_path / "none" / "report.dcm"):
+        with pytest.raises(NoduleRiskError, match="does not exist"):
+            read_assessments(path, ct)

@@ -294,7 +294,7 @@ def test_what_was_not_stored_is_kept(
         assert_refused(run("send", tmp_path, address), "holds no .dcm files")
 
 
-def test_a_server_without_a_known_certificate_is_not_trusted() -> None:
+def test_certificates_are_verified_and_redirections_not_followed() -> None:
     session = Server("https://127.0.0.1:1/dicom-web")._client._session
     assert session.verify is True and session.max_redirects == 0
     assert np.all(np.array(web.TIMEOUTS) > 0)
