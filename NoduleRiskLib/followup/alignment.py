@@ -24,7 +24,7 @@ ALIGNED_DICE = 0.85
 #: Lung, vessels and chest wall (HU): what lies beyond is the same to the alignment, whatever its contrast.
 SHOWN_HU = (-1000.0, -300.0)
 #: Shrinking and smoothing (in voxels) of the levels of resolution. Only the last step of ``align`` sees every voxel:
-#: to let the others do so as well took twice as long and brought places no nearer.
+#: to let the others do so as well took twice as long on three pairs (by hand) and brought places no nearer.
 LEVELS = ((4, 2), (2.0, 1.0))
 
 

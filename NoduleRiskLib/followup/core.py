@@ -22,12 +22,14 @@ def core_ras(outline: Outline) -> Array:
     or the vessel alone.
     """
     drawn = outline.probability
-    inside = np.pad(drawn.array > INSIDE, 1)
+    inside = drawn.array > INSIDE
     if not inside.any():
         return outline.centre_ras
-    depth = ndimage.distance_transform_edt(inside, drawn.spacing_mm[::-1])
+    # The outline is a small part of its grid.
+    (box,) = ndimage.find_objects(inside.astype(np.uint8))
+    depth = ndimage.distance_transform_edt(np.pad(inside[box], 1), drawn.spacing_mm[::-1])
     parts, _ = ndimage.label(depth >= DEEP * depth.max())
-    core = np.argwhere(parts == parts.flat[depth.argmax()]) - 1
+    core = np.argwhere(parts == parts.flat[depth.argmax()]) - 1 + [one.start for one in box]
     return np.asarray(drawn.to_ras(core[:, ::-1]).mean(0))
 
 

@@ -57,7 +57,8 @@ def start(logic: NoduleRiskLogic, wanted: Comparison, ended: Ended) -> Task:
     Raises
     ------
     NoduleRiskError
-        If nothing is assessed yet, a CT cannot be read, or nodules that the user paired have one name.
+        If nothing is assessed yet, or a CT cannot be read. That nodules which the user paired have one name is told
+        when the work ends.
     """
     table = results.table_of(wanted.ct, wanted.points)
     stored = {mark.id: results.kept(table, mark.id) for mark in inputs.marks(wanted.points)}
@@ -104,8 +105,8 @@ def start(logic: NoduleRiskLogic, wanted: Comparison, ended: Ended) -> Task:
 def _pairs(table: Node, labels: Mapping[str, str], marked: Sequence[Mark]) -> dict[str, str]:
     """What the user says of nodules, by their names now: their names on the earlier CT, or "" for new ones."""
     before = {followups.NONE: "", **{mark.id: mark.point.label for mark in marked}}
-    said = {label: followups.partner(table, point_id) for point_id, label in labels.items()}
-    return {label: before[partner] for label, partner in said.items() if partner in before}
+    said = [(label, followups.partner(table, point_id)) for point_id, label in labels.items()]
+    return {label: before[partner] for label, partner in said if partner in before}
 
 
 def _unmarked(one: FollowedNodule) -> str:

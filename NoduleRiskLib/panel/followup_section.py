@@ -26,6 +26,7 @@ class FollowUpSection:
         self._ui = ui
         self._state = ViewState()
         self._partners: list[str] = []
+        self._drawn: tuple[list[tuple[str, str]], str, bool] | None = None
         ui.compareButton.clicked.connect(lambda *unused: compare(float(self._ui.priorDaysSpinBox.property("value"))))
         ui.priorShownButton.toggled.connect(lambda on: self._show(bool(on)))
         ui.partnerComboBox.currentIndexChanged.connect(lambda *unused: self._choose_partner())
@@ -54,12 +55,18 @@ class FollowUpSection:
         self._partners = ["", followups.NONE, *(mark.id for mark in marks)]
         chosen = state.chosen if state.table and state.chosen and state.chosen.row else None
         said = followups.partner(state.table, chosen.mark.id) if chosen else ""
+        enabled = bool(chosen and state.parameters.prior) and not state.comparison
+        wanted = ([(mark.id, mark.point.label) for mark in marks], said, enabled)
+        # A list that is open must not be filled anew.
+        if wanted == self._drawn:
+            return
+        self._drawn = wanted
         box.blockSignals(True)
         box.clear()
         box.addItems([_("What lies at its place"), _("Nothing: it is new"), *(mark.point.label for mark in marks)])
         box.setCurrentIndex(self._partners.index(said) if said in self._partners else 0)
         box.blockSignals(False)
-        box.setEnabled(bool(chosen and state.parameters.prior) and not state.comparison)
+        box.setEnabled(enabled)
 
     def _choose_partner(self) -> None:
         state, n = self._state, self._ui.partnerComboBox.property("currentIndex")

@@ -19,6 +19,7 @@ from ..networks import model_package
 from ..slicer_scene import dicom_database, drawn_outlines, inputs, outline_segments, results
 from ..slicer_scene.drawn_outlines import Drawn, DrawnOutline
 from ..slicer_scene.inputs import Mark, Node, Scan
+from ..slicer_scene.placement import placement
 from ..slicer_scene.records import Record, Row, record_of
 from ..slicer_scene.segment_voxels import SegmentReader, on_grid_of, same
 from .assessing import NoduleAssessor, Outcome, assess_each
@@ -378,7 +379,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
 
 def _version(ct: Node) -> tuple[int, bytes]:
     """Differs whenever the CT's voxels or its place do."""
-    return ct.GetImageData().GetMTime(), inputs.scan(ct).ijk_to_ras.tobytes()
+    return ct.GetImageData().GetMTime(), placement(ct)[0].tobytes()
 
 
 def _make_assessor(package: Path | str | None, device: str) -> NoduleAssessor:

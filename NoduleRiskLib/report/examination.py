@@ -89,7 +89,7 @@ class Finding:
 
     @property
     def similar_sentence(self) -> str:
-        return "" if self.assessment.nodule is None else similar_sentence(self.assessment.nodule)
+        return similar_sentence(self.assessment.nodule)
 
     @cached_property
     def answers(self) -> tuple[AnswerLine, ...]:

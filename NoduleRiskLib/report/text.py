@@ -59,8 +59,7 @@ def unsettled(finding: Finding) -> str:
 
 def similar(finding: Finding) -> str:
     """The similar LIDC nodules and whose suspicion theirs is; empty without any."""
-    nodule = finding.assessment.nodule
-    told = similar_text(nodule) if nodule else ""
+    told = similar_text(finding.assessment.nodule)
     return words.SIMILAR_LIST.format(nodules=told, sentence=finding.similar_sentence) if told else ""
 
 

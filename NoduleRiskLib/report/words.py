@@ -85,5 +85,5 @@ PAGE = "Page {number}"
 # The text to paste
 OPEN_ANSWER = "{name}: {short}."
 MISSING_LIST = "Not known: {labels}."
-SIMILAR_LIST = "Similar LIDC nodules: {nodules}. {sentence}"
+SIMILAR_LIST = f"{similar_lines.TITLE}: {{nodules}}. {{sentence}}"
 UNCONFIRMED_LIST = "Proposed by the network, not confirmed: {labels}."

@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..similar.reference_set import ATTRIBUTION, PICTURE_MM, SimilarNodule, patient, shipped
+from ..similar.reference_set import ATTRIBUTION, PICTURE_MM, SimilarNodule, patient, shipped_pictures
 from .phrases import percent
 
 if TYPE_CHECKING:
@@ -54,18 +54,19 @@ def similar_lines(nodule: Nodule | None) -> list[SimilarLine]:
     return [_line(one) for one in nodule.similar] if nodule else []
 
 
-def similar_text(nodule: Nodule) -> str:
+def similar_text(nodule: Nodule | None) -> str:
     """All of them in one line: "LIDC-IDRI-0015 (18 mm, malignancy 4.3 (4 4 5)), ..."; empty without any."""
     return "; ".join(f"{line.name}, {line.size}, {line.malignancy}" for line in similar_lines(nodule))
 
 
-def similar_sentence(nodule: Nodule) -> str:
+def similar_sentence(nodule: Nodule | None) -> str:
     """What they have in common, whose suspicion it is, how they were found; empty without any."""
-    if not nodule.similar:
+    if nodule is None or not nodule.similar:
         return ""
     means = [one.grades["malignancy"] for one in nodule.similar]
-    same = ", ".join(patient(one.name) for one in nodule.similar if one.same)
-    known = f"{same} looks like this very nodule, so it tells nothing new. " if same else ""
+    same = list(dict.fromkeys(patient(one.name) for one in nodule.similar if one.same))
+    look, tell = ("looks", "it tells") if len(same) == 1 else ("look", "they tell")
+    known = f"{', '.join(same)} {look} like this very nodule, so {tell} nothing new. " if same else ""
     return (
         f"{known}Their readers gave malignancy {min(means):.1f} to {max(means):.1f}, on average "
         f"{sum(means) / len(means):.1f}: readers' suspicion, not pathology. Found by the eight other grades, as "
@@ -74,8 +75,8 @@ def similar_sentence(nodule: Nodule) -> str:
 
 
 def _line(one: SimilarNodule) -> SimilarLine:
-    reference = shipped()
-    calcified = (f"calcification {percent(one.calcified)} of readers",) if one.calcified else ()
+    reference = shipped_pictures()
+    calcified = (f"calcification seen by {percent(one.calcified)} of readers",) if one.calcified else ()
     return SimilarLine(
         name=patient(one.name),
         size=f"{one.grades['diameter']:.1f} mm",

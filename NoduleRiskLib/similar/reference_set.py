@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -78,13 +79,15 @@ class ReferenceSet:
     ----------
     nodules : sequence of (SimilarNodule, str)
         Each with the SeriesInstanceUID of its CT.
-    path : Path, optional
-        The file that holds their pictures.
+    pictures : mapping of str to bytes
+        By name: ``pictures.small_picture`` as a JPEG file.
     """
 
-    def __init__(self, nodules: Sequence[tuple[SimilarNodule, str]], path: Path | None = None) -> None:
+    def __init__(
+        self, nodules: Sequence[tuple[SimilarNodule, str]], pictures: Mapping[str, bytes] = MappingProxyType({})
+    ) -> None:
         self.nodules = tuple(one for one, _ in nodules)
-        self._path = path
+        self._pictures = pictures
         self._patients = {series_uid: patient(one.name) for one, series_uid in nodules}
         self._values = np.array([compared(one.grades, one.calcified) for one in self.nodules])
         deviation = self._values.std(0)
@@ -112,15 +115,9 @@ class ReferenceSet:
         return tuple(replace(self.nodules[index], distance=float(distances[index])) for index in others[:count])
 
     def picture(self, name: str) -> bytes | None:
-        """That nodule's ``pictures.small_picture`` as a JPEG file; ``None`` if there is none of that name."""
-        if self._path is None:
-            return None
-        try:
-            with zipfile.ZipFile(self._path) as file:
-                return file.read(PICTURE.format(name=name))
-        except (KeyError, OSError, zipfile.BadZipFile):
-            # Results may come from another version, with other nodules.
-            return None
+        """That nodule's picture, a JPEG file; ``None`` if there is none of that name."""
+        # Results may come from another version, with other nodules.
+        return self._pictures.get(name)
 
 
 def compared(grades: Mapping[str, float], calcified: float) -> Array:
@@ -143,6 +140,15 @@ def patient(name: str) -> str:
 
 
 @cache
+def shipped_pictures() -> ReferenceSet | None:
+    """``shipped`` for showing results, which outlive their pictures: ``None`` also if the file is damaged."""
+    try:
+        return shipped()
+    except NoduleRiskError:
+        return None
+
+
+@cache
 def shipped() -> ReferenceSet | None:
     """The reference set in ``FILE``; ``None`` if there is no such file."""
     return read_reference_set(FILE) if FILE.is_file() else None
@@ -153,9 +159,10 @@ def read_reference_set(path: Path) -> ReferenceSet:
     try:
         with zipfile.ZipFile(path) as file:
             held = json.loads(file.read(TABLE))
-        if held["format"] <= FORMAT:
-            nodules = [(SimilarNodule.from_dict(one), str(one["series_uid"])) for one in held["nodules"]]
-            return ReferenceSet(nodules, path)
+            if held["format"] <= FORMAT:
+                nodules = [(SimilarNodule.from_dict(one), str(one["series_uid"])) for one in held["nodules"]]
+                # All at once: to open the file again for each of them takes longer.
+                return ReferenceSet(nodules, {one.name: file.read(PICTURE.format(name=one.name)) for one, _ in nodules})
     except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise NoduleRiskError(f"{path} is damaged: make it again, or remove it.") from error
     raise NoduleRiskError(f"{path} has format {held['format']}, and this NoduleRisk reads up to {FORMAT}: update it.")

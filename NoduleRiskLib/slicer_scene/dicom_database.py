@@ -32,7 +32,8 @@ def facts_of(ct: Any, slices: Iterable[int] = ()) -> DicomFacts | None:
     alike = bool(ct.GetImageData()) and len(uids) == ct.GetImageData().GetDimensions()[2]
     each = {k: {"SOPInstanceUID": uid} for k, uid in enumerate(uids)} if alike else {}
     each |= {k: {keyword: header_text(uids[k], keyword) for keyword in OF_SLICE} for k in slices if k in each}
-    return facts(header, each)
+    # Which patient it is tells whether two CTs are of one.
+    return facts(header, each, {"PatientID": header_text(uids[0], "PatientID")})
 
 
 def whole_facts(ct: Any) -> DicomFacts | None:

@@ -140,15 +140,20 @@ def lay_over(prior: Node, prior_to_current: Array, points: Node = None) -> None:
         node.SetAttribute(ALIGNMENT, "1")
         # What the user put on it stays in force.
         node.SetAndObserveTransformNodeID(prior.GetTransformNodeID())
-        if points and points.GetTransformNodeID() == prior.GetTransformNodeID():
-            points.SetAndObserveTransformNodeID(node.GetID())
         prior.SetAndObserveTransformNodeID(node.GetID())
+    if points and points.GetTransformNodeID() == node.GetTransformNodeID():
+        # They were marked where the earlier CT is seen now.
+        points.ApplyTransformMatrix(_as_vtk(np.linalg.inv(_matrix(node, to_world=False))))
+        points.SetAndObserveTransformNodeID(node.GetID())
     above = _matrix(node.GetParentTransformNode())
-    ours = np.linalg.inv(above) @ prior_to_current @ above
+    node.SetMatrixTransformToParent(_as_vtk(np.linalg.inv(above) @ prior_to_current @ above))
+
+
+def _as_vtk(values: Array) -> Any:
     matrix = vtk.vtkMatrix4x4()
     for row, column in np.ndindex(4, 4):
-        matrix.SetElement(row, column, float(ours[row, column]))
-    node.SetMatrixTransformToParent(matrix)
+        matrix.SetElement(row, column, float(values[row, column]))
+    return matrix
 
 
 def show(prior: Node, shown: bool) -> None:

@@ -104,6 +104,8 @@ def scan(node: Node) -> Scan:
         identity["dicom_instance_uid"] = node.GetAttribute("DICOM.instanceUIDs").split()[0]
     warnings = (*(node.GetAttribute(WARNINGS) or "").splitlines(), *uneven)
     dicom = facts_of(node)
+    if dicom and dicom.series_uid:
+        identity["SeriesInstanceUID"] = dicom.series_uid
     day = acquired([node.GetAttribute(ACQUIRED) or ""]) or (dicom.acquired if dicom else None)
     return Scan(slicer.util.arrayFromVolume(node), ijk_to_ras, node.GetName(), identity, warnings, day, dicom)
 

@@ -174,7 +174,14 @@ class TestManagement(PanelCase):
 class Database:
     """Slicer's DICOM database, which knows one series of 32 slices."""
 
-    VALUES = {"0010,1010": "061Y", "0010,0040": "F", "0020,0011": "3", "0008,0022": "20260102"}  # noqa: RUF012
+    VALUES = {  # noqa: RUF012
+        "0010,0020": "ID-7",
+        "0020,000e": "1.2.3",
+        "0010,1010": "061Y",
+        "0010,0040": "F",
+        "0020,0011": "3",
+        "0008,0022": "20260102",
+    }
 
     def __init__(self):
         self.asked = []
@@ -210,8 +217,12 @@ class TestDicomFacts(PanelCase):
         self.settle()
         self.assertEqual(len(self.database.asked), before)
 
-    def test_the_day_of_the_scan_comes_from_the_database(self):
-        self.assertEqual(inputs.scan(self.ct).read().acquired, date(2026, 1, 2))
+    def test_the_day_of_the_scan_and_whose_it_is_come_from_the_database(self):
+        volume = inputs.scan(self.ct).read()
+        self.assertEqual(volume.acquired, date(2026, 1, 2))
+        # Whose CT it is keeps a patient's own nodules out of the similar ones, and two patients apart.
+        self.assertEqual(volume.identity["SeriesInstanceUID"], "1.2.3")
+        self.assertEqual(volume.dicom.study["PatientID"], "ID-7")
         self.ct.SetAttribute("DICOM.instanceUIDs", f"9.{id(self)}")
         self.database.VALUES = {}
         self.assertIsNone(inputs.scan(self.ct).read().acquired)

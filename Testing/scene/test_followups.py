@@ -8,6 +8,7 @@ import slicer
 import slicer.util
 
 from NoduleRiskLib.followup.growth import Size, growth
+from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.imaging.volume import Volume
 from NoduleRiskLib.slicer_scene import followups, inputs, results
 
@@ -54,6 +55,25 @@ def test_the_users_own_transform_stays_in_force(mrml):
     followups.lay_over(prior, MATRIX)
     np.testing.assert_allclose(followups.unmoved(prior).ijk_to_ras, place, atol=1e-5)
     np.testing.assert_allclose(inputs.scan(prior).ijk_to_ras, MATRIX @ place, atol=1e-5)
+
+
+def test_points_go_with_the_earlier_ct_whenever_they_were_marked(mrml):
+    prior = inputs.add_volume(fakes.lungs())
+    place = inputs.scan(prior).ijk_to_ras
+    at = (place @ (10, 12, 8, 1))[:3]
+    before = inputs.add_points("before", [Point("a", tuple(at))])
+    followups.lay_over(prior, MATRIX, before)
+    # These are marked on the earlier CT where it is seen now.
+    moved = (MATRIX @ (*at, 1))[:3]
+    after = inputs.add_points("after", [Point("a", tuple(moved))])
+    again = np.diag((1.0, 1.0, 1.0, 1.0))
+    again[:3, 3] = (-20, 5, 1)
+    followups.lay_over(prior, again, after)
+    for points in (before, after):
+        (mark,) = inputs.marks(points)
+        np.testing.assert_allclose(mark.point.ras, at + again[:3, 3], atol=1e-4)
+        (own,) = followups.unmoved_marks(prior, points)
+        np.testing.assert_allclose(own.point.ras, at, atol=1e-4)
 
 
 def test_a_later_comparison_replaces_what_an_earlier_one_said(mrml, logic, ct, points):

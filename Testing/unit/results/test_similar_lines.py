@@ -38,7 +38,7 @@ def test_lines_tell_what_the_readers_gave(compared: Assessment) -> None:
     lines = similar_lines(found(compared))
     assert [line.name for line in lines] == ["P1", "P2", "P3", "P4", "P4"]
     assert (lines[4].size, lines[4].malignancy) == ("15.2 mm", "malignancy 3.5 (2 3 4 5)")
-    assert lines[4].grades[0] == "spiculation 3.6" and lines[4].grades[-1] == "calcification 16 % of readers"
+    assert lines[4].grades[0] == "spiculation 3.6" and lines[4].grades[-1] == "calcification seen by 16 % of readers"
     assert not any("calcification" in grade for grade in lines[0].grades)
     assert all(line.source.startswith("data:image/jpeg;base64,/9j/") for line in lines)
     assert similar_text(found(compared)).startswith("P1, 5.0 mm, malignancy 1.7 (1 2 2); P2, 6.6 mm,")

@@ -91,3 +91,16 @@ def test_a_file_that_cannot_be_read_is_one_sentence(reference: ReferenceSet, tmp
 
 def test_without_the_file_there_is_no_reference_set() -> None:
     assert reference_set.shipped() is None
+
+
+def test_a_damaged_file_takes_pictures_away_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "damaged.zip").write_bytes(b"no zip")
+    monkeypatch.setattr(reference_set, "FILE", tmp_path / "damaged.zip")
+    for one in (reference_set.shipped, reference_set.shipped_pictures):
+        one.cache_clear()
+    with pytest.raises(NoduleRiskError, match="is damaged"):
+        reference_set.shipped()
+    # Results that are drawn again show what they hold.
+    assert reference_set.shipped_pictures() is None
+    for one in (reference_set.shipped, reference_set.shipped_pictures):
+        one.cache_clear()
