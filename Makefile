@@ -5,6 +5,8 @@ RUN := $(VENV)/bin/python
 OLDEST := .venv-oldest
 # What Qt and VTK need of Debian or Ubuntu to draw without a screen.
 OFFSCREEN := libegl1 libgl1 libosmesa6 libglib2.0-0 libdbus-1-3 libfontconfig1 libxkbcommon0
+# Two tests at a time; those of one file stay together, since they share what is slow to make.
+AT_ONCE := -n 2 --dist loadfile
 CHECKED := NoduleRiskLib NoduleRisk training Testing
 # What reads and writes, and the tables of the training: where versions of libraries differ.
 OLDEST_TESTS := Testing/unit/dicom Testing/unit/imaging Testing/unit/results Testing/unit/cli Testing/unit/training/test_studies.py
@@ -25,9 +27,9 @@ endif
 
 ## make test                              lint, types, unit, package, scene, panel
 test: $(VENV)/test.ready $(VENV)/scene.ready lint types
-	$(RUN) -m pytest Testing/unit Testing/package Testing/fuzz
+	$(RUN) -m pytest $(AT_ONCE) Testing/unit Testing/package Testing/fuzz
 	@if $(RUN) -c 'import slicer, PySide6.QtWidgets'; then \
-		QT_QPA_PLATFORM=offscreen $(RUN) -m pytest Testing/scene Testing/panel; \
+		QT_QPA_PLATFORM=offscreen $(RUN) -m pytest $(AT_ONCE) Testing/scene Testing/panel; \
 	else \
 		echo "LEFT OUT: the scene and panel tests. They need Testing/scene/requirements.txt and, on Linux, the system's"; \
 		echo "libraries for drawing without a screen: apt-get install $(OFFSCREEN)"; \
@@ -35,7 +37,7 @@ test: $(VENV)/test.ready $(VENV)/scene.ready lint types
 
 ## make test-oldest                       a part of the tests with the oldest dependencies that pyproject.toml allows
 test-oldest: $(OLDEST)/ready
-	$(OLDEST)/bin/python -m pytest $(OLDEST_TESTS)
+	$(OLDEST)/bin/python -m pytest $(AT_ONCE) $(OLDEST_TESTS)
 
 ## make fuzz                              tens of thousands of broken inputs: only results and sentences may come of them
 fuzz: $(VENV)/test.ready
