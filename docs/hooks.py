@@ -1,4 +1,4 @@
-"""What MkDocs does beyond its plugins: pages from elsewhere in the repository, pages made of code, nothing from outside.
+"""What MkDocs does beyond its plugins: pages from elsewhere in the repository, pages made of code, nothing loaded.
 
 One address works in both places: a page links to a file as it lies in the repository, which GitHub shows, and the site
 turns the link to its own copy or to the repository. A link to a file that is not there ends a strict build.
@@ -120,9 +120,9 @@ def command_line() -> str:
     lines = [
         "# Command line",
         "",
-        "This page is made of the program's own help: `nodulerisk --help`, `nodulerisk COMMAND --help`. `python -m NoduleRiskLib`",
-        "is the same program. Input that cannot be read ends with one sentence and exit code 2; a server that does not answer,",
-        "with exit code 1.",
+        "This page is made of the program's own help: `nodulerisk --help`, `nodulerisk COMMAND --help`.",
+        "`python -m NoduleRiskLib` is the same program. Input that cannot be read ends with one sentence and exit code",
+        "2; a server that does not answer, with exit code 1.",
         "",
         str(program.help),
     ]
@@ -173,11 +173,11 @@ def columns() -> str:
     lines = [
         "# Columns of the tables",
         "",
-        "One row per point, in `assessments.csv` and in the pandas frame of `results.to_frame`. This page is made of the same list",
-        "(`NoduleRiskLib.results.tables.COLUMNS`) from which the tables are written.",
+        "One row per point, in `assessments.csv` and in the pandas frame of `results.to_frame`. This page is made of",
+        "the same list (`NoduleRiskLib.results.tables.COLUMNS`) from which the tables are written.",
         "",
-        "In the CSV an empty cell means that there is no value. Text that a spreadsheet would run as a formula has an apostrophe in",
-        "front.",
+        "In the CSV an empty cell means that there is no value. Text that a spreadsheet would run as a formula has an",
+        "apostrophe in front.",
         "",
         "| column | kind | what |",
         "| --- | --- | --- |",
@@ -198,8 +198,9 @@ def from_notebook(path: Path) -> dict[str, str | bytes]:
     pictures = {f"notebooks/{path.stem}-{name}": data for name, data in resources["outputs"].items()}
     for name in resources["outputs"]:
         body = body.replace(f"]({name})", f"]({path.stem}-{name})")
-    # pandas brings a style of its own for each table.
+    # pandas brings a style of its own for each table; the site's is meant for tables without a class.
     body = re.sub(r"<style scoped>.*?</style>\n?", "", body, flags=re.DOTALL)
+    body = body.replace('<table border="1" class="dataframe">', "<table>")
     origin = f"*This page is the notebook [{path.name}]({repository()}/blob/main/docs/notebooks/{path.name}).*\n"
     title, _, rest = body.partition("\n")
     return {f"notebooks/{path.stem}.md": f"{title}\n\n{origin}{rest}", **pictures}

@@ -17,6 +17,7 @@ import NoduleRisk
 import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 
+RESOURCES = HERE.parents[1] / "Resources"
 #: Sections of the panel, and the step of the tutorial that shows them.
 SECTIONS = {
     "3-grades": "cardButton",
@@ -44,6 +45,7 @@ def one_ct(folder: Path) -> None:
     screenshots.settle(widget.panel)
     choose(widget, screenshots.CHOSEN)
     until(widget, "noduleTable").save(str(folder / "2-list.png"))
+    beside_views(widget).save(str(RESOURCES / "first-screen.png"))
     for name, section in SECTIONS.items():
         part(widget, section).save(str(folder / f"{name}.png"))
     part(widget, "exportButton").save(str(folder / "7-export.png"))
@@ -72,6 +74,22 @@ def two_cts(folder: Path) -> None:
     screenshots.settle(widget.panel)
     part(widget, "followUpButton").save(str(folder / "6-followup.png"))
     widget.cleanup()
+
+
+def beside_views(widget) -> QtGui.QImage:
+    """What a user sees first: the panel down to the grades, beside the slice views that ``screenshots.py`` made."""
+    for section in ("managementButton", "heatmapButton"):
+        getattr(widget.ui, section).collapsed = True
+    panel = until(widget, "cardButton")
+    views = QtGui.QImage(str(RESOURCES / "overlay.png")).scaledToHeight(
+        panel.height(), QtCore.Qt.TransformationMode.SmoothTransformation
+    )
+    whole = QtGui.QImage(panel.width() + views.width(), panel.height(), QtGui.QImage.Format_RGB32)
+    painter = QtGui.QPainter(whole)
+    painter.drawImage(0, 0, panel)
+    painter.drawImage(panel.width(), 0, views)
+    painter.end()
+    return whole
 
 
 def opened():
