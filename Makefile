@@ -5,14 +5,14 @@ RUN := $(VENV)/bin/python
 OLDEST := .venv-oldest
 # What Qt and VTK need of Debian or Ubuntu to draw without a screen.
 OFFSCREEN := libegl1 libgl1 libosmesa6 libglib2.0-0 libdbus-1-3 libfontconfig1 libxkbcommon0
-CHECKED := NoduleRiskLib NoduleRisk training Testing
+CHECKED := NoduleRiskLib NoduleRisk training Testing docs
 # What reads and writes, and the tables of the training: where versions of libraries differ.
 OLDEST_TESTS := Testing/unit/dicom Testing/unit/imaging Testing/unit/results Testing/unit/cli Testing/unit/training/test_studies.py
 # The tests' toy networks only lose time in more threads than one; a real click gains (Testing/benchmark/RESULTS.md).
 test test-oldest: export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-oldest fuzz bench offscreen lint format types clean
+.PHONY: demo test test-oldest fuzz bench docs notebooks package pictures owner offscreen lint format types clean
 
 ## make demo                              a synthetic chest CT, assessed
 ## make demo CT=path POINT="r a s"        your own scan: DICOM folder, NRRD, NIfTI or MHA; RAS millimetres
@@ -48,6 +48,31 @@ fuzz: $(VENV)/test.ready
 bench: $(VENV)/bench.ready
 	@$(RUN) -m Testing.benchmark $(SUBJECTS)
 
+## make docs                              the documentation's site in out/site; a link that leads nowhere fails
+docs: $(VENV)/docs.ready
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
+## make notebooks                         run docs/notebooks from start to end; KEEP=--keep writes their outputs into them
+notebooks: $(VENV)/docs.ready
+	$(RUN) -m Testing.release.notebooks $(KEEP)
+
+## make package                           wheel, sdist and Slicer archive in out/package, each tried in an empty environment
+package: $(VENV)/package.ready
+	$(RUN) -m Testing.release
+
+## make pictures                          draw every picture of README, store and documentation again; two minutes
+pictures: $(VENV)/test.ready $(VENV)/scene.ready
+	$(RUN) -m training drawings
+	$(RUN) -m NoduleRiskLib demo --out out/demo > /dev/null
+	cp out/demo/04-spiculated.png Resources/demo.png
+	QT_QPA_PLATFORM=offscreen $(RUN) Testing/panel/screenshots.py Resources
+	QT_QPA_PLATFORM=offscreen $(RUN) Testing/panel/tutorial_pictures.py docs/pictures
+	$(RUN) -m Testing.release.pictures Resources/[a-z]*.png docs/pictures/*.png
+
+## make owner OWNER=name                  write another owner of the repository into all files that name one
+owner: $(VENV)/bin/python
+	$(RUN) -m Testing.release.owner $(OWNER)
+
 lint: $(VENV)/test.ready
 	$(VENV)/bin/ruff check $(CHECKED)
 	$(VENV)/bin/ruff format --check $(CHECKED)
@@ -71,6 +96,14 @@ $(VENV)/cli.ready: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/test.ready: pyproject.toml | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --editable ".[test]"
+	@touch $@
+
+$(VENV)/docs.ready: pyproject.toml | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --editable ".[docs,training]"
+	@touch $@
+
+$(VENV)/package.ready: pyproject.toml | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --editable ".[cli,package]"
 	@touch $@
 
 $(VENV)/bench.ready: pyproject.toml | $(VENV)/bin/python

@@ -56,10 +56,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add what lies elsewhere, the command line's help, the columns and the notebooks."""
+    """Add what lies elsewhere, and the notebooks."""
     for here, there in MOUNTED.items():
         files.append(File.generated(config, there, abs_src_path=str(ROOT / here)))
-    made = {"reference/command-line.md": command_line(), "reference/columns-of-the-tables.md": columns()}
+    made: dict[str, str | bytes] = {}
     for notebook in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
         made |= from_notebook(notebook)
     for there, content in made.items():
@@ -68,7 +68,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn links to files of the repository to the site's own copies, or to the repository."""
+    """Fill in what is made of code; turn links to files of the repository to the site's own copies, or to it."""
+    for name, make in {"commands": command_line, "columns": columns}.items():
+        if (mark := f"<!-- made: {name} -->") in markdown:
+            markdown = markdown.replace(mark, make())
     own = page.file.src_uri
     source = BACK.get(own, f"docs/{own}")
 
@@ -111,21 +114,13 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
 
 
 def command_line() -> str:
-    """The reference of the command line, from its own help."""
+    """The commands with their options, from the program's own help."""
     import typer
 
     from NoduleRiskLib.cli.commands import app
 
     program: Any = typer.main.get_command(app)
-    lines = [
-        "# Command line",
-        "",
-        "This page is made of the program's own help: `nodulerisk --help`, `nodulerisk COMMAND --help`.",
-        "`python -m NoduleRiskLib` is the same program. Input that cannot be read ends with one sentence and exit code",
-        "2; a server that does not answer, with exit code 1.",
-        "",
-        str(program.help),
-    ]
+    lines = [str(program.help)]
     for name, command in program.commands.items():
         if command.hidden:
             continue
@@ -167,21 +162,10 @@ def _cell(text: str) -> str:
 
 
 def columns() -> str:
-    """The reference of the tables' columns, from the table that writes them."""
+    """The columns, from the list from which the tables are written."""
     from NoduleRiskLib.results.tables import COLUMNS
 
-    lines = [
-        "# Columns of the tables",
-        "",
-        "One row per point, in `assessments.csv` and in the pandas frame of `results.to_frame`. This page is made of",
-        "the same list (`NoduleRiskLib.results.tables.COLUMNS`) from which the tables are written.",
-        "",
-        "In the CSV an empty cell means that there is no value. Text that a spreadsheet would run as a formula has an",
-        "apostrophe in front.",
-        "",
-        "| column | kind | what |",
-        "| --- | --- | --- |",
-    ]
+    lines = ["| column | kind | what |", "| --- | --- | --- |"]
     for one in COLUMNS:
         kind = ("text" if one.text else "number") + (", may be empty" if one.optional else "")
         lines.append(f"| `{one.name}` | {kind} | {_cell(one.meaning)} |")
