@@ -26,7 +26,8 @@ LIMIT = 25_000_000
 #: The same in all three: grades the synthetic CT without heatmaps, and says where the library came from.
 GRADE = """
 import json, sys
-sys.path[:0] = sys.argv[1:]
+# The library first; what an extension brings after what is there already.
+sys.path[:0], sys.path[len(sys.path):] = sys.argv[1:2], sys.argv[2:]
 import NoduleRiskLib
 from NoduleRiskLib.phantom.chest_ct import chest_ct
 ct, nodules = chest_ct()
