@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import posixpath
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def repository() -> str:
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Take the addresses from pyproject.toml."""
+    """Take the addresses from pyproject.toml, and code from this checkout."""
+    sys.path.insert(0, str(ROOT))
     owner, name = repository().split("/")[-2:]
     config.site_url = f"https://{owner}.github.io/{name}/"
     # Not `repo_url`: with it Material asks GitHub for stars whenever a page is opened.

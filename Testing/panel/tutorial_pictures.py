@@ -44,8 +44,8 @@ def one_ct(folder: Path) -> None:
     widget.ui.assessButton.click()
     screenshots.settle(widget.panel)
     choose(widget, screenshots.CHOSEN)
-    until(widget, "noduleTable").save(str(folder / "2-list.png"))
     beside_views(widget).save(str(RESOURCES / "first-screen.png"))
+    until(widget, "noduleTable").save(str(folder / "2-list.png"))
     for name, section in SECTIONS.items():
         part(widget, section).save(str(folder / f"{name}.png"))
     part(widget, "exportButton").save(str(folder / "7-export.png"))
