@@ -12,7 +12,7 @@ OLDEST_TESTS := Testing/unit/dicom Testing/unit/imaging Testing/unit/results Tes
 test test-oldest: export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-oldest fuzz bench docs notebooks package pictures owner offscreen lint format types clean
+.PHONY: demo test test-oldest fuzz bench offscreen lint format types clean
 
 ## make demo                              a synthetic chest CT, assessed
 ## make demo CT=path POINT="r a s"        your own scan: DICOM folder, NRRD, NIfTI or MHA; RAS millimetres
@@ -48,6 +48,18 @@ fuzz: $(VENV)/test.ready
 bench: $(VENV)/bench.ready
 	@$(RUN) -m Testing.benchmark $(SUBJECTS)
 
+lint: $(VENV)/test.ready
+	$(VENV)/bin/ruff check $(CHECKED)
+	$(VENV)/bin/ruff format --check $(CHECKED)
+
+format: $(VENV)/test.ready
+	$(VENV)/bin/ruff format $(CHECKED)
+	$(VENV)/bin/ruff check --fix $(CHECKED)
+
+types: $(VENV)/test.ready
+	$(VENV)/bin/mypy
+
+.PHONY: docs notebooks package pictures owner
 ## make docs                              the documentation's site in out/site; a link that leads nowhere fails
 docs: $(VENV)/docs.ready
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
@@ -72,17 +84,6 @@ pictures: $(VENV)/test.ready $(VENV)/scene.ready
 ## make owner OWNER=name                  write another owner of the repository into all files that name one
 owner: $(VENV)/bin/python
 	$(RUN) -m Testing.release.owner $(OWNER)
-
-lint: $(VENV)/test.ready
-	$(VENV)/bin/ruff check $(CHECKED)
-	$(VENV)/bin/ruff format --check $(CHECKED)
-
-format: $(VENV)/test.ready
-	$(VENV)/bin/ruff format $(CHECKED)
-	$(VENV)/bin/ruff check --fix $(CHECKED)
-
-types: $(VENV)/test.ready
-	$(VENV)/bin/mypy
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
