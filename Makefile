@@ -7,7 +7,7 @@ OLDEST := .venv-oldest
 OFFSCREEN := libegl1 libgl1 libosmesa6 libglib2.0-0 libdbus-1-3 libfontconfig1 libxkbcommon0
 # Two tests at a time; those of one file stay together, since they share what is slow to make.
 AT_ONCE := -n 2 --dist loadfile
-CHECKED := NoduleRiskLib NoduleRisk training Testing
+CHECKED := NoduleRiskLib NoduleRisk training Testing docs
 # What reads and writes, and the tables of the training: where versions of libraries differ.
 OLDEST_TESTS := Testing/unit/dicom Testing/unit/imaging Testing/unit/results Testing/unit/cli Testing/unit/training/test_studies.py
 # The tests' toy networks only lose time in more threads than one; a real click gains (Testing/benchmark/RESULTS.md).
@@ -61,6 +61,32 @@ format: $(VENV)/test.ready
 types: $(VENV)/test.ready
 	$(VENV)/bin/mypy
 
+.PHONY: docs notebooks package pictures owner
+## make docs                              the documentation's site in out/site; a link that leads nowhere fails
+docs: $(VENV)/docs.ready
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
+## make notebooks                         run docs/notebooks from start to end; KEEP=--keep writes their outputs into them
+notebooks: $(VENV)/docs.ready
+	$(RUN) -m Testing.release.notebooks $(KEEP)
+
+## make package                           wheel, sdist and Slicer archive in out/package, each tried in an empty environment
+package: $(VENV)/package.ready
+	$(RUN) -m Testing.release
+
+## make pictures                          draw every picture of README, store and documentation again; two minutes
+pictures: $(VENV)/test.ready $(VENV)/scene.ready
+	$(RUN) -m training drawings
+	$(RUN) -m NoduleRiskLib demo --out out/demo > /dev/null
+	cp out/demo/04-spiculated.png Resources/demo.png
+	QT_QPA_PLATFORM=offscreen $(RUN) Testing/panel/screenshots.py Resources
+	QT_QPA_PLATFORM=offscreen $(RUN) Testing/panel/tutorial_pictures.py docs/pictures
+	$(RUN) -m Testing.release.pictures Resources/[a-z]*.png docs/pictures/*.png
+
+## make owner OWNER=name                  write another owner of the repository into all files that name one
+owner: $(VENV)/bin/python
+	$(RUN) -m Testing.release.owner $(OWNER)
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "NoduleRisk needs Python 3.10 or newer: make PYTHON=/path/to/python3.x ..."; exit 2; }
@@ -73,6 +99,14 @@ $(VENV)/cli.ready: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/test.ready: pyproject.toml | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --editable ".[test]"
+	@touch $@
+
+$(VENV)/docs.ready: pyproject.toml | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --editable ".[docs,training]"
+	@touch $@
+
+$(VENV)/package.ready: pyproject.toml | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --editable ".[cli,package]"
 	@touch $@
 
 $(VENV)/bench.ready: pyproject.toml | $(VENV)/bin/python

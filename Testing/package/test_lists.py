@@ -8,25 +8,17 @@ from pathlib import Path
 import pytest
 
 from NoduleRiskLib.networks import model_package
+from Testing.release.slicer_archive import FOLDERS, contents, listed
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("NoduleRisk", "NoduleRiskLib")
-
-
-def listed(folder: str, variable: str) -> list[str]:
-    """The files that ``set(variable ...)`` of a folder's CMakeLists.txt names, as they stand there."""
-    text = re.sub(r"#.*", "", (ROOT / folder / "CMakeLists.txt").read_text(encoding="utf-8"))
-    found = re.search(rf"set\(\s*{variable}\s([^)]*)\)", text)
-    assert found, f"{folder}/CMakeLists.txt sets no {variable}"
-    return found[1].replace("${MODULE_NAME}", folder).split()
 
 
 def scripts(folder: str) -> list[str]:
-    return listed(folder, "MODULE_PYTHON_SCRIPTS")
+    return listed(ROOT, folder, "MODULE_PYTHON_SCRIPTS")
 
 
 def resources(folder: str) -> list[str]:
-    return listed(folder, "MODULE_PYTHON_RESOURCES")
+    return listed(ROOT, folder, "MODULE_PYTHON_RESOURCES")
 
 
 def there(folder: str) -> set[str]:
@@ -97,3 +89,11 @@ def test_every_dependency_says_from_which_version_on_it_is_tested() -> None:
     assert {"numpy", "typer", "highdicom", "pandas"} <= set(names)
     # torchvision follows torch, version by version.
     assert [name for name, one in names.items() if name == one] == ["torchvision"]
+
+
+def test_the_archive_that_slicer_loads_holds_what_cmake_installs_and_nothing_twice() -> None:
+    names = [name for _, name in contents(ROOT)]
+    assert len(names) == len(set(names))
+    own = {name for name in names if not name.startswith("NoduleRiskLib/")} - {"LICENSE.txt", "README.md"}
+    assert own == there("NoduleRisk")
+    assert {name.removeprefix("NoduleRiskLib/") for name in names if name not in own} >= there("NoduleRiskLib")
