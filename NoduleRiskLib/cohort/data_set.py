@@ -11,8 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from ..errors import NoduleRiskError
 from ..results.cohort_tables import DONE, NODULES, SERIES, STATUSES, part_file, parts, read_parts, schema
 from ..results.result_folder import partial_folder, write_whole
@@ -42,6 +40,9 @@ class DataSet:
     """
 
     def __init__(self, folder: Path, about: Mapping[str, str]) -> None:
+        # Slicer's Python lacks it.
+        from filelock import FileLock, Timeout
+
         self.folder = folder
         self._rows: dict[str, list[dict[str, Any]]] = {NODULES: [], SERIES: []}
         self._committed = time.monotonic()

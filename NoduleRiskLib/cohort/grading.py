@@ -6,6 +6,7 @@ import json
 import platform
 import re
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
     from ..imaging.volume import Volume
     from ..results.assessment import Assessment
 
+#: A series whose worker was lost, or whose memory ran short, is tried again twice.
+TRIES = 3
+LOST = (
+    "Its worker was lost three times: its memory ran short, its computer went down, or something in this CT ends the "
+    "process."
+)
+SHORT = "Memory ran short three times: give it a computer with more, or fewer workers"
 #: A series that needs more memory than its worker has: it comes again, to a worker with more.
 LARGE = "large"
 #: How torch begins what it says when the processor's memory is short.
@@ -197,28 +205,63 @@ def _peak_mb() -> float:
     return 0.0
 
 
+class Starts:
+    """Counts how often each series was begun: one process for all workers, which are lost without a word."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def begin(self, name: str) -> int:
+        """Which try of the series this is, from 1."""
+        self._counts[name] += 1
+        return self._counts[name]
+
+
 class Grader:
     """A worker of Ray Data: keeps the networks and grades one series after the other, in one thread.
 
     Parameters
     ----------
     wanted : Wanted
+    starts : handle of a Ray actor of ``Starts``
     """
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Wanted, starts: Any) -> None:
         import torch
 
         from ..assessor import Assessor
 
         torch.set_num_threads(1)
-        self._wanted = wanted
+        self._wanted, self._starts = wanted, starts
         self._assessor = Assessor(wanted.model, wanted.device)
         if self._assessor.package.digest != wanted.package_sha256:
             raise RuntimeError(f"The model package in {wanted.model} on {platform.node()} is another one.")
 
     def __call__(self, batch: Any) -> Any:
-        """A pyarrow table with ``series`` (JSON) in, one with ``graded`` (JSON) out."""
+        """A pyarrow table with ``series`` (JSON) in, one with ``graded`` (JSON) out.
+
+        Raises
+        ------
+        MemoryShortError
+            If memory ran short and the series has tries left.
+        """
         import pyarrow
 
-        rows = [graded(self._assessor, Series.from_json(one), self._wanted) for one in batch["series"].to_pylist()]
+        rows = [self._graded(Series.from_json(one)) for one in batch["series"].to_pylist()]
         return pyarrow.table({"graded": [json.dumps([one.series, one.nodules]) for one in rows]})
+
+    def _grade(self, series: Series) -> Graded:
+        return graded(self._assessor, series, self._wanted)
+
+    def _graded(self, series: Series) -> Graded:
+        import ray
+
+        number = ray.get(self._starts.begin.remote(series.id))
+        if number > TRIES:
+            return Graded(series_row(series, self._wanted, status=FAILED, sentence=LOST), [])
+        try:
+            return self._grade(series)
+        except MemoryShortError as error:
+            if number < TRIES:
+                raise
+            return Graded(series_row(series, self._wanted, status=FAILED, sentence=f"{SHORT} ({error})."), [])

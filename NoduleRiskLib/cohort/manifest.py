@@ -117,7 +117,7 @@ def _own(path: str, table: pd.DataFrame, key: str) -> list[Series]:
     beside = path.rpartition("/")[0] if is_remote(path) else os.path.dirname(os.path.abspath(path))
     names = [name for name in ("ct", "points", "segmentation") if name in table.columns]
     return [
-        Series(row[key], series_uid=row.get("series_uid", ""), **{"ct": "", **_places(row, names, beside)})
+        replace(Series(row[key], "", row.get("series_uid", "")), **_places(row, names, beside))
         for row in table.to_dict("records")
     ]
 
@@ -204,7 +204,7 @@ def _placed(path: str, table: pd.DataFrame, key: str) -> dict[str, list[Point]]:
     return found
 
 
-def _places(row: Mapping[str, str], names: Iterable[str], beside: str) -> dict[str, str]:
+def _places(row: Mapping[str, str], names: Iterable[str], beside: str) -> dict[str, Any]:
     """The paths of a row; relative ones start at the table."""
     return {name: joined(beside, row[name]) if row[name] else "" for name in names}
 

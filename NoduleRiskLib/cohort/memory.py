@@ -26,10 +26,11 @@ def needed_mb(path: Path, series_uid: str = "") -> float:
     other series make it too large, never too small.
     """
     try:
-        return WORKER_MB + TIMES_VOXELS * _voxels(path, series_uid) * 2 / 1e6
+        voxels = _voxels(path, series_uid)
     except (OSError, HeaderError, NoduleRiskError):
         # Whoever reads the CT says what is wrong with it.
-        return 0.0
+        voxels = 0
+    return WORKER_MB + TIMES_VOXELS * voxels * 2 / 1e6 if voxels else 0.0
 
 
 def _voxels(path: Path, series_uid: str) -> int:

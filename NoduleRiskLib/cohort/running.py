@@ -5,30 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import NoduleRiskError
 from ..results.cohort_tables import FAILED
 from .data_set import DataSet
-from .grading import LARGE, Grader, MemoryShortError, Wanted, series_row
+from .grading import LARGE, LOST, Grader, MemoryShortError, Starts, Wanted, series_row
 from .manifest import Series
 from .memory import ORDINARY_MB, TIMES_VOXELS, WORKER_MB
 
 #: Ray's tasks that hand out the series need a processor, too: workers that ask for all of them wait for ever.
 CPUS_A_WORKER, CPUS_TO_SPARE = 0.5, 1
-#: How often a series is tried again whose worker died.
-TRIES_AGAIN = 2
 #: Workers that share a GPU: while one reads a CT, the others grade.
 WORKERS_A_GPU = 4
 #: A Ray of our own holds rows of tables and no voxels in its shared memory.
 OBJECT_STORE_BYTES = 128 * 2**20
-LOST = (
-    "Its worker was lost or out of memory three times: its memory ran short, its computer went down, or something in "
-    "this CT ends the process."
-)
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,9 @@ def ray_running(address: str | None, workers: int | None = None) -> Iterator[Any
             num_cpus=count + CPUS_TO_SPARE, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet
         )
     try:
-        yield ray
+        # Ray's own words on lost workers go to standard output, which is the results'.
+        with redirect_stdout(sys.stderr):
+            yield ray
     finally:
         ray.shutdown()
 
@@ -177,11 +174,11 @@ def run(
 def _graded(
     ray: Any, series: Sequence[Series], wanted: Wanted, crew: Crew
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """The rows of each series, in the order in which they are graded; those whose workers were lost come last."""
+    """The rows of each series once, in the order in which they are graded."""
     left = {one.id: one for one in series}
     for graded in _streamed(ray, series, replace(wanted, room_mb=crew.room_mb), crew):
         row, nodules = json.loads(graded)
-        # Ray may give a block again that was lost with its computer.
+        # Ray grades a series again whose rows were lost with a computer.
         if left.pop(row["id"], None):
             yield row, nodules
     for one in left.values():
@@ -195,25 +192,23 @@ def _streamed(ray: Any, series: Sequence[Series], wanted: Wanted, crew: Crew) ->
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    # A block is one series: one whose worker died too often is left out, and gets its row afterwards.
-    context.max_errored_blocks = -1
     context.actor_task_retry_on_errors = [MemoryShortError]
+    # Ray starts workers and their tasks again for ever, and not only when one was lost while it graded: how often a
+    # series was begun is what counts.
+    starts = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Starts).remote()
     rows = ray.data.from_arrow(pyarrow.table({"series": [one.to_json() for one in series]}))
     graded = rows.repartition(target_num_rows_per_block=1).map_batches(
         Grader,
-        fn_constructor_args=(wanted,),
+        fn_constructor_args=(wanted, starts),
         batch_size=1,
         batch_format="pyarrow",
-        # A series that waits at a worker that dies would lose one of its own tries.
+        # A series that waits at a worker waits for the one before it.
         compute=ray.data.ActorPoolStrategy(
             min_size=1, initial_size=crew.count, max_size=crew.count, max_tasks_in_flight_per_actor=1
         ),
         num_cpus=CPUS_A_WORKER,
         num_gpus=crew.gpus or None,
         memory=int(crew.room_mb * 1e6),
-        max_restarts=-1,
-        max_task_retries=TRIES_AGAIN,
-        scheduling_strategy="SPREAD",
     )
     for batch in graded.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         yield from batch["graded"].to_pylist()

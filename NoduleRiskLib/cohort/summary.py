@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import NoduleRiskError
 from ..grades import DISCLAIMER, GRADES
@@ -23,6 +23,11 @@ SUMMARY, TEMPLATE = "summary.html", "summary.html"
 BINS = 12
 #: Kinds of failures that are listed.
 KINDS = 30
+#: Grades whose values are no scale from word to word: what they are, their column, its ends (the largest found).
+OTHERWISE: dict[str, tuple[str, str, float, float | None]] = {
+    "calcification": ("how likely there is any", "calcification_presence", 0, 1),
+    "diameter": ("measured on the outline, mm", "diameter", 0, None),
+}
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def facts(cohort: Cohort) -> Iterable[tuple[str, str]]:
 
 
 def kinds(series: pd.DataFrame) -> Iterable[Kind]:
-    """Why series were not graded, most frequent first; sentences that differ in names and numbers alone are one kind."""
+    """Why series were not graded, most frequent first; sentences that differ in names or numbers alone are one."""
     lost = series[series["status"] != DONE]
     alike = [_alike(sentence, ct) for sentence, ct in zip(lost["sentence"], lost["ct"], strict=True)]
     for (status, _), of in sorted(lost.groupby([lost["status"], alike]), key=lambda one: -len(one[1])):
@@ -107,20 +112,10 @@ def distributions(cohort: Cohort) -> Iterable[Distribution]:
     nodules, done = cohort.nodules, cohort.series[cohort.series["status"] == DONE]
     yield from _distribution("suspicion probability", SUSPICION_MEANS, nodules["suspicion_probability"], 0, 1)
     for grade in GRADES:
-        column = "calcification_presence" if grade.name == "calcification" else grade.name
-        if grade.name == "diameter":
-            yield from _distribution("diameter, mm", "measured on the outline", nodules[column], 0, None)
-        elif grade.name == "calcification":
-            yield from _distribution("calcification", "how likely there is any", nodules[column], 0, 1)
-        else:
-            yield from _distribution(
-                grade.name, f"{grade.words[0]} to {grade.words[-1]}", nodules[column], *_ends(grade)
-            )
+        words = " to ".join((*grade.words[:1], *grade.words[-1:]))
+        note, column, low, high = OTHERWISE.get(grade.name, (words, grade.name, grade.low, grade.high))
+        yield from _distribution(grade.name, note, nodules[column], low, high)
     yield from _distribution("seconds a series", "reading and grading", done["seconds"], 0, None)
-
-
-def _ends(grade: Any) -> tuple[float, float]:
-    return float(grade.low), float(grade.high)
 
 
 def _distribution(
