@@ -75,9 +75,11 @@ def cohort(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check manifest and headers only.")] = False,
 ) -> None:
     """Grade the nodules of many CTs on one computer or a Ray cluster, into Parquet tables and a summary."""
+    from ..cohort import check_installed
     from ..cohort.manifest import read_manifest
     from ..results.cohort_tables import DONE, STATUSES
 
+    check_installed()
     series = read_manifest(manifest, points, cts)[:limit]
     if dry_run:
         _checked(series)
@@ -108,7 +110,8 @@ def cohort(
         before = data_set.done()
         left = [one for one in series if one.id not in before]
         if len(left) < len(series):
-            stderr().print(Text(printable(f"{len(series) - len(left)} of {len(series)} series are in {out} already.")))
+            told = f"{len(series) - len(left)} of {len(series)} series are in {out} already."
+            stderr().print(Text(printable(told)), soft_wrap=True)
         if left:
             with _progress(len(left)) as done:
                 run(left, data_set, wanted, address, workers, done)

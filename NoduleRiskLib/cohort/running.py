@@ -51,16 +51,12 @@ def ray_running(address: str | None, workers: int | None = None) -> Iterator[Any
     Raises
     ------
     NoduleRiskError
-        If it is not installed or there is no cluster at the address.
+        If there is no cluster at the address.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise NoduleRiskError(
-            f'Cohorts need {error.name}: install it with pip install "NoduleRisk[cohort]".'
-        ) from error
+    import ray
+    import ray.data
+
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     if ray.is_initialized():
         yield ray

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import NoduleRiskError
 from ..grades import DISCLAIMER, GRADES
 from ..results.cohort_tables import DONE, STATUSES
 from ..results.phrases import SUSPICION_MEANS
@@ -53,17 +52,9 @@ class Kind:
 
 
 def summary_html(cohort: Cohort, name: str) -> str:
-    """One document that needs no other file; whatever files and headers hold is shown as text.
+    """One document that needs no other file; whatever files and headers hold is shown as text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    Raises
-    ------
-    NoduleRiskError
-        If Jinja2 is missing.
-    """
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise NoduleRiskError('The summary needs jinja2: install it with pip install "NoduleRisk[cohort]".') from error
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
