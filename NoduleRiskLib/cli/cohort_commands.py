@@ -110,8 +110,8 @@ def cohort(
         before = data_set.done()
         left = [one for one in series if one.id not in before]
         if len(left) < len(series):
-            told = f"{len(series) - len(left)} of {len(series)} series are in {out} already."
-            stderr().print(Text(printable(told)), soft_wrap=True)
+            there = f"{len(series) - len(left)} of {len(series)} series are in {out} already."
+            stderr().print(Text(printable(there)), soft_wrap=True)
         if left:
             with _progress(len(left)) as done:
                 run(left, data_set, wanted, address, workers, done)
