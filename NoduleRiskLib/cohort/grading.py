@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import re
@@ -141,7 +142,9 @@ def series_row(series: Series, wanted: Wanted, **told: Any) -> dict[str, Any]:
 
 def folder_of(files: str, series: Series) -> Path:
     """The folder of a series' pages and DICOM objects, a name on every file system."""
-    return Path(files, re.sub(r"[^\w.-]+", "-", series.id).strip("-.")[:100] or "series")
+    name = re.sub(r"[^\w.-]+", "-", series.id).strip("-.")[:100]
+    # Names that look alike then stay two.
+    return Path(files, name if name == series.id else f"{name}-{hashlib.sha256(series.id.encode()).hexdigest()[:8]}")
 
 
 def _grade(

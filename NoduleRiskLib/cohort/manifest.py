@@ -174,9 +174,12 @@ def _with_points(series: list[Series], path: str) -> list[Series]:
     if files:
         beside = path.rpartition("/")[0] if is_remote(path) else os.path.dirname(os.path.abspath(path))
         named = {row[key]: _places(row, files, beside) for row in table.to_dict("records")}
-        return [replace(one, **named.get(one.id, {})) for one in series]
-    placed = _placed(path, table, key)
-    return [replace(one, placed=(*one.placed, *placed.get(one.id, ()))) for one in series]
+    else:
+        named = {name: {"placed": tuple(points)} for name, points in _placed(path, table, key).items()}
+    known = [named.get(one.id) or named.get(one.series_uid) or {} for one in series]
+    if not any(known):
+        raise NoduleRiskError(f"None of the series in {path} ({key}) is one of the manifest's: compare their names.")
+    return [replace(one, **more) for one, more in zip(series, known, strict=True)]
 
 
 def _placed(path: str, table: pd.DataFrame, key: str) -> dict[str, list[Point]]:

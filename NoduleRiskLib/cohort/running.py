@@ -72,8 +72,13 @@ def ray_running(address: str | None, workers: int | None = None) -> Iterator[Any
         count = max(
             workers or 0, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         )
+        # By name: RAY_ADDRESS in the environment would else lead to another one.
         ray.init(
-            num_cpus=count + CPUS_TO_SPARE, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet
+            "local",
+            num_cpus=count + CPUS_TO_SPARE,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            **quiet,
         )
     try:
         # Ray's own words on lost workers go to standard output, which is the results'.
@@ -149,7 +154,7 @@ def run(
     Raises
     ------
     NoduleRiskError
-        If there is no cluster, no memory for a single worker, or the data set cannot be written.
+        If there is no cluster, no memory for a single worker, the data set cannot be written, or Ray ends.
     """
     by_id = {one.id: one for one in series}
     with ray_running(address, workers) as ray:
@@ -206,5 +211,11 @@ def _streamed(ray: Any, series: Sequence[Series], wanted: Wanted, crew: Crew) ->
         num_gpus=crew.gpus or None,
         memory=int(crew.room_mb * 1e6),
     )
-    for batch in graded.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        yield from batch["graded"].to_pylist()
+    try:
+        for batch in graded.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield from batch["graded"].to_pylist()
+    except ray.exceptions.RayError as error:
+        why = " ".join(str(error).split())[-300:]
+        raise NoduleRiskError(
+            f"Ray has stopped (... {why}). What is done is kept: the same command goes on once the cause is mended."
+        ) from error

@@ -106,6 +106,13 @@ def test_what_is_no_manifest_is_one_sentence(tmp_path: Path, text: str, words: s
         read_manifest(write(tmp_path / "m.csv", text))
 
 
+def test_points_of_other_series_are_noticed(tmp_path: Path) -> None:
+    table = write(tmp_path / "m.csv", "id,series_uid,ct\na,1.2,/a\n")
+    assert read_manifest(table, write(tmp_path / "p.csv", "SeriesInstanceUID,r,a,s\n1.2,1,2,3\n"))[0].placed
+    with pytest.raises(NoduleRiskError, match="None of the series"):
+        read_manifest(table, write(tmp_path / "q.csv", "id,r,a,s\nb,1,2,3\n"))
+
+
 @pytest.mark.parametrize("value", ["", "nan", "left"])
 def test_a_point_that_is_none_is_refused_with_its_row(tmp_path: Path, value: str) -> None:
     table = write(tmp_path / "m.csv", "id,ct\na,/a\n")
