@@ -177,7 +177,8 @@ def _graded(
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """The rows of each series once, in the order in which they are graded."""
     left = {one.id: one for one in series}
-    for graded in _streamed(ray, series, replace(wanted, room_mb=crew.room_mb), crew):
+    stream = _from_afar if ray.util.client.ray.is_connected() else _streamed
+    for graded in stream(ray, series, replace(wanted, room_mb=crew.room_mb), crew):
         row, nodules = json.loads(graded)
         # Ray grades a series again whose rows were lost with a computer.
         if left.pop(row["id"], None):
@@ -219,3 +220,23 @@ def _streamed(ray: Any, series: Sequence[Series], wanted: Wanted, crew: Crew) ->
         raise NoduleRiskError(
             f"Ray has stopped (... {why}). What is done is kept: the same command goes on once the cause is mended."
         ) from error
+
+
+class _There:
+    """Ray Data's stream in a process of the cluster: it does not run through ``ray://``."""
+
+    def __init__(self, series: Sequence[Series], wanted: Wanted, crew: Crew) -> None:
+        import ray
+        import ray.data
+
+        self._rows = _streamed(ray, series, wanted, crew)
+
+    def next(self) -> str | None:
+        """The next series' rows; ``None`` at the end."""
+        return next(self._rows, None)
+
+
+def _from_afar(ray: Any, series: Sequence[Series], wanted: Wanted, crew: Crew) -> Iterator[str]:
+    there = ray.remote(num_cpus=0)(_There).remote(list(series), wanted, crew)
+    while (row := ray.get(there.next.remote())) is not None:
+        yield row
