@@ -14,7 +14,7 @@ OLDEST_TESTS := Testing/unit/dicom Testing/unit/imaging Testing/unit/results Tes
 test test-oldest: export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-oldest fuzz bench offscreen lint format types clean
+.PHONY: demo test test-oldest fuzz bench cohort-trials offscreen lint format types clean
 
 ## make demo                              a synthetic chest CT, assessed
 ## make demo CT=path POINT="r a s"        your own scan: DICOM folder, NRRD, NIfTI or MHA; RAS millimetres
@@ -49,6 +49,10 @@ fuzz: $(VENV)/test.ready
 ## make bench                             what each step costs beside its rivals, as Markdown; about ten minutes
 bench: $(VENV)/bench.ready
 	@$(RUN) -m Testing.benchmark $(SUBJECTS)
+
+## make cohort-trials                     cohorts killed, on full disks, on two nodes, a thousand series: an hour on two cores
+cohort-trials: $(VENV)/test.ready
+	@RAY_worker_niceness=0 $(RUN) -m Testing.benchmark.cohort $(TRIALS)
 
 lint: $(VENV)/test.ready
 	$(VENV)/bin/ruff check $(CHECKED)

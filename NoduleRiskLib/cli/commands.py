@@ -29,6 +29,7 @@ from ..report.document import check_kind
 from ..results.result_folder import check_writable
 from .arguments import PointCommand, pairs_of
 from .arguments import point as point_of
+from .cohort_commands import cohort, cohort_demo
 from .guideline_tables import answers_on_terminal, questions_on_terminal
 from .running import (
     SHOWN,
@@ -344,6 +345,10 @@ def show_model(
         table.add_row(Text(name, "dim"), Text(printable(text), overflow="fold"))
     stdout().print(Padding(table, (0, 1)))
     stdout().print(" Verified: every file is as its SHA-256 says.", style="green")
+
+
+app.command()(cohort)
+app.command()(cohort_demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import pandas as pd
 
     from .assessment import Assessment
+    from .cohort_tables import Cohort
 
 
 def to_frame(assessments: Sequence[Assessment]) -> pd.DataFrame:
@@ -17,3 +19,10 @@ def to_frame(assessments: Sequence[Assessment]) -> pd.DataFrame:
     from .tables import to_frame
 
     return to_frame(assessments)
+
+
+def read_cohort(path: Path | str) -> Cohort:
+    """The tables of a cohort as pandas frames; see ``cohort_tables.read_cohort``."""
+    from .cohort_tables import read_cohort
+
+    return read_cohort(path)

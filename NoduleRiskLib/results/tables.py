@@ -195,7 +195,7 @@ def as_json(
     return {
         "format": FORMAT,
         "disclaimer": DISCLAIMER,
-        "versions": _versions(),
+        "versions": versions(),
         "model": {"id": ", ".join(sorted({one.model_id for one in assessments})), **(model or {})},
         "volume": {
             "name": volume.name,
@@ -232,7 +232,7 @@ def cell(value: str | float | None) -> str | float:
     return "" if value is None else value
 
 
-def _versions() -> dict[str, str | None]:
+def versions() -> dict[str, str | None]:
     """Of everything whose version can change a number; asked of the installed packages, so nothing is imported."""
     return {
         "NoduleRisk": __version__,

@@ -21,6 +21,7 @@ FLOORS = {
         ("followup",),
         ("report", "dicom"),
         ("assessor",),
+        ("cohort",),
         ("slicer_scene", "cli"),
         ("panel",),
         ("__init__", "__main__"),

@@ -1,0 +1,163 @@
+"""The data set as it grows: parts that appear whole, one writer at a time, and what a killed run left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..errors import NoduleRiskError
+from ..results.cohort_tables import DONE, NODULES, SERIES, STATUSES, part_file, parts, read_parts, schema
+from ..results.result_folder import partial_folder, write_whole
+
+#: What the data set was made with; all of its series are made with the same.
+ABOUT = "cohort.json"
+#: Results wait no longer than this for others to share a part with: so much is graded again after a kill.
+SECONDS_A_PART, SERIES_A_PART = 5.0, 500
+
+
+class DataSet:
+    """A folder of parts that is written to, by one process at a time.
+
+    Use it as a context manager: at the end what is left is written, and other processes may write.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    about : mapping of str to str
+        What the results depend on; a folder that was begun with something else is refused.
+
+    Raises
+    ------
+    NoduleRiskError
+        If another process writes there, it was begun with something else, or the disk is full.
+    """
+
+    def __init__(self, folder: Path, about: Mapping[str, str]) -> None:
+        # Slicer's Python lacks it.
+        from filelock import FileLock, Timeout
+
+        self.folder = folder
+        self._rows: dict[str, list[dict[str, Any]]] = {NODULES: [], SERIES: []}
+        self._committed = time.monotonic()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # The system frees it when its process ends, however that ends.
+            self._lock = FileLock(folder / ".lock")
+            self._lock.acquire(timeout=0)
+            self._check(about)
+            self._number = max(parts(folder), default=0)
+            self._remove_unfinished()
+        except Timeout as error:
+            raise NoduleRiskError(f"Another run writes to {folder}: wait for it or name another folder.") from error
+        except OSError as error:
+            raise self._unwritten(error) from error
+
+    def __enter__(self) -> DataSet:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            # After an error of the disk a second try would only hide the first.
+            if not isinstance(error, NoduleRiskError):
+                self.commit()
+        finally:
+            self._lock.release()
+
+    def done(self) -> dict[str, str]:
+        """The status of every series that the tables hold, by id."""
+        there = read_parts(self.folder, SERIES, parts(self.folder), ["id", "status"]).to_pydict()
+        return dict(zip(there["id"], there["status"], strict=True))
+
+    def forget(self, statuses: Iterable[str]) -> None:
+        """Take the series of these statuses out of the tables, so that they are tried again."""
+        import pyarrow.compute as compute
+
+        again = [one for one in statuses if one != DONE and one in STATUSES]
+        for number in parts(self.folder):
+            rows = read_parts(self.folder, SERIES, [number])
+            kept = rows.filter(compute.invert(compute.is_in(rows["status"], compute.cast(again, "string"))))
+            if again and len(kept) < len(rows):
+                # Those that were not graded have no nodules.
+                self._replace(SERIES, number, kept)
+
+    def add(self, series: dict[str, Any], nodules: Iterable[dict[str, Any]]) -> None:
+        """Take the rows of a series; they are written with others', soon."""
+        self._rows[SERIES].append(series)
+        self._rows[NODULES].extend(nodules)
+        if len(self._rows[SERIES]) >= SERIES_A_PART or time.monotonic() - self._committed > SECONDS_A_PART:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write what has been taken as a part.
+
+        Raises
+        ------
+        NoduleRiskError
+            If it cannot be written; what stood there before still stands.
+        """
+        import pyarrow
+
+        if self._rows[SERIES]:
+            # The series come last: with them the part is there.
+            for table in (NODULES, SERIES):
+                rows = pyarrow.Table.from_pylist(self._rows[table], schema=schema(table))
+                self._replace(table, self._number + 1, rows)
+            self._number += 1
+            self._rows = {NODULES: [], SERIES: []}
+        self._committed = time.monotonic()
+
+    def write_summary(self, name: str, text: str) -> Path:
+        """Write a file beside the tables."""
+        write_whole(self.folder / name, text)
+        return self.folder / name
+
+    def _replace(self, table: str, number: int, rows: Any) -> None:
+        import pyarrow.parquet
+
+        target = part_file(self.folder, table, number)
+        try:
+            with partial_folder(self.folder) as partial:
+                written = partial / target.name
+                with written.open("wb") as file:
+                    pyarrow.parquet.write_table(rows, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(written, target)
+        except OSError as error:
+            raise self._unwritten(error) from error
+
+    def _check(self, about: Mapping[str, str]) -> None:
+        file = self.folder / ABOUT
+        before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else about
+        differ = [name for name in about if before.get(name) != about[name]]
+        if differ:
+            raise NoduleRiskError(
+                f"{self.folder} was begun with another {' and '.join(differ)} ({before.get(differ[0])}, now "
+                f"{about[differ[0]]}): name another folder with --out."
+            )
+        if not file.exists():
+            write_whole(file, json.dumps(dict(about), indent=1) + "\n")
+
+    def _remove_unfinished(self) -> None:
+        """Remove nodules whose series never came: their run was killed between both."""
+        whole = {part_file(self.folder, NODULES, number).parent.name for number in parts(self.folder)}
+        for folder in (self.folder / NODULES).glob("part=*"):
+            if folder.name not in whole:
+                shutil.rmtree(folder)
+        (self.folder / SERIES).mkdir(exist_ok=True)
+
+    def _unwritten(self, error: OSError) -> NoduleRiskError:
+        return NoduleRiskError(
+            f"The results could not be written to {self.folder} ({error.strerror or error}): free some space, then "
+            "start the same command again; what is there already stays."
+        )

@@ -1,0 +1,1 @@
+from .NoduleRiskRunner import NoduleRiskRunner as NoduleRiskRunner

@@ -1,0 +1,124 @@
+"""What would be lost or told twice when a run is killed between any two of its steps."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from NoduleRiskLib.cohort.data_set import DataSet
+from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.results import read_cohort
+
+ABOUT = {"model package": "abc", "NoduleRisk": "1"}
+
+
+def rows(name: str, nodules: int = 2, status: str = "done") -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    series = {"id": name, "status": status, "nodules": nodules, "sentence": "", "ct": f"/{name}"}
+    return series, [{"id": name, "number": number, "label": "=1"} for number in range(nodules)]
+
+
+def ids(folder: Path) -> list[str]:
+    """The series, once each; their nodules are as many as they say."""
+    there = read_cohort(folder)
+    assert Counter(there.nodules.id) == Counter(
+        {one.id: one.nodules for one in there.series.itertuples() if one.nodules}
+    )
+    return sorted(there.series.id)
+
+
+@pytest.mark.parametrize("step", range(9))
+def test_killed_at_any_step_the_tables_are_whole_and_the_run_goes_on(
+    tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call that changes the disk may be the last: SIGKILL leaves what stands there then."""
+    calls = 0
+
+    class Killed(BaseException):
+        pass
+
+    def dying(real: Any) -> Any:
+        def call(*given: Any, **more: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > step:
+                raise Killed
+            return real(*given, **more)
+
+        return call
+
+    with DataSet(tmp_path, ABOUT) as data_set:
+        data_set.add(*rows("a"))
+    with monkeypatch.context() as patch:
+        for place, name in ((os, "replace"), (os, "fsync"), (Path, "mkdir")):
+            patch.setattr(place, name, dying(getattr(place, name)))
+        # Its lock is freed as the system frees a killed process's.
+        with pytest.raises(Killed), DataSet(tmp_path, ABOUT) as data_set:
+            for name in "bc":
+                data_set.add(*rows(name))
+                data_set.commit()
+            raise Killed
+    assert "a" in ids(tmp_path) and set(ids(tmp_path)) <= set("abc")
+    with DataSet(tmp_path, ABOUT) as data_set:
+        for name in sorted(set("abc") - set(data_set.done())):
+            data_set.add(*rows(name))
+    assert ids(tmp_path) == ["a", "b", "c"]
+    # Whatever reads the folder as a plain Parquet data set finds the same.
+    import pandas as pd
+
+    assert len(pd.read_parquet(tmp_path / "nodules")) == 6 and len(pd.read_parquet(tmp_path / "series")) == 3
+
+
+def test_failed_series_are_tried_again_when_asked_for(tmp_path: Path) -> None:
+    with DataSet(tmp_path, ABOUT) as data_set:
+        data_set.add(*rows("a"))
+        data_set.add(*rows("b", 0, "failed"))
+        data_set.add(*rows("c", 0, "refused"))
+    with DataSet(tmp_path, ABOUT) as data_set:
+        data_set.forget(["failed", "done"])
+        assert data_set.done() == {"a": "done", "c": "refused"}
+        data_set.add(*rows("b"))
+    assert ids(tmp_path) == ["a", "b", "c"]
+
+
+def test_other_weights_do_not_go_into_the_same_tables(tmp_path: Path) -> None:
+    with DataSet(tmp_path, ABOUT):
+        pass
+    with pytest.raises(NoduleRiskError, match="begun with another model package"):
+        DataSet(tmp_path, ABOUT | {"model package": "def"})
+
+
+def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    code = (
+        "import sys, json; from pathlib import Path; from NoduleRiskLib.cohort.data_set import DataSet\n"
+        "DataSet(Path(sys.argv[1]), json.loads(sys.argv[2]))"
+    )
+    with DataSet(tmp_path, ABOUT):
+        done = subprocess.run([sys.executable, "-c", code, tmp_path, json.dumps(ABOUT)], capture_output=True, text=True)
+    assert "Another run writes to" in done.stderr
+
+
+def test_a_full_disk_is_one_sentence_and_spares_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with DataSet(tmp_path, ABOUT) as data_set:
+        data_set.add(*rows("a"))
+
+    def full(*given: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(NoduleRiskError, match="No space left on device"), DataSet(tmp_path, ABOUT) as data_set:
+        data_set.add(*rows("b"))
+        data_set.commit()
+    assert ids(tmp_path) == ["a"]
+    assert not list(tmp_path.glob(".nodulerisk-partial-*"))
+
+
+def test_a_folder_without_a_cohort_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(NoduleRiskError, match="holds no cohort"):
+        read_cohort(tmp_path)

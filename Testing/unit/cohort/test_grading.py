@@ -1,0 +1,199 @@
+"""What a cohort would lose if one series could stop it, or one sentence were missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_results import PACKAGE
+
+from NoduleRiskLib.cohort import memory
+from NoduleRiskLib.cohort.checking import checked
+from NoduleRiskLib.cohort.data_set import DataSet
+from NoduleRiskLib.cohort.grading import LARGE, MemoryShortError, Wanted, folder_of, graded, series_row
+from NoduleRiskLib.cohort.manifest import Series
+from NoduleRiskLib.cohort.running import Crew, crew_of
+from NoduleRiskLib.cohort.summary import kinds, summary_html
+from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.imaging.points import Point
+from NoduleRiskLib.imaging.volume import Volume, write_nrrd
+from NoduleRiskLib.results import read_cohort
+from NoduleRiskLib.results.cohort_tables import SERIES_COLUMNS
+from NoduleRiskLib.results.tables import COLUMNS
+from Testing.unit.imaging.made_scans import chest, write_series
+
+POINTS = (Point("one", (-10.0, -10.0, 20.0)), Point("two", (-12.0, -10.0, 20.0)))
+
+
+def test_a_good_series_is_a_row_and_one_for_each_nodule(ct: Path, quick: Any, wanted: Wanted) -> None:
+    one = graded(quick(), Series("a", str(ct), placed=POINTS), wanted)
+    assert (one.series["status"], one.series["nodules"], one.series["sentence"]) == ("done", 2, "")
+    assert one.series["ct_warnings"] == "The slices are thick."
+    assert [(row["id"], row["number"], row["label"]) for row in one.nodules] == [("a", 1, "one"), ("a", 2, "two")]
+    assert {column.name for column in COLUMNS} <= set(one.nodules[0])
+    assert one.nodules[0]["package_sha256"] == wanted.package_sha256
+    assert json.loads(one.nodules[0]["versions"])["NoduleRisk"]
+    assert 0 < one.series["read_seconds"] <= one.series["seconds"]
+
+
+@pytest.mark.parametrize(
+    ("raises", "status", "words"),
+    [
+        (NoduleRiskError("The point lies outside."), "refused", "The point lies outside."),
+        (KeyError("grader"), "failed", "KeyError: 'grader'"),
+        (RuntimeError("two\nlines"), "failed", "RuntimeError: two lines"),
+    ],
+)
+def test_whatever_is_wrong_is_a_row(
+    ct: Path, quick: Any, wanted: Wanted, raises: Exception, status: str, words: str
+) -> None:
+    one = graded(quick(raises), Series("a", str(ct), placed=POINTS), wanted)
+    assert (one.series["status"], one.series["sentence"], one.nodules) == (status, words, [])
+
+
+@pytest.mark.parametrize(
+    "raises", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")]
+)
+def test_short_memory_is_no_row_yet(ct: Path, quick: Any, wanted: Wanted, raises: Exception) -> None:
+    with pytest.raises(MemoryShortError):
+        graded(quick(raises), Series("a", str(ct), placed=POINTS), wanted)
+
+
+def test_short_memory_while_reading_is_no_refusal(
+    ct: Path, quick: Any, wanted: Wanted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*given: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("NoduleRiskLib.imaging.image_file.read_voxels", short)
+    with pytest.raises(MemoryShortError):
+        graded(quick(), Series("a", str(ct), placed=POINTS), wanted)
+
+
+def test_a_ct_too_large_for_its_worker_comes_again_and_is_not_read(ct: Path, quick: Any, wanted: Wanted) -> None:
+    small = Wanted("", wanted.package_sha256, room_mb=memory.WORKER_MB)
+    one = graded(quick(AssertionError()), Series("a", str(ct), placed=POINTS), small)
+    assert one.series["status"] == LARGE and one.series["needed_mb"] > memory.WORKER_MB
+
+
+@pytest.mark.parametrize("kind", ["nrrd", "nii.gz", "mha", "dicom"])
+def test_memory_is_known_from_the_header(tmp_path: Path, kind: str) -> None:
+    import SimpleITK as sitk
+
+    hu = chest(24, 32)
+    path = tmp_path / f"ct.{kind}"
+    if kind == "dicom":
+        write_series(path, hu)
+    else:
+        sitk.WriteImage(sitk.GetImageFromArray(hu), str(path))
+    assert memory.needed_mb(path) == pytest.approx(memory.WORKER_MB + memory.TIMES_VOXELS * 2 * hu.size / 1e6)
+
+
+def test_an_unreadable_header_needs_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "ct.nrrd").write_text("no header")
+    assert memory.needed_mb(tmp_path / "ct.nrrd") == memory.needed_mb(tmp_path / "nothing") == 0
+
+
+def node(cpus: float, gb: float, gpus: float = 0, alive: bool = True) -> dict[str, Any]:
+    return {"Alive": alive, "Resources": {"CPU": cpus, "memory": gb * 1e9, "GPU": gpus}}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "room_mb", "device", "workers", "crew"),
+    [
+        ([node(3, 16)], 2700, "auto", 2, Crew(2, 2700)),
+        # Memory for two only, whatever the processors.
+        ([node(64, 6)], 2700, "cpu", None, Crew(2, 2700)),
+        # A node's memory is its own: 4 GB and 4 GB hold no worker of 5.
+        ([node(8, 4), node(8, 11)], 5000, "cpu", None, Crew(2, 5000)),
+        ([node(8, 99), node(8, 99, alive=False)], 2700, "cpu", None, Crew(8, 2700)),
+        ([node(16, 128, gpus=2)], 2700, "auto", None, Crew(8, 2700, 0.25)),
+        ([node(16, 128, gpus=2)], 2700, "cpu", None, Crew(16, 2700)),
+    ],
+)
+def test_workers_fit_into_processors_and_memory(
+    nodes: list[dict[str, Any]], room_mb: float, device: str, workers: int | None, crew: Crew
+) -> None:
+    assert crew_of(nodes, room_mb, device, workers) == crew
+
+
+def test_workers_leave_a_processor_to_whoever_hands_out_the_series() -> None:
+    """Ray's own tasks ask for a whole one; without it nothing ever begins."""
+    for cpus in range(2, 20):
+        crew = crew_of([node(cpus, 999)], 100, "cpu", 999)
+        assert 0.5 * crew.count + 1 <= cpus
+
+
+@pytest.mark.parametrize(("nodes", "device"), [([node(8, 1)], "cpu"), ([node(8, 99)], "cuda")])
+def test_what_cannot_run_anywhere_is_one_sentence(nodes: list[dict[str, Any]], device: str) -> None:
+    with pytest.raises(NoduleRiskError, match=r"^[A-Z].*\.$"):
+        crew_of(nodes, 2700, device)
+
+
+def test_a_dry_run_names_what_would_be_refused(ct: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.nrrd").touch()
+    found = [
+        one.sentence
+        for one in checked(
+            [
+                Series("a", str(ct), placed=POINTS),
+                Series("b", str(ct)),
+                Series("c", str(tmp_path / "nothing"), placed=POINTS),
+                Series("d", str(tmp_path / "empty.nrrd"), placed=POINTS),
+                Series("e", str(ct), points=str(tmp_path / "nothing.csv")),
+                Series("f", "", placed=POINTS),
+                Series("g", "s3://somewhere/else", placed=POINTS),
+            ]
+        )
+    ]
+    assert [bool(one) for one in found] == [False, True, True, True, True, True, False]
+
+
+def test_pages_are_written_and_trouble_with_them_is_no_refusal(
+    ct: Path, quick: Any, tmp_path: Path, wanted: Wanted
+) -> None:
+    files = tmp_path / "files"
+    pages = Wanted("", wanted.package_sha256, files=str(files), pages=True)
+    one = graded(quick(), Series("1.2/3", str(ct), placed=POINTS[:1]), pages)
+    assert one.series["status"] == "done" and (folder_of(str(files), Series("1.2/3", "")) / "assessments.csv").exists()
+    (tmp_path / "blocked").write_text("no folder")
+    blocked = Wanted("", wanted.package_sha256, files=str(tmp_path / "blocked"), pages=True)
+    one = graded(quick(), Series("a", str(ct), placed=POINTS[:1]), blocked)
+    assert one.series["status"] == "failed" and one.nodules == [] and one.series["nodules"] == 0
+
+
+def test_the_summary_counts_and_shows_what_files_hold_as_text(
+    ct: Path, tmp_path: Path, quick: Callable[..., Any], wanted: Wanted
+) -> None:
+    with DataSet(tmp_path / "out", {"model package": PACKAGE.digest}) as data_set:
+        for name in ("a", "b"):
+            one = graded(quick(), Series(name, str(ct), placed=POINTS), wanted)
+            data_set.add(one.series, one.nodules)
+        for number in (1, 2):
+            series = Series(f"<script>{number}", f"/cts/{number}.nrrd")
+            text = f"/cts/{number}.nrrd ends after {number} voxels."
+            data_set.add(series_row(series, wanted, status="refused", sentence=text), [])
+    cohort = read_cohort(tmp_path / "out")
+    # Two sentences that differ in names and numbers alone are one kind.
+    assert [(one.count, one.first) for one in kinds(cohort.series)] == [(2, "<script>1")]
+    assert set(cohort.series.columns) == {column.name for column in SERIES_COLUMNS}
+    page = summary_html(cohort, "trial <1>")
+    assert "<script>" not in page and "trial &lt;1&gt;" in page
+    assert "Suspicion probability" in page and "4, " in page
+
+
+def test_a_summary_of_nothing_but_refusals_is_a_page(tmp_path: Path, wanted: Wanted) -> None:
+    with DataSet(tmp_path, {}) as data_set:
+        data_set.add(series_row(Series("a", "/a"), wanted, status="refused", sentence="No."), [])
+    assert "Distributions" in summary_html(read_cohort(tmp_path), "x")
+
+
+def test_a_ct_of_zeros_is_refused_by_its_own_sentence(tmp_path: Path, quick: Any, wanted: Wanted) -> None:
+    path = tmp_path / "zero.nrrd"
+    write_nrrd(path, Volume(np.zeros((20, 20, 20), np.int16), np.eye(4) * (1, 1, 1, 1)))
+    one = graded(quick(), Series("a", str(path), placed=POINTS), wanted)
+    assert one.series["status"] == "refused" and one.series["sentence"].endswith(".")

@@ -1,0 +1,86 @@
+"""What a cohort would lose with a worker: on a real Ray, with workers that grade nothing and die on demand."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from NoduleRiskLib.cohort import running
+from NoduleRiskLib.cohort.data_set import DataSet
+from NoduleRiskLib.cohort.grading import LARGE, LOST, Graded, Grader, MemoryShortError, Wanted, series_row
+from NoduleRiskLib.cohort.manifest import Series
+from NoduleRiskLib.cohort.memory import WORKER_MB
+from NoduleRiskLib.results import read_cohort
+
+#: What becomes of a series of that name.
+DIES_ONCE, DIES, SHORT_ONCE, SHORT, BIG = "dies-once", "dies", "short-once", "short", "big"
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    """One Ray for all tests here: it takes seconds to start."""
+    with running.ray_running(None, 2) as started:
+        yield started
+
+
+def toy(folder: Path) -> type:
+    """A worker without networks; defined in a function, it travels to the workers' processes by itself."""
+
+    class Toy(Grader):
+        def __init__(self, wanted: Wanted, starts: Any) -> None:
+            self._wanted, self._starts = wanted, starts
+
+        def _grade(self, series: Series) -> Graded:
+            first = not (folder / series.id).exists()
+            with (folder / series.id).open("a") as file:
+                file.write("x")
+            kind = series.id.partition("_")[0]
+            if kind == DIES or (kind == DIES_ONCE and first):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if kind == SHORT or (kind == SHORT_ONCE and first):
+                raise MemoryShortError("no more")
+            if kind == BIG and self._wanted.room_mb < WORKER_MB + 3000:
+                return Graded(series_row(series, self._wanted, status=LARGE, needed_mb=WORKER_MB + 3000), [])
+            row = series_row(series, self._wanted, status="done", nodules=1, needed_mb=self._wanted.room_mb)
+            return Graded(row, [{"id": series.id, "number": 1}])
+
+    return Toy
+
+
+def test_every_series_is_one_row_whatever_its_worker_does(
+    ray: Any, tmp_path: Path, wanted: Wanted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = tmp_path / "tries"
+    tries.mkdir()
+    monkeypatch.setattr(running, "Grader", toy(tries))
+    kinds = (*["good"] * 12, DIES_ONCE, DIES, SHORT_ONCE, SHORT, BIG)
+    series = [Series(f"{kind}_{number}", "/ct") for number, kind in enumerate(kinds)]
+    told: list[str] = []
+    with DataSet(tmp_path / "out", {}) as data_set:
+        running.run(series, data_set, wanted, workers=2, done=lambda row: told.append(row["id"]))
+    cohort = read_cohort(tmp_path / "out")
+    assert sorted(cohort.series.id) == sorted(told) == sorted(one.id for one in series)
+    by_kind = {one.id.partition("_")[0]: one for one in cohort.series.itertuples()}
+    good = {"good", DIES_ONCE, SHORT_ONCE, BIG}
+    assert {kind for kind, row in by_kind.items() if row.status == "done"} == good
+    assert by_kind[DIES].sentence == LOST
+    assert by_kind[SHORT].status == "failed" and by_kind[SHORT].sentence.startswith("Memory ran short three times")
+    # The one that needs more came last, to a worker that may take as much.
+    assert by_kind[BIG].needed_mb == pytest.approx(WORKER_MB + 3000)
+    assert Counter(cohort.nodules.id) == Counter(one.id for one in cohort.series.itertuples() if one.status == "done")
+    begun = {one.id: len((tries / one.id).read_text()) for one in series}
+    # A neighbour of one that dies is not begun again, and nothing more than three times.
+    expected = {DIES_ONCE: 2, DIES: 3, SHORT_ONCE: 2, SHORT: 3, BIG: 2, "good": 1}
+    assert begun == {one.id: expected[one.id.partition("_")[0]] for one in series}
+
+
+def test_ray_tells_nobody_that_it_is_used(ray: Any) -> None:
+    from ray._common.usage import usage_lib
+
+    assert not usage_lib.usage_stats_enabled()
