@@ -43,6 +43,7 @@ from .running import (
     stdout,
     step,
 )
+from .serving import serve
 from .sources import Ct, Points, outlines_of, send
 from .terminal import beside_readers, printable
 
@@ -310,6 +311,9 @@ def demo(
             more=more,
             extra=extra,
         )
+
+
+app.command()(serve)
 
 
 @app.command("send")

@@ -16,7 +16,7 @@ COMMAND_LINE = ("pandas", "sklearn", "typer", "rich", "training")
 #: What Slicer lacks until the user has agreed to install it, too.
 ABSENT = ("torch", "torchvision", "timm", "safetensors", "matplotlib", *COMMAND_LINE)
 #: The command line's files, which need its libraries.
-CLI = ("arguments", "commands", "followup_table", "guideline_tables", "running", "sources", "terminal")
+CLI = ("arguments", "commands", "followup_table", "guideline_tables", "running", "serving", "sources", "terminal")
 #: What only Slicer has.
 SLICER = {"slicer", "vtk", "qt", "ctk"}
 LOOK = """
