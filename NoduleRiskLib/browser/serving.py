@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 import secrets
 import tempfile
 from collections.abc import Callable
@@ -95,15 +96,15 @@ def serve(wanted: Serving, say: Callable[[str], None], reading: Callable[[str], 
             host = wanted.host or "127.0.0.1"
 
             async def app() -> web.Application:
-                front = Front(sessions, token, limits.bytes)
-                front.app.on_startup.append(started)
-                return front.app
+                return Front(sessions, token, limits.bytes).app
 
-            async def started(app: web.Application) -> None:
-                shown = "localhost" if host == "127.0.0.1" else host
-                say(f"http://{shown}:{wanted.port}/" + (f"?token={token}" if token else ""))
+            def listening(told: str) -> None:
+                # aiohttp's own line, once the port is open: it names the port where a free one was taken.
+                port = re.findall(r":(\d+)", told)[0]
+                shown = "localhost" if host == "127.0.0.1" else f"[{host}]" if ":" in host else host
+                say(f"http://{shown}:{port}/" + (f"?token={token}" if token else ""))
 
-            web.run_app(app(), host=host, port=wanted.port, print=None, shutdown_timeout=2.0)
+            web.run_app(app(), host=host, port=wanted.port, print=listening, shutdown_timeout=2.0)
         except OSError as error:
             raise NoduleRiskError(
                 f"Port {wanted.port} of {wanted.host or 'this computer'} cannot be used ({error.strerror}): "
