@@ -17,7 +17,7 @@ from .work import Work
 CHOICES = {
     "tab": ("nodule", "management", "earlier", "files"),
     "big": ("", *SLICES, "ThreeD"),
-    "theme": ("", "light", "dark"),
+    "theme": ("light", "dark"),
     "dialog": ("", "open", "prior", "help"),
 }
 
@@ -37,7 +37,7 @@ def first_state(name: str, device: str, rooted: bool) -> dict[str, Any]:
         "windows": list(WINDOWS),
         "tab": "nodule",
         "big": "",
-        "theme": "",
+        "theme": "dark",
         "dialog": "",
         "listing": {"path": "", "folders": [], "images": [], "others": 0, "more": 0},
         "cross": False,
@@ -94,6 +94,8 @@ def triggers(work: Work, state: Any, root: Path | None) -> dict[str, Callable[..
                 browse("")
 
     def use(mode: str) -> None:
+        if mode in (PLACE, BRUSH, ERASER):
+            state.tab = "nodule"
         if mode in (LOOK, PLACE, BRUSH, ERASER) and settings.ct:
             work.use(LOOK if mode == viewer.mode else mode)
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,7 +155,7 @@ def run(key: bytes, package: Path | None, device: str, started: Connection) -> N
 
     def accept() -> None:
         while True:
-            with suppress(OSError, EOFError, ValueError):
+            with suppress(AuthenticationError, OSError, EOFError):
                 client = Client(listener.accept(), queue, assessor)
                 threading.Thread(target=client.listen, daemon=True).start()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Client
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,8 @@ class RemoteAssessor:
             # Whoever has what it needs asks no further, and reads nothing more of it.
             del self._unread[number]
             if not ended:
-                self._connection.send((number, CANCEL))
+                with suppress(OSError):
+                    self._connection.send((number, CANCEL))
 
     def _next(self, number: int) -> tuple[Any, ...]:
         """The next message about a job; those about others are kept for them."""

@@ -48,9 +48,13 @@ def run(start: Start, parent: Connection) -> None:
     try:
         asyncio.run(_serve(start, parent))
     finally:
-        shutil.rmtree(start.folder, ignore_errors=True)
-        # Threads that draw or wait for the grader must not keep the process.
-        os._exit(0)
+        _end(start)
+
+
+def _end(start: Start) -> None:
+    shutil.rmtree(start.folder, ignore_errors=True)
+    # Threads that draw or wait for the grader must not keep the process.
+    os._exit(0)
 
 
 async def _serve(start: Start, parent: Connection) -> None:
@@ -74,6 +78,8 @@ async def _serve(start: Start, parent: Connection) -> None:
     await gone.wait()
     for one in (ticking, serving):
         one.cancel()
+    # What asyncio would wait for now - encoders, a computation - nobody wants any more.
+    _end(start)
 
 
 class Session:

@@ -189,6 +189,8 @@ class Viewer:
         editor = self.app.segmentation_editor
         if editor.active_segmentation_node is not segmentation:
             editor.set_active_segmentation(segmentation, ct)
+            # Otherwise it drops the surfaces.
+            editor.show_3d(True)
         editor.set_active_segment_id(segment_id)
 
     def draw(self) -> None:

@@ -26,7 +26,7 @@ from ..panel.worker import Cancelled, Tell
 from ..slicer_scene import answers, display, followups, inputs, outline_segments, results
 from ..slicer_scene.inputs import Mark, Node
 from .dicom_files import DicomFiles, files_of, instance_uids
-from .viewer import BRUSH, ERASER, LOOK, Viewer
+from .viewer import BRUSH, ERASER, LOOK, PLACE, Viewer
 
 
 @dataclass
@@ -109,7 +109,8 @@ class Work:
         display.SetActiveColor(1.0, 0.9, 0.5)
         self.window = "lung"
         self.viewer.show(self.settings.ct)
-        self.use(LOOK)
+        # Whoever opens a CT wants to mark something: the first click does.
+        self.use(PLACE)
         self.changed()
 
     def _add(self, volume: Volume, files: dict[str, Path]) -> Node:

@@ -20,7 +20,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 #: How long a slow machine may take for one step, ms.
-PATIENCE = 90_000
+PATIENCE = 180_000
 #: Where pictures of the page are kept to be looked at.
 PICTURES = os.environ.get("NODULERISK_PICTURES")
 
@@ -89,7 +89,7 @@ def opened(server: Server, chromium: Any, width: int = 1280, height: int = 800, 
 def drawn(page: Any, view: str = "Red") -> None:
     """Wait until a view shows more than one grey."""
     page.wait_for_selector(f"[data-view={view}] .nr-label")
-    for _ in range(300):
+    for _ in range(900):
         if view_pixels(page, view).std() > 8:
             return
         page.wait_for_timeout(100)
@@ -137,8 +137,9 @@ def press_view(page: Any, x: float, y: float) -> None:
 def place_point(page: Any, view: str = "Red", dx: float = 0, dy: float = 0) -> None:
     """Place a point beside the middle of a view, and wait for its grades."""
     before = page.locator(".nr-list tbody tr").count()
-    page.get_by_role("button", name="Place a point").click()
-    page.wait_for_selector("[data-view=Red][data-mode=place]")
+    if not page.locator("[data-view=Red][data-mode=place]").count():
+        page.get_by_role("button", name="Place a point").click()
+        page.wait_for_selector("[data-view=Red][data-mode=place]")
     x, y = middle(page, view)
     press_view(page, x + dx, y + dy)
     page.wait_for_function(f"document.querySelectorAll('.nr-list tbody tr').length > {before}")
@@ -153,9 +154,8 @@ def graded(page: Any) -> None:
 
 def grades(page: Any) -> dict[str, str]:
     """The card's grades: name -> value, as they are shown."""
-    cells = page.locator(".nr-grades tbody tr").evaluate_all(
-        "rows => rows.map(row => [row.querySelector('th').innerText, row.querySelectorAll('td')[1].innerText])"
-    )
+    read = "row => [row.querySelector('th').innerText, row.querySelectorAll('td')[1].firstChild.textContent]"
+    cells = page.locator(".nr-grades tbody tr").evaluate_all(f"rows => rows.map({read})")
     return {name.lower(): value for name, value in cells}
 
 
@@ -166,7 +166,7 @@ def picture(page: Any, name: str) -> None:
         page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
 
 
-def write_small_series(folder: Path) -> None:
+def write_small_series(folder: Path) -> Path:
     """A DICOM series around the demo's part-solid nodule: 40 slices, 24 cm wide."""
     from NoduleRiskLib.phantom.chest_ct import chest_ct
     from Testing.unit.dicom.made_series import series_of
@@ -179,3 +179,4 @@ def write_small_series(folder: Path) -> None:
     frame = ct.ijk_to_ras.copy()
     frame[:3, 3] = ct.to_ras(low)
     series_of(folder, replace(ct, array=np.ascontiguousarray(cut), ijk_to_ras=frame))
+    return folder
