@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-HERE = Path(__file__).resolve().parent
 #: The wheels and the program that the page's tests need.
 NEEDED = ("slicer", "trame_slicer", "aiohttp", "playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -23,12 +22,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if LACKING and "page" in getattr(item, "fixturenames", ()):
             item.add_marker(left_out)
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Without aiohttp there is nothing to test."""
-    inside = collection_path.parent == HERE and collection_path.name.startswith("test_")
-    return True if inside and {"aiohttp", "slicer"} & set(LACKING) else None
 
 
 @pytest.fixture(scope="session")

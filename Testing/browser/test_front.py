@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+
+pytest.importorskip("aiohttp", reason="LEFT OUT: the front of the page; it needs pip install 'NoduleRisk[browser]'")
 from aiohttp import DummyCookieJar, WSServerHandshakeError, web
 from aiohttp.test_utils import TestClient, TestServer
 
