@@ -213,6 +213,7 @@ class Front:
             return theirs
         finally:
             one.sockets -= 1
+            one.use()
             self._sockets -= 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import os
 import pickle
 import shutil
@@ -102,8 +103,13 @@ class Session:
         self.server.controller.on_server_bind.add(self._bind)
         self.state = self.server.state
         self.state.update(controls.first_state(start.name, start.device, start.root is not None))
-        for name, function in controls.triggers(self.work, self.state, start.root).items():
-            self.server.trigger(name)(self._attempted(function))
+        #: What the page may call, by name.
+        self.called = {
+            name: self._attempted(function)
+            for name, function in controls.triggers(self.work, self.state, start.root).items()
+        }
+        for name, function in self.called.items():
+            self.server.trigger(name)(function)
         with DivLayout(self.server) as layout:
             layout.root.add_child((PAGE / "page.html").read_text(encoding="utf-8"))
         if start.ct:
@@ -150,6 +156,9 @@ class Session:
                 function(*arguments)
             except NoduleRiskError as error:
                 self.work.state.error = str(error)
+            except (LookupError, TypeError, ValueError, OverflowError) as error:
+                # Not sent by our page.
+                logging.warning("NoduleRisk: %s", error)
             self.changed()
 
         return call

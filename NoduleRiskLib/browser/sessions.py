@@ -21,6 +21,8 @@ from .uploads import Limits
 _METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 #: How long a session may take until it serves, seconds.
 START_S = 120.0
+#: Who has no tab open for that long has left, seconds; a reload takes less.
+LEFT_S = 10.0
 
 
 class Grader:
@@ -96,6 +98,11 @@ class Running:
         self.used = time.monotonic()
 
     @property
+    def unused_s(self) -> float:
+        """Seconds since the reader did something."""
+        return time.monotonic() - self.used
+
+    @property
     def alive(self) -> bool:
         """Whether its process is there."""
         return bool(self.process.is_alive())
@@ -162,6 +169,8 @@ class Sessions:
             for cookie in list(self._running):
                 self.find(cookie)
             if len(self._running) >= self._most:
+                self._end_left()
+            if len(self._running) >= self._most:
                 raise NoduleRiskError(
                     f"All {self._most} places are taken: try again when another reader has left, or start the server "
                     "with more --sessions."
@@ -188,9 +197,15 @@ class Sessions:
     def end_idle(self) -> None:
         """End what nobody has used for a while."""
         for cookie, one in list(self._running.items()):
-            if time.monotonic() - one.used > self._idle_s:
+            if one.unused_s > self._idle_s:
                 one.end()
                 del self._running[cookie]
+
+    def _end_left(self) -> None:
+        """End the session that has been without a tab for the longest: its place is needed."""
+        left = [cookie for cookie, one in self._running.items() if not one.sockets and one.unused_s > LEFT_S]
+        if left:
+            self._running.pop(max(left, key=lambda cookie: self._running[cookie].unused_s)).end()
 
     def end_all(self) -> None:
         """End every session."""

@@ -150,7 +150,8 @@ class Viewer:
         """Show the slice of a view that lies at an offset along its normal, mm."""
         view = self.app.view_manager.get_view(name)
         low, high = view.get_slice_range()
-        view.set_slice_value(min(high, max(low, offset_mm)))
+        if math.isfinite(offset_mm):
+            view.set_slice_value(min(high, max(low, offset_mm)))
 
     def slice_state(self, name: str) -> dict[str, Any]:
         """What the page shows around a slice view: the slider's range, the place, which way is which."""

@@ -40,7 +40,7 @@ def server(root: Path) -> Iterator[Any]:
     """A running server with the demo CT."""
     from driving import Server
 
-    one = Server("--demo", "--root", str(root), "--sessions", "3", "--upload", "40")
+    one = Server("--demo", "--root", str(root), "--sessions", "4", "--upload", "40")
     yield one
     one.stop()
 
