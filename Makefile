@@ -14,7 +14,7 @@ OLDEST_TESTS := Testing/unit/dicom Testing/unit/imaging Testing/unit/results Tes
 test test-oldest: export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-oldest fuzz bench cohort-trials offscreen lint format types clean
+.PHONY: demo serve test test-oldest fuzz bench cohort-trials offscreen lint format types clean
 
 ## make demo                              a synthetic chest CT, assessed
 ## make demo CT=path POINT="r a s"        your own scan: DICOM folder, NRRD, NIfTI or MHA; RAS millimetres
@@ -24,6 +24,11 @@ ifdef CT
 else
 	$(RUN) -m NoduleRiskLib demo --out demo
 endif
+
+## make serve                             the panel's work in a browser, with the synthetic CT (docs/serve.md)
+## make serve CT=path                     with your own scan
+serve: $(VENV)/serve.ready
+	$(RUN) -m NoduleRiskLib serve $(if $(CT),"$(CT)",--demo)
 
 ## make test                              lint, types, unit, package, scene, panel
 test: $(VENV)/test.ready $(VENV)/scene.ready lint types
@@ -111,6 +116,10 @@ $(VENV)/docs.ready: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/package.ready: pyproject.toml | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --editable ".[cli,package]"
+	@touch $@
+
+$(VENV)/serve.ready: pyproject.toml | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --editable ".[browser]"
 	@touch $@
 
 $(VENV)/bench.ready: pyproject.toml | $(VENV)/bin/python

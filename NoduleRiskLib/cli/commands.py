@@ -44,6 +44,7 @@ from .running import (
     stdout,
     step,
 )
+from .serving import serve
 from .sources import Ct, Points, outlines_of, send
 from .terminal import beside_readers, printable
 
@@ -311,6 +312,9 @@ def demo(
             more=more,
             extra=extra,
         )
+
+
+app.command()(serve)
 
 
 @app.command("send")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import slicer
-from slicer.i18n import tr as _
 
 from ..errors import NoduleRiskError
 from ..imaging.points import Point
@@ -20,6 +19,11 @@ from ..slicer_scene.records import restored
 from .assessing import NoduleAssessor
 from .logic import Ended, NoduleRiskLogic
 from .worker import Task
+
+try:
+    from slicer.i18n import tr as _
+except ModuleNotFoundError:  # the page in a browser has Slicer's MRML without its application
+    _ = str
 
 if TYPE_CHECKING:
     from ..followup.comparison import FollowedNodule

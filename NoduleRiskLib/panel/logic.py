@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import slicer
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from ..errors import NoduleRiskError
 from ..imaging.volume import Volume
@@ -25,11 +24,15 @@ from ..slicer_scene.segment_voxels import SegmentReader, on_grid_of, same
 from .assessing import NoduleAssessor, Outcome, assess_each
 from .export import DICOM, collect
 from .job import Job
-from .parameters import NoduleRiskParameterNode
 from .reporting import collect_report
 from .same_nodule import Outlines, stored_outlines, with_twins
 from .view_state import ASSESSED, NEW, OUTDATED, OUTSIDE, ListedNodule
 from .worker import Task, Tell, Worker
+
+try:
+    from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+except ModuleNotFoundError:  # the page in a browser has Slicer's MRML without its application
+    ScriptedLoadableModuleLogic = object
 
 if TYPE_CHECKING:
     from ..guidelines.management import Grown
@@ -78,6 +81,8 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
 
     def getParameterNode(self) -> Any:  # noqa: N802 - Slicer's name
         """The settings that are saved with the scene (``NoduleRiskParameterNode``)."""
+        from .parameters import NoduleRiskParameterNode
+
         node = super().getParameterNode()
         return NoduleRiskParameterNode(node)  # type: ignore[call-arg]  # its decorator makes it take a node
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from slicer.i18n import tr as _
-
 from ..errors import NoduleRiskError
+
+try:
+    from slicer.i18n import tr as _
+except ModuleNotFoundError:  # the page in a browser has Slicer's MRML without its application
+    _ = str
 
 
 def sentence(error: BaseException) -> str:

@@ -8,15 +8,12 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from ..results.phrases import percent
 from .cells import ROW_PIXELS, dress_table, selection_style, write_cell
-from .view_state import NEW, OUTDATED, OUTSIDE, ListedNodule, ViewState
+from .list_words import DRAWN_TIP, TIPS, cells
+from .view_state import OUTDATED, ListedNodule, ViewState
 
-TIPS = {NEW: "Not assessed yet.", OUTSIDE: "The point lies outside the CT: move it onto the image."}
 #: The last column; those between it and the name are figures.
 NOTES = 4
-#: Said of outlines that the user or another tool drew, in the list and in the card.
-DRAWN, DRAWN_TIP = "drawn by you", "Graded at the outline drawn by you."
 
 
 class NoduleList:
@@ -76,29 +73,3 @@ class NoduleList:
     def _choose_row(self, row: int) -> None:
         if 0 <= row < len(self._drawn):
             self._choose(self._drawn[row].mark.id)
-
-
-def cells(nodule: ListedNodule) -> tuple[str, str, str, str]:
-    """Malignancy, suspicion probability, diameter and notes; empty where not assessed."""
-    row, notes = nodule.row, _notes(nodule)
-    if row is None:
-        return "", "", "", notes
-    if not row.found:
-        return "–", "–", "–", notes or "no nodule"
-    return (
-        f"{row.columns['malignancy']:.1f}",
-        percent(row.columns["suspicion_probability"]),
-        f"{row.columns['diameter']:.1f} mm",
-        notes,
-    )
-
-
-def _notes(nodule: ListedNodule) -> str:
-    """What holds of this nodule, in a few words; how many more warnings there are, which the tool tip says."""
-    state = {NEW: "new", OUTSIDE: "outside", OUTDATED: "outline edited" if nodule.edited else "outdated"}
-    if nodule.row and not nodule.row.found:
-        return state.get(nodule.state, "")
-    drawn = DRAWN if nodule.row and nodule.row.by_user and not nodule.edited else ""
-    more = sum(not one.doubt for one in nodule.warnings)
-    words = (state.get(nodule.state, ""), *nodule.doubts, nodule.growth[0] if nodule.growth else "", drawn)
-    return " ".join(filter(None, (", ".join(filter(None, words)), f"⚠\N{NO-BREAK SPACE}{more}" if more else "")))

@@ -6,7 +6,7 @@ import sys
 import time
 from datetime import date
 
-from . import answering, clicking, cutting, explaining, following, grading, loading, locating
+from . import answering, clicking, cutting, explaining, following, grading, loading, locating, serving
 from .timing import Figure, machine, markdown
 
 SUBJECTS = {
@@ -19,18 +19,21 @@ SUBJECTS = {
     "answer": answering,
     "follow": following,
 }
+#: Subjects that run only when they are named: they need Chromium and more than the extra ``bench``.
+NAMED = {"serve": serving}
 
 
 def main(names: list[str]) -> None:
     """Print a run's tables, the figures to reach last."""
-    unknown = set(names) - set(SUBJECTS)
+    subjects = SUBJECTS | NAMED
+    unknown = set(names) - set(subjects)
     if unknown:
-        sys.exit(f"There is no subject {', '.join(sorted(unknown))}: choose from {', '.join(SUBJECTS)}.")
+        sys.exit(f"There is no subject {', '.join(sorted(unknown))}: choose from {', '.join(subjects)}.")
     begun = time.monotonic()
     print(f"# What it costs\n\n`make bench`, {date.today()}\n\n{machine()}")
     figures: list[Figure] = []
     for name in names or SUBJECTS:
-        for part in SUBJECTS[name].parts():
+        for part in subjects[name].parts():
             print(f"\n## {part.title}\n\n{part.table}", flush=True)
             figures += part.figures
     lines = [

@@ -23,6 +23,7 @@ CLI = (
     "followup_table",
     "guideline_tables",
     "running",
+    "serving",
     "sources",
     "terminal",
 )

@@ -9,7 +9,7 @@ import slicer.util
 
 from NoduleRiskLib.panel.grade_card import title
 from NoduleRiskLib.panel.job import Job
-from NoduleRiskLib.panel.nodule_list import cells
+from NoduleRiskLib.panel.list_words import cells
 from NoduleRiskLib.slicer_scene import display, inputs, results
 from NoduleRiskLib.slicer_scene.records import DAMAGED, MAPS_LOST
 

@@ -1,0 +1,1 @@
+"""The same nodule in a browser: `nodulerisk serve`."""

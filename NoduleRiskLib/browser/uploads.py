@@ -1,0 +1,155 @@
+"""What comes from outside as files: uploads within bounds, archives unpacked safely, paths that stay in their root."""
+
+from __future__ import annotations
+
+import re
+import stat
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ..errors import NoduleRiskError
+from ..imaging.image_file import FILE_TYPES
+
+#: Bytes of an archive's file that are unpacked at once.
+PIECE = 2**20
+#: What a file's name may keep of what the user's computer called it.
+_STRANGE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one upload may hold.
+
+    Attributes
+    ----------
+    bytes : int
+        In all, as it is sent, and once more when unpacked: a whole-body CT of thin slices takes about one gigabyte.
+    files : int
+    """
+
+    bytes: int = 2 * 2**30
+    files: int = 10_000
+
+
+class Inbox:
+    """A new folder for one upload; takes pieces of files and says no as soon as there is too much.
+
+    Parameters
+    ----------
+    folder : Path
+        Made here.
+    limits : Limits
+    """
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        folder.mkdir(parents=True)
+        self.folder, self._limits = folder, limits
+        self._bytes = self._files = 0
+
+    def new_file(self, name: str) -> Path:
+        """Where a file of this name is written: its number, and what is harmless of its last part."""
+        self._files += 1
+        if self._files > self._limits.files:
+            raise NoduleRiskError(f"These are more than {self._limits.files:,} files: choose the CT's series alone.")
+        harmless = _STRANGE.sub("-", PurePosixPath(name.replace("\\", "/")).name).strip(".-")[-80:]
+        return self.folder / f"{self._files:05d}-{harmless or 'file'}"
+
+    def count(self, size: int) -> None:
+        """Count some bytes before they are written."""
+        self._bytes += size
+        if self._bytes > self._limits.bytes:
+            raise NoduleRiskError(
+                f"This is more than {self._limits.bytes / 2**20:,.0f} MB: choose the CT's series alone."
+            )
+
+
+def unpacked(inbox: Inbox, into: Inbox) -> Path:
+    """What was uploaded as a place that can be read: archives unpacked, a folder of slices, or one image file.
+
+    Parameters
+    ----------
+    inbox, into : Inbox
+        What was sent, and an empty one for what is unpacked.
+
+    Raises
+    ------
+    NoduleRiskError
+        If an archive is broken, encrypted, holds links or more than the limits allow.
+    """
+    for file in sorted(inbox.folder.iterdir()):
+        if zipfile.is_zipfile(file):
+            _unpack(file, into)
+            file.unlink()
+        else:
+            into.count(file.stat().st_size)
+            file.rename(into.new_file(file.name.partition("-")[2]))
+    files = sorted(into.folder.iterdir())
+    images = [file for file in files if file.name.lower().endswith(FILE_TYPES)]
+    if not files:
+        raise NoduleRiskError("There is no file in this upload: choose a CT's DICOM folder, an archive or a file.")
+    return images[0] if len(images) == 1 else into.folder
+
+
+def _unpack(file: Path, into: Inbox) -> None:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for entry in archive.infolist():
+                if entry.is_dir():
+                    continue
+                kind = stat.S_IFMT(entry.external_attr >> 16)
+                if kind not in (0, stat.S_IFREG):
+                    raise NoduleRiskError("This archive holds links or devices: pack the files themselves.")
+                if entry.flag_bits & 1:
+                    raise NoduleRiskError("This archive is encrypted: unpack it first.")
+                # Names in the archive are never used as paths, and its own sizes are not believed.
+                with archive.open(entry) as packed, into.new_file(entry.filename).open("wb") as written:
+                    while piece := packed.read(PIECE):
+                        into.count(len(piece))
+                        written.write(piece)
+    except NoduleRiskError:
+        raise
+    # zipfile, zlib, lzma and bz2 have many kinds of errors for what is broken.
+    except Exception as error:
+        raise NoduleRiskError("This archive is broken or of a kind that cannot be read: pack it again.") from error
+
+
+def below(root: Path | None, relative: str) -> Path:
+    """A place below the root, links followed.
+
+    Raises
+    ------
+    NoduleRiskError
+        If no root was named, or the place lies elsewhere or does not exist; the same sentence for both.
+    """
+    if root is None:
+        raise NoduleRiskError("The server was started without --root: no folder of its own is open to you.")
+    root = root.resolve()
+    try:
+        place = (root / relative).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):
+        place = Path("/")
+    if not place.is_relative_to(root):
+        raise NoduleRiskError("There is no such folder or file.")
+    return place
+
+
+def listing(root: Path | None, relative: str, most: int = 500) -> dict[str, object]:
+    """A folder below the root as the page lists it: its path from there, folders, image files, how many other files."""
+    place = below(root, relative)
+    if not place.is_dir():
+        place = place.parent
+    assert root is not None
+    here = place.relative_to(root.resolve()).as_posix()
+    entries = sorted(place.iterdir(), key=lambda one: one.name.lower())
+    inside = [one for one in entries if not one.name.startswith(".") and one.resolve().is_relative_to(root.resolve())]
+    folders = [one.name for one in inside if one.is_dir()]
+    images = [one.name for one in inside if one.is_file() and one.name.lower().endswith(FILE_TYPES)]
+    others = sum(one.is_file() for one in inside) - len(images)
+    return {
+        "path": "" if here == "." else here,
+        "folders": folders[:most],
+        "images": images[:most],
+        "others": others,
+        "more": max(0, len(folders) - most) + max(0, len(images) - most),
+    }

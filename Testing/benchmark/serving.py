@@ -1,0 +1,128 @@
+"""Serving: four readers who click at once, how long each waits for grades, what their sessions hold and give back."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from .timing import Figure, Part, markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+READERS, CLICKS = 4, 20
+IDLE_MINUTES = 0.5
+#: In the slices that the demo opens with: across and down from the middle, pixels. The nodule itself, vessels, lung.
+PLACES = [(40 * (n % 5) - 80, 40 * (n // 5) - 60) for n in range(CLICKS)]
+
+
+def parts() -> Iterator[Part]:
+    """The table of a load trial; needs Chromium and the extra ``browser``."""
+    sys.path[:0] = [str(ROOT / "Testing" / "browser"), str(ROOT / "Testing" / "unit")]
+    from conftest import CHROMIUM
+    from driving import Server
+    from playwright.sync_api import sync_playwright
+
+    server = Server("--demo", "--sessions", str(READERS), "--idle", str(IDLE_MINUTES))
+    try:
+        before = memory_mb(server.process.pid)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+            alone, _ = trial(server, browser, 1)
+            waited, most = trial(server, browser, READERS)
+            browser.close()
+        after = left(server, before)
+    finally:
+        server.stop()
+    rows = [
+        ["one reader, click to grades", f"{median(alone):.2f} s", f"{max(alone):.2f} s"],
+        [f"{READERS} readers at once", f"{median(waited):.2f} s", f"{max(waited):.2f} s"],
+        ["memory before them, with them, after", f"{before:.0f}, {most:.0f}, {after:.0f} MB", ""],
+    ]
+    figures = (
+        Figure("one reader's median click to grades in a browser", median(alone), 1.0, "s"),
+        Figure("memory after readers left, of that before", after / before, 1.1, "times"),
+    )
+    yield Part("Serving", markdown(["", "median", "longest"], rows), figures)
+
+
+def trial(server: Any, browser: Any, readers: int) -> tuple[list[float], float]:
+    """Let readers click in turn without waiting for each other; seconds from click to grades, and MB meanwhile."""
+    from driving import drawn, press_view
+
+    pages = []
+    for _ in range(readers):
+        page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+        page.goto(server.address)
+        drawn(page)
+        pages.append(page)
+    x, y = _middle(pages[0])
+    waited, most = [], 0.0
+    for click, (dx, dy) in enumerate(PLACES, 1):
+        begun = {}
+        for page in pages:
+            page.keyboard.press("p" if click > 1 else "Shift")
+            page.wait_for_selector("[data-view=Red][data-mode=place]")
+            press_view(page, x + dx, y + dy)
+            begun[page] = time.monotonic()
+            page.evaluate(_WATCH, click)
+        for page in pages:
+            page.wait_for_function("window.graded > 0", timeout=120_000)
+            waited.append(page.evaluate("(window.graded - window.begun) / 1000"))
+        most = max(most, memory_mb(server.process.pid))
+        assert all(page.locator(".nr-error").count() == 0 for page in pages)
+    for page in pages:
+        page.context.close()
+    return waited, most
+
+
+#: Waits in the page itself until so many nodules have a diameter: the driver's own steps are not counted.
+_WATCH = """count => {
+  window.begun = performance.now(); window.graded = 0;
+  const look = () => {
+    const cells = [...document.querySelectorAll('.nr-list tbody td:nth-child(4)')].filter(one => one.innerText);
+    if (cells.length >= count) window.graded = performance.now(); else requestAnimationFrame(look);
+  };
+  look();
+}"""
+
+
+def left(server: Any, before: float) -> float:
+    """MB once all sessions have ended, or after two minutes."""
+    for _ in range(120):
+        now = memory_mb(server.process.pid)
+        if now <= before * 1.1:
+            return now
+        time.sleep(1)
+    return now
+
+
+def memory_mb(root: int) -> float:
+    """What a process and all below it hold, MB, shared pages counted once (PSS)."""
+    children: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        children.setdefault(int(fields[1]), []).append(int(status.parent.name))
+    every, todo = [], [root]
+    while todo:
+        every.append(todo.pop())
+        todo += children.get(every[-1], [])
+    total = 0
+    for process in every:
+        try:
+            text = Path(f"/proc/{process}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        total += next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+    return total / 1024
+
+
+def _middle(page: Any) -> tuple[float, float]:
+    from driving import middle
+
+    return middle(page)

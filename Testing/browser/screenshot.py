@@ -1,0 +1,40 @@
+"""``python -m Testing.browser.screenshot``: the README's picture of the page, taken of the page itself."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "Testing" / "browser"), str(ROOT / "Testing" / "unit")]
+#: Where it lies, and how large it is at most, bytes.
+PICTURE, LARGEST = ROOT / "Resources" / "browser.png", 400_000
+
+
+def main() -> None:
+    """Open the demo, place a point on its nodule, wait until all is drawn, keep what is seen."""
+    from conftest import CHROMIUM
+    from driving import Server, opened, place_point, settled
+    from PIL import Image
+    from playwright.sync_api import sync_playwright
+
+    server = Server("--demo")
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+            with opened(server, browser, 1440, 900) as page:
+                place_point(page)
+                page.mouse.move(5, 5)
+                for view in ("Red", "ThreeD"):
+                    settled(page, view)
+                page.screenshot(path=str(PICTURE))
+            browser.close()
+    finally:
+        server.stop()
+    # Few colours: the picture is half as large, and nobody sees it.
+    Image.open(PICTURE).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
+    assert PICTURE.stat().st_size < LARGEST, PICTURE.stat().st_size
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""What a reader would lose inside a session: growth, answers, DICOM's facts; and what a page may not make it do."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("trame_slicer", reason="LEFT OUT: sessions; they need pip install 'NoduleRisk[browser]'")
+sys.path.append(str(Path(__file__).resolve().parents[1] / "panel"))
+import fakes
+
+from NoduleRiskLib.browser import session as module
+from NoduleRiskLib.browser.session import Session
+from NoduleRiskLib.browser.start import Start
+from NoduleRiskLib.browser.uploads import Limits
+from NoduleRiskLib.imaging.points import Point
+from NoduleRiskLib.imaging.reading import read
+
+#: More turns of the loop than anything here takes.
+MOST_TURNS = 2000
+
+
+class Reader:
+    """A session without its server: turns of its loop are made by hand."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.assessor, self.loop = fakes.FakeAssessor(), asyncio.new_event_loop()
+
+        async def made() -> Session:
+            return Session(Start("test", "secret", "", b"", "CPU", None, root, folder, Limits()))
+
+        self.session = self.loop.run_until_complete(made())
+        self.work, self.state = self.session.work, self.session.state
+        self.work.logic._make_assessor = lambda package, device: self.assessor
+        self.session._tabs = 1
+
+    def turn(self, until: Callable[[], bool]) -> None:
+        """Let the session work until something holds."""
+
+        async def turns() -> None:
+            ticking = asyncio.ensure_future(self.session.tick_for_ever())
+            for _ in range(MOST_TURNS):
+                await asyncio.sleep(0.01)
+                if until() and not self.session._dirty:
+                    ticking.cancel()
+                    return
+            raise AssertionError(self.work.state.error or "it never came")
+
+        self.loop.run_until_complete(turns())
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """What the page calls."""
+        self.session.called[name](*arguments)
+
+    def rest(self) -> None:
+        """Until nothing is being done."""
+        self.turn(lambda: not self.work.logic.worker.busy)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    from Testing.unit.imaging.made_scans import chest, write_series
+
+    root = tmp_path_factory.mktemp("root")
+    write_series(root / "chest", chest(), PatientID="ID-1", AcquisitionDate="20260102")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VTK_DEFAULT_OPENGL_WINDOW", "vtkOSOpenGLRenderWindow")
+        yield Reader(root, tmp_path_factory.mktemp("session"))
+
+
+@pytest.fixture
+def reader(one: Reader) -> Reader:
+    """A session with a CT and one point, graded."""
+    one.work.show(fakes.lungs(), {}, [Point("N-1", fakes.PLACES[0])])
+    one.rest()
+    one.call("choose", one.work.state.nodules[0].mark.id)
+    one.call("assess")
+    one.turn(lambda: bool(one.work.state.assessment))
+    one.rest()
+    return one
+
+
+def test_a_session_that_nobody_touches_does_nothing(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    refreshed = []
+    refresh = reader.work.refresh
+    monkeypatch.setattr(reader.work, "refresh", lambda: (refreshed.append(1), refresh()))
+    for _ in range(30):
+        reader.turn(lambda: True)
+    assert refreshed == []
+    assert reader.state.card["graded"]
+
+
+def test_what_nobody_looks_at_is_not_graded(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ALONE_S", 0.0)
+    monkeypatch.setattr(reader.session, "_tabs", 0)
+    reader.assessor.gate.clear()
+    reader.work.assess([reader.work.state.nodules[0].mark])
+    task = reader.work.state.task
+    assert task
+    reader.turn(task.cancelled.is_set)
+    reader.assessor.gate.set()
+    reader.rest()
+    assert reader.work.state.task is None
+    assert reader.state.error == ""
+
+
+def test_growth_since_an_earlier_ct_stands_in_card_and_list(reader: Reader) -> None:
+    reader.work.settings.prior = reader.work._add(fakes.lungs(places=fakes.PLACES[:2]), {})
+    reader.call("compare", 120)
+    reader.rest()
+    assert reader.state.error == ""
+    assert reader.state.card["growth"], reader.state.earlier
+    assert reader.state.earlier["name"] == "lungs"
+    reader.call("show_prior", True)
+    reader.rest()
+    assert not reader.work.settings.heatmapShown
+
+
+def test_an_answer_changes_what_the_guidelines_ask(reader: Reader) -> None:
+    def asked() -> dict[str, str]:
+        return {one["name"]: one["value"] for one in reader.state.management["questions"]}
+
+    assert asked()["age"] == ""
+    reader.call("answer", "age", "61")
+    reader.rest()
+    assert asked()["age"] == "61"
+    reader.call("answer", "age", "no number")
+    reader.rest()
+    assert "age" in reader.state.error.lower()
+    assert asked()["age"] == "61"
+
+
+def test_a_ct_from_dicom_is_known_as_in_slicer(one: Reader) -> None:
+    from NoduleRiskLib.slicer_scene import dicom_database, inputs
+
+    one.call("open", "chest")
+    one.turn(lambda: one.state.ct == "chest")
+    one.rest()
+    node, direct = one.work.settings.ct, read(one.session.start.root / "chest")
+    facts = dicom_database.whole_facts(node)
+    assert (facts.series_uid, facts.acquired, facts.slices) == (
+        direct.dicom.series_uid,
+        direct.dicom.acquired,
+        direct.dicom.slices,
+    )
+    assert facts.study["PatientID"] == "ID-1"
+    assert np.allclose(inputs.scan(node).ijk_to_ras, direct.ijk_to_ras, atol=1e-4)
+    assert one.work.viewer.mode == "place", "the first click marks something"
+
+
+def test_removing_and_renaming_a_point_leaves_nothing_of_it(reader: Reader) -> None:
+    point = reader.work.state.nodules[0].mark.id
+    reader.call("rename", point, "left {{ 7*7 }} <b>")
+    reader.rest()
+    assert reader.state.rows[0]["name"] == "left {{ 7*7 }} <b>"
+    reader.call("remove", point)
+    reader.rest()
+    assert reader.state.rows == []
+    assert reader.state.card is None
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("choose", ("nobody",)),
+        ("remove", ("nobody",)),
+        ("use", ("anything",)),
+        ("window", ("__class__",)),
+        ("grade", ("__class__",)),
+        ("show", ("trame__template_main", "<script>")),
+        ("show", ("tab", "<script>")),
+        ("open", ("../..",)),
+        ("open", ("/etc",)),
+        ("browse", ("..",)),
+        ("answer", ("nobody asks", "x")),
+        ("slice", ("Red", float("nan"))),
+        ("slice", ("Blue", 0)),
+        ("scroll", ("Red", 10**9)),
+        ("opacity", (1e9,)),
+        ("step", ("x",)),
+        ("choose", ()),
+    ],
+)
+def test_whatever_a_page_sends_a_session_goes_on(reader: Reader, name: str, arguments: tuple[Any, ...]) -> None:
+    template = reader.state["trame__template_main"]
+    reader.call(name, *arguments)
+    reader.rest()
+    assert reader.state["trame__template_main"] == template
+    assert 0 <= reader.work.settings.opacity <= 1
+    assert all(np.isfinite(one["at"]) for one in reader.state.slices.values())
+    assert reader.state.rows[0]["name"] == "N-1"
