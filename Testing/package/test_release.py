@@ -35,7 +35,8 @@ def test_the_version_stands_in_one_file() -> None:
     version = NoduleRiskLib.__version__
     assert str(Version(version)) == version, "as PyPI writes it"
     literal = [name for name in tracked(f'"{version}"') if name != "CHANGELOG.md"]
-    assert literal == ["NoduleRiskLib/__init__.py"]
+    # MHub reads its card as it is.
+    assert literal == ["NoduleRiskLib/__init__.py", "Resources/container/mhub/nodulerisk/meta.json"]
     assert 'version = { attr = "NoduleRiskLib.__version__" }' in PROJECT
     assert not re.search(r"^version:", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
 
