@@ -129,10 +129,13 @@ def whole_of(widget) -> QtGui.QImage:
     """The whole panel, as high as its wrapped texts need."""
     parent = widget.parent
     screenshots.grab(parent)
-    needed = parent.layout().totalHeightForWidth(parent.width())
-    parent.resize(parent.width(), max(needed, parent.sizeHint().height()))
-    for _ in range(5):
-        slicer.app.processEvents()
+    # Once more: what the first round wraps asks for another height.
+    for _ in range(2):
+        needed = parent.layout().totalHeightForWidth(parent.width())
+        parent.resize(parent.width(), max(needed, parent.sizeHint().height()))
+        for _ in range(5):
+            slicer.app.processEvents()
+        parent.layout().activate()
     return parent.grab().toImage()
 
 
