@@ -165,10 +165,11 @@ def _cell(text: str) -> str:
 
 def columns() -> str:
     """The columns, from the list from which the tables are written."""
-    from NoduleRiskLib.results.tables import COLUMNS
+    from NoduleRiskLib.results import tables
 
     lines = ["| column | kind | what |", "| --- | --- | --- |"]
-    for one in COLUMNS:
+    # Those that name the CT stand in files, behind the others.
+    for one in (*tables.COLUMNS, *getattr(tables, "CT_COLUMNS", ())):
         kind = ("text" if one.text else "number") + (", may be empty" if one.optional else "")
         lines.append(f"| `{one.name}` | {kind} | {_cell(one.meaning)} |")
     return "\n".join(lines) + "\n"

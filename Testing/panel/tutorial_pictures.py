@@ -112,17 +112,31 @@ def part(widget, section: str) -> QtGui.QImage:
     """One section of the panel, opened, as wide as the whole."""
     button = getattr(widget.ui, section)
     button.collapsed = False
-    whole = screenshots.grab(widget.parent)
+    whole = whole_of(widget)
     place = button.mapTo(widget.parent, QtCore.QPoint(0, 0))
     return cut(whole, widget, place.y(), place.y() + button.height())
 
 
 def until(widget, name: str) -> QtGui.QImage:
     """The panel from its top to the end of one of its widgets."""
-    whole = screenshots.grab(widget.parent)
+    whole = whole_of(widget)
     shown = getattr(widget.ui, name)
     end = shown.mapTo(widget.parent, QtCore.QPoint(0, 0)).y() + shown.height()
     return cut(whole, widget, 0, end + screenshots.GAP)
+
+
+def whole_of(widget) -> QtGui.QImage:
+    """The whole panel, as high as its wrapped texts need."""
+    parent = widget.parent
+    screenshots.grab(parent)
+    # Once more: what the first round wraps asks for another height.
+    for _ in range(2):
+        needed = parent.layout().totalHeightForWidth(parent.width())
+        parent.resize(parent.width(), max(needed, parent.sizeHint().height()))
+        for _ in range(5):
+            slicer.app.processEvents()
+        parent.layout().activate()
+    return parent.grab().toImage()
 
 
 def cut(whole: QtGui.QImage, widget, top: int, bottom: int) -> QtGui.QImage:
