@@ -102,7 +102,7 @@ def _grade(line: GradeLine, n: int) -> dict[str, Any]:
     return {
         "name": line.name,
         "value": f"{line.value}{unit}",
-        "interval": f"{line.interval}{unit}" if line.interval else "",
+        "interval": line.interval,
         "word": line.word,
         "below": line.below,
         "low": 100 * (line.low or 0),

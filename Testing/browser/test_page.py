@@ -102,7 +102,7 @@ def test_files_say_what_the_page_says(page, tmp_path) -> None:
     shown = grades(page)
     (row,) = csv.DictReader(saved(page, "CSV", tmp_path).open(encoding="utf-8"))
     assert f"{float(row['malignancy']):.1f}" == shown["malignancy"]
-    (nodule,) = json.loads(saved(page, "JSON", tmp_path).read_text())["assessments"]
+    (nodule,) = json.loads(saved(page, "JSON", tmp_path).read_text())["nodules"]
     assert nodule["label"] == "N-1"
     segments = pydicom.dcmread(saved(page, "SEG", tmp_path))
     assert (segments.Modality, len(segments.SegmentSequence)) == ("SEG", 1)
@@ -153,6 +153,7 @@ def test_what_is_uploaded_is_opened_and_what_is_broken_is_told(page, tmp_path) -
     chosen = page.locator("input[data-upload]").last
     chosen.set_input_files({"name": "ct.zip", "mimeType": "application/zip", "buffer": b"PK\3\4 broken"})
     page.wait_for_selector(".nr-error")
+    page.get_by_role("button", name="Open a CT").click()
     folder = write_small_series(tmp_path / "mine")
     page.locator("input[data-upload]").first.set_input_files(folder)
     page.wait_for_function("document.querySelector('.nr-ct').innerText.startsWith('ct-')")

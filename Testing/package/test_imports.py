@@ -89,9 +89,9 @@ def wings_that_import(*modules: str) -> set[str]:
     }
 
 
-def test_only_the_scene_wing_and_the_panel_know_slicer() -> None:
+def test_only_the_scene_wing_the_panel_and_the_browser_s_sessions_know_slicer() -> None:
     """The library serves the command line and the tests too, where there is no Slicer."""
-    assert wings_that_import("slicer", "vtk") == {"panel", "slicer_scene"}
+    assert wings_that_import("slicer", "vtk") == {"browser", "panel", "slicer_scene"}
 
 
 def test_only_the_panel_knows_qt() -> None:
@@ -100,7 +100,7 @@ def test_only_the_panel_knows_qt() -> None:
 
 
 def test_nothing_below_the_panel_imports_it() -> None:
-    """The library works without the panel; ``NoduleRisk.py`` alone puts it up."""
+    """The library works without the panel; ``NoduleRisk.py`` puts it up, and a browser's session uses its logic."""
     importers = {
         path.relative_to(ROOT / "NoduleRiskLib").parts[0]
         for path in (ROOT / "NoduleRiskLib").rglob("*.py")
@@ -111,7 +111,7 @@ def test_nothing_below_the_panel_imports_it() -> None:
             for name in names(node, ".".join(path.relative_to(ROOT).with_suffix("").parts[:-1]))
         )
     }
-    assert importers == {"panel"}
+    assert importers == {"browser", "panel"}
 
 
 @pytest.mark.parametrize(
