@@ -126,7 +126,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
             found[mark.id] = assessment
 
         if points is None:
-            points = inputs.add_points("Nodules", [])
+            points = inputs.add_points("Nodules", [], ct)
         self.give_points(ct, points, outlines)
         for sentence in self.left_out:
             logging.warning("NoduleRisk: %s", sentence)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import qt
 from slicer.i18n import tr as _
 
 from ..results.phrases import percent
-from .cells import ROW_PIXELS, dress_table, selection_style, write_cell
+from .cells import ROW_PIXELS, dress_table, grow_with_text, selection_style, write_cell
 from .view_state import NEW, OUTDATED, OUTSIDE, ListedNodule, ViewState
 
 TIPS = {NEW: "Not assessed yet.", OUTSIDE: "The point lies outside the CT: move it onto the image."}
+#: Seven nodules are seen, more by scrolling.
+MOST_PIXELS = 220
 #: The last column; those between it and the name are figures.
 NOTES = 4
 #: Said of outlines that the user or another tool drew, in the list and in the card.
@@ -29,9 +30,7 @@ class NoduleList:
         self._doubtful: bool | None = None
         # Names and notes share what the figures leave, and take a second line where that is narrow.
         dress_table(ui.noduleTable, (0, NOTES), ROW_PIXELS)
-        ui.noduleTable.verticalHeader().setMinimumSectionSize(ROW_PIXELS)
-        ui.noduleTable.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        ui.noduleTable.horizontalHeader().sectionResized.connect(lambda *unused: self._table.resizeRowsToContents())
+        grow_with_text(ui.noduleTable, MOST_PIXELS)
         ui.noduleTable.horizontalHeaderItem(2).setToolTip(
             _("Chance that at least half of LIDC's readers give malignancy 4 or 5: their suspicion, not pathology.")
         )

@@ -38,6 +38,7 @@ class OutlineSection:
         self._owners: object = None
         self._seen: dict[str, str] = {}
         self._shown: object = None
+        self._surfaces = False
         ui.editOutlineButton.setToolTip(_(EDIT_TIP))
         ui.editOutlineButton.clicked.connect(lambda *unused: self.edit())
         ui.otherOutlineButton.clicked.connect(lambda *unused: self.use_other())
@@ -136,3 +137,7 @@ class OutlineSection:
             outline_segments.hide_others(state.ct, state.points)
             if node:
                 node.SetDisplayVisibility(state.parameters.outlineShown)
+        # Of surfaces that the user made elsewhere none is dropped.
+        if state.parameters.surfacesShown or self._surfaces:
+            outline_segments.show_surfaces(node, state.parameters.surfacesShown)
+        self._surfaces = state.parameters.surfacesShown

@@ -27,6 +27,7 @@ from .outline_section import OutlineSection
 from .overlay import Overlay
 from .requirements import Requirements
 from .run_section import RunSection
+from .shortcuts import HEATMAP, NEXT, PLACE, PREVIOUS, Shortcuts
 from .slice_strip import SliceStrip
 from .view_state import NEW, ListedNodule, ViewState
 from .work import Work
@@ -59,7 +60,7 @@ class Panel:
             self._list,
             GradeCard(ui, self._choose_grade),
             self.strip,
-            Overlay(),
+            Overlay(ui),
             ManagementSection(ui, self.changed, self.work.report, self.work.copy_text),
             OutlineSection(ui, logic.reader, self.work.assess),
             RunSection(ui, self.work.assess_waiting, self.work.cancel, lambda: self.logic.device_name),
@@ -73,6 +74,14 @@ class Panel:
         ui.disclaimerLabel.setStyleSheet("background: #fff3d6; color: #5c4300; border-radius: 3px; padding: 4px;")
         ui.placeButton.toggled.connect(self._place)
         ui.placeWidget.activeMarkupsPlaceModeChanged.connect(lambda on: ui.placeButton.setChecked(on))
+        self._shortcuts = Shortcuts(
+            {
+                PLACE: ui.placeButton.click,
+                NEXT: lambda: self.choose_next(1),
+                PREVIOUS: lambda: self.choose_next(-1),
+                HEATMAP: ui.heatmapCheckBox.click,
+            }
+        )
         self._observe_scene()
         self.timer = qt.QTimer()
         self.timer.setInterval(25)
@@ -91,14 +100,17 @@ class Panel:
         self._entered, self._given = True, None
         self._bind()
         self._take()
+        self._shortcuts.install()
 
     def exit(self) -> None:
         """Another module is shown."""
         self._entered = False
+        self._shortcuts.remove()
         self._ui.placeButton.setChecked(False)
 
     def cleanup(self) -> None:
         """The panel is closed for good."""
+        self._shortcuts.remove()
         self.timer.stop()
         self.logic.worker.stop()
         self._unbind()
@@ -192,6 +204,15 @@ class Panel:
         if jump:
             display.jump(next(n.mark.point.ras for n in self.state.nodules if n.mark.id == point_id))
 
+    def choose_next(self, by: int) -> None:
+        """Choose the nodule so many rows further down; after the last comes the first."""
+        ids = [nodule.mark.id for nodule in self.state.nodules]
+        if ids:
+            chosen = self.state.chosen.mark.id if self.state.chosen else ""
+            # Without one, the first or the last.
+            at = ids.index(chosen) if chosen in ids else -1 if by > 0 else 0
+            self.choose(ids[(at + by) % len(ids)])
+
     def _choose_grade(self, name: str) -> None:
         self.state.parameters.grade = name
 
@@ -200,7 +221,7 @@ class Panel:
         if settings is None:
             return
         if on and settings.points is None:
-            settings.points = inputs.add_points("Nodules", [])
+            settings.points = inputs.add_points("Nodules", [], settings.ct)
         self._ui.placeWidget.setCurrentNode(settings.points)
         self._ui.placeWidget.setPlaceModeEnabled(on)
 
@@ -259,8 +280,12 @@ class Panel:
         own = outline_segments.segmentation_of(settings.ct, settings.points)
         self._nodes.follow(settings.ct, settings.points, settings.outlines, own)
         self._views.show(state.ct)
+        for selector in (self._ui.ctSelector, self._ui.priorSelector):
+            selector.sortFilterProxyModel().setProperty("hiddenNodeIDs", display.heatmap_ids())
         self._ui.placeWidget.setCurrentNode(state.points)
         state.table = results.table_of(state.ct, state.points)
+        if state.table:
+            results.show_rows(state.table, state.points)
         state.nodules = [self._grown(nodule) for nodule in state.nodules]
         # The guidelines ask for the growth itself; the list shows its words.
         state.growth = {
@@ -290,7 +315,7 @@ class Panel:
         if not (self._entered and state.ct) or state.task or wanted == self._given:
             return
         if settings.outlines and state.points is None:
-            state.points = settings.points = inputs.add_points("Nodules", [])
+            state.points = settings.points = inputs.add_points("Nodules", [], state.ct)
         self._given = state.ct, state.points, settings.outlines
         if state.points:
             self.logic.give_points(state.ct, state.points, settings.outlines)
