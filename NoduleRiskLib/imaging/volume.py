@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
@@ -196,8 +196,8 @@ def itk_ijk_to_ras(image: Any) -> Array:
     return LPS_TO_RAS @ lps
 
 
-def write_nrrd(path: Path | str, volume: Volume) -> None:
-    """Write voxels and their place to a compressed NRRD file, as Slicer and ITK read it."""
+def write_nrrd(path: Path | str, volume: Volume, about: Mapping[str, Any] | None = None) -> None:
+    """Write voxels, their place and further fields to a compressed NRRD file, as Slicer and ITK read it."""
     import SimpleITK as sitk
 
     lps = LPS_TO_RAS @ volume.ijk_to_ras
@@ -205,4 +205,6 @@ def write_nrrd(path: Path | str, volume: Volume) -> None:
     image.SetSpacing(volume.spacing_mm.tolist())
     image.SetOrigin(lps[:3, 3].tolist())
     image.SetDirection((lps[:3, :3] / volume.spacing_mm).ravel().tolist())
+    for key, value in (about or {}).items():
+        image.SetMetaData(key, str(value))
     sitk.WriteImage(image, str(path), useCompression=True)

@@ -21,7 +21,7 @@ from ..slicer_scene.drawn_outlines import Drawn, DrawnOutline
 from ..slicer_scene.inputs import Mark, Node, Scan
 from ..slicer_scene.placement import placement
 from ..slicer_scene.records import Record, Row, record_of
-from ..slicer_scene.segment_voxels import SegmentReader, on_grid_of, same
+from ..slicer_scene.segment_voxels import SegmentReader, same
 from .assessing import NoduleAssessor, Outcome, assess_each
 from .export import DICOM, collect
 from .job import Job
@@ -156,6 +156,8 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
             job.assessed(outcome.mark, outcome.assessment)
 
         def work(tell: Tell) -> None:
+            from ..imaging.outline_labels import on_grid_of
+
             def call(function: Callable[..., Any], *arguments: Any) -> None:
                 tell(self._in_the_same_scene, scene_number, function, *arguments)
 

@@ -13,7 +13,7 @@ from ..imaging.volume import Volume
 from ..slicer_scene import inputs, outline_segments, results
 from ..slicer_scene.drawn_outlines import open_in_segment_editor
 from ..slicer_scene.inputs import Mark
-from ..slicer_scene.segment_voxels import SegmentReader, on_grid_of
+from ..slicer_scene.segment_voxels import SegmentReader
 from .view_state import ListedNodule, ViewState
 
 EDIT_TIP = "Opens the outline in the Segment Editor. Come back and press Assess to grade what you drew."
@@ -120,6 +120,8 @@ class OutlineSection:
 
     def _propose(self, nodule: ListedNodule) -> tuple[Any, str]:
         """Make the segment of the network's outline that the scene keeps with a nodule's grades."""
+        from ..imaging.outline_labels import on_grid_of
+
         state = self._state
         held = results.assessment(state.table, nodule.mark.id)
         if held is None or held.nodule is None or not results.maps_of(state.table, nodule.mark.id):

@@ -80,7 +80,7 @@ def propose(ct: Node, points: Node, mark: Mark, mask: Volume, reader: SegmentRea
     ct, points : nodes
     mark : Mark
     mask : Volume
-        The outline on the CT's grid (``segment_voxels.on_grid_of``).
+        The outline on the CT's grid (``imaging.outline_labels.on_grid_of``).
     reader : SegmentReader
 
     Returns

@@ -21,7 +21,8 @@ import NoduleRisk
 import slicer
 from NoduleRiskLib.slicer_scene import display, inputs, outline_segments, results
 from NoduleRiskLib.slicer_scene.records import record_of
-from NoduleRiskLib.slicer_scene.segment_voxels import SegmentReader, on_grid_of
+from NoduleRiskLib.imaging.outline_labels import on_grid_of
+from NoduleRiskLib.slicer_scene.segment_voxels import SegmentReader
 from NoduleRiskLib.imaging.points import Point
 from PySide6 import QtCore, QtGui, QtWidgets
 from trame_slicer.core import SlicerApp
