@@ -12,6 +12,8 @@ from ..results.grade_lines import GradeLine
 
 #: Least height of a table's row and size of the drawn scales, pixels: beside them words need room at 420 pixels.
 ROW_PIXELS, BAR_PIXELS = 24, 72
+#: What a table's headings and frame take.
+HEADINGS_PIXELS = 36
 RAIL_RGBA, MARK_RGBA = (140, 150, 160, 90), (140, 150, 160, 160)
 INTERVAL_RGBA, VALUE_RGBA = (72, 149, 214, 150), (11, 87, 160, 255)
 #: What is doubtful stands back: readable on light and on dark panels, in text and drawn scales.
@@ -26,8 +28,8 @@ def grow_with_text(table: Any, most_pixels: int) -> None:
     rows.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
 
     def fit(*unused: Any) -> None:
-        # With the headings, which are a row too, and the frame.
-        height = min(rows.length() + ROW_PIXELS + 4, most_pixels)
+        # Never a row cut by the frame.
+        height = min(rows.length() + HEADINGS_PIXELS, most_pixels)
         table.setMinimumHeight(height)
         table.setMaximumHeight(height)
 

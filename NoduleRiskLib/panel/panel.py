@@ -27,8 +27,9 @@ from .outline_section import OutlineSection
 from .overlay import Overlay
 from .requirements import Requirements
 from .run_section import RunSection
-from .shortcuts import HEATMAP, NEXT, PLACE, PREVIOUS, Shortcuts
+from .shortcuts import HEATMAP, NEXT, PLACE, PREVIOUS, REDO, UNDO, Shortcuts
 from .slice_strip import SliceStrip
+from .undo import Undo
 from .view_state import NEW, ListedNodule, ViewState
 from .work import Work
 
@@ -74,12 +75,15 @@ class Panel:
         ui.disclaimerLabel.setStyleSheet("background: #fff3d6; color: #5c4300; border-radius: 3px; padding: 4px;")
         ui.placeButton.toggled.connect(self._place)
         ui.placeWidget.activeMarkupsPlaceModeChanged.connect(lambda on: ui.placeButton.setChecked(on))
+        self._undo = Undo()
         self._shortcuts = Shortcuts(
             {
                 PLACE: ui.placeButton.click,
                 NEXT: lambda: self.choose_next(1),
                 PREVIOUS: lambda: self.choose_next(-1),
                 HEATMAP: ui.heatmapCheckBox.click,
+                UNDO: lambda: self._undo.undo(self.state.points),
+                REDO: lambda: self._undo.redo(self.state.points),
             }
         )
         self._observe_scene()
@@ -101,16 +105,19 @@ class Panel:
         self._bind()
         self._take()
         self._shortcuts.install()
+        self._undo.start()
 
     def exit(self) -> None:
         """Another module is shown."""
+        if self._entered:
+            self._undo.stop()
         self._entered = False
         self._shortcuts.remove()
         self._ui.placeButton.setChecked(False)
 
     def cleanup(self) -> None:
         """The panel is closed for good."""
-        self._shortcuts.remove()
+        self.exit()
         self.timer.stop()
         self.logic.worker.stop()
         self._unbind()
@@ -178,6 +185,8 @@ class Panel:
             self.changed()
 
     def _touched(self, point_id: str) -> None:
+        # Where it lies before it is dragged.
+        self._undo.keep(self.state.points)
         if any(nodule.mark.id == point_id for nodule in self.state.nodules):
             self.choose(point_id, jump=False)
 
@@ -259,6 +268,8 @@ class Panel:
             results.forget_maps_without_table()
             outline_segments.remove_ownerless(self.logic.reader)
         self._read_scene()
+        if self._entered:
+            self._undo.keep(state.points, moved=False)
         for part in self._parts:
             part.draw(state)
         self.work.look_ahead()

@@ -9,7 +9,7 @@ import qt
 import slicer.util
 
 #: The panel's tool tips name them. None is among Slicer's own keys for slice and 3-D views.
-PLACE, NEXT, PREVIOUS, HEATMAP = "P", "N", "Shift+N", "H"
+PLACE, NEXT, PREVIOUS, HEATMAP, UNDO, REDO = "P", "N", "Shift+N", "H", "Ctrl+Z", "Ctrl+Y"
 
 
 class Shortcuts:

@@ -6,6 +6,7 @@ Runs under pytest on the stand-ins, under the Slicer kit, and in Slicer by Reloa
 import fakes
 import slicer
 import slicer.util
+import vtk
 from panel_case import PanelCase, read
 
 from NoduleRiskLib.explain import heatmap_faithfulness
@@ -129,9 +130,9 @@ class ViewsTest(PanelCase):
         self.assertTrue(self.ui.placeButton.property("checked"))
 
     def test_keys_are_taken_out_with_the_module(self):
-        self.assertEqual(len(self.panel._shortcuts._installed), 4)
+        self.assertEqual(len(self.panel._shortcuts._installed), 6)
         self.widget.enter()
-        self.assertEqual(len(self.panel._shortcuts._installed), 4)
+        self.assertEqual(len(self.panel._shortcuts._installed), 6)
         self.widget.exit()
         self.assertEqual(self.panel._shortcuts._installed, [])
 
@@ -139,11 +140,63 @@ class ViewsTest(PanelCase):
         self.assess()
         for key, widget in (
             (shortcuts.PLACE, self.ui.placeButton),
+            (shortcuts.UNDO, self.ui.placeButton),
+            (shortcuts.REDO, self.ui.placeButton),
             (shortcuts.NEXT, self.ui.noduleTable),
             (shortcuts.PREVIOUS, self.ui.noduleTable),
             (shortcuts.HEATMAP, self.ui.heatmapCheckBox),
         ):
             self.assertRegex(read(widget, "toolTip"), rf"\b{key.replace('+', '[+]')}\b")
+
+    # --- undo
+
+    def test_points_that_were_placed_moved_and_removed_come_back_with_their_grades(self):
+        self.assess()
+        labels = [row[0] for row in self.rows()]
+        self.points.RemoveNthControlPoint(0)
+        self.settle()
+        self.points.AddControlPointWorld(vtk.vtkVector3d(12, 5, -7), "placed")
+        self.settle()
+        # As Slicer does when a slice view is scrolled.
+        slicer.mrmlScene.SaveStateForUndo()
+        slicer.mrmlScene.SaveStateForUndo()
+        display = self.points.GetDisplayNode()
+        display.SetActiveComponent(display.ComponentControlPoint, 0)
+        self.points.InvokeCustomModifiedEvent(self.points.PointStartInteractionEvent)
+        for step in range(5):
+            self.points.SetNthControlPointPositionWorld(0, -10.0 - step, 4.0, -8.0)
+            self.settle()
+        self.assertIn("outdated", self.notes()[0])
+        self.key(shortcuts.UNDO)
+        self.assertEqual([row[0] for row in self.rows()], ["N-2", "N-3", "placed"])
+        self.assertNotIn("outdated", self.notes()[0])
+        self.key(shortcuts.UNDO)
+        self.assertEqual([row[0] for row in self.rows()], ["N-2", "N-3"])
+        self.key(shortcuts.UNDO)
+        self.assertEqual([row[0] for row in self.rows()], labels)
+        self.assertEqual(self.rows()[0][1], "2.8")
+        self.assertEqual(len(self.ids_in_table()), 3)
+        self.key(shortcuts.REDO)
+        self.assertEqual([row[0] for row in self.rows()], ["N-2", "N-3"])
+
+    def test_undo_takes_nothing_back_in_a_list_that_was_chosen_before(self):
+        first = self.points
+        self.points.RemoveNthControlPoint(0)
+        self.settle()
+        self.state.parameters.points = self.points = self.addPoints()
+        self.settle()
+        self.points.RemoveNthControlPoint(2)
+        self.settle()
+        for _ in range(3):
+            self.key(shortcuts.UNDO)
+        self.assertEqual([row[0] for row in self.rows()], ["N-1", "N-2", "N-3"])
+        self.assertEqual(first.GetNumberOfControlPoints(), 2)
+
+    def test_undo_is_off_again_when_the_module_is_left(self):
+        self.assertTrue(slicer.mrmlScene.GetUndoFlag())
+        self.widget.exit()
+        self.assertFalse(slicer.mrmlScene.GetUndoFlag())
+        self.assertEqual(slicer.mrmlScene.GetNumberOfUndoLevels(), 0)
 
     # --- surfaces
 
