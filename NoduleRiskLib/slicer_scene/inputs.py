@@ -14,6 +14,7 @@ import vtk
 
 from ..errors import NoduleRiskError
 from ..imaging.dicom_facts import OF_SLICE, DicomFacts, ImageReference, acquired, facts
+from ..imaging.hounsfield import LUNG_WINDOW_HU
 from ..imaging.points import Point
 from ..imaging.volume import Array, Volume, checked_ct
 from . import study
@@ -142,7 +143,7 @@ def add_volume(volume: Volume, lung_window: bool = True) -> Node:
     node.CreateDefaultDisplayNodes()
     if lung_window:
         node.GetDisplayNode().SetAutoWindowLevel(False)
-        node.GetDisplayNode().SetWindowLevel(1500, -600)
+        node.GetDisplayNode().SetWindowLevelMinMax(*LUNG_WINDOW_HU)
     return node
 
 
