@@ -31,6 +31,7 @@ class NoduleList:
         # Names and notes share what the figures leave, and take a second line where that is narrow.
         dress_table(ui.noduleTable, (0, NOTES), ROW_PIXELS)
         grow_with_text(ui.noduleTable, MOST_PIXELS)
+        ui.noduleTable.horizontalHeaderItem(1).setToolTip(_("Malignancy: LIDC readers' mean grade, 1 to 5."))
         ui.noduleTable.horizontalHeaderItem(2).setToolTip(
             _("Chance that at least half of LIDC's readers give malignancy 4 or 5: their suspicion, not pathology.")
         )

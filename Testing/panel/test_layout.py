@@ -2,8 +2,10 @@
 
 import itertools
 
+import fakes
 import pytest
 import slicer
+import vtk
 from panel_case import PanelCase
 from PySide6 import QtGui, QtWidgets
 
@@ -21,6 +23,9 @@ def case():
     case.widget.parent.setFont(QtGui.QFont("DejaVu Sans", 9))
     for n, name in enumerate(NAMES):
         case.points.SetNthControlPointLabel(n, name)
+    # More than are seen at once: the scroll bar takes room, too.
+    for n in range(8):
+        case.points.AddControlPointWorld(vtk.vtkVector3d(*fakes.PLACES[n % 3]), f"N-{n}")
     case.settle()
     case.assess()
     yield case

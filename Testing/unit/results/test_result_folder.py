@@ -130,7 +130,7 @@ def test_a_page_that_fails_half_way_leaves_no_half_page(
     monkeypatch.setattr("NoduleRiskLib.results.nodule_page.write_page", fails)
     _, failures = write_results(tmp_path, volume, [assessment])
     assert len(failures) == 1 and "no ink" in failures[0]
-    assert files(tmp_path) == {CSV, JSON}
+    assert files(tmp_path) == {CSV, JSON, INDEX, OUTLINES}
 
 
 def test_a_disk_without_any_space_leaves_the_earlier_results_whole(
