@@ -59,7 +59,9 @@ app = typer.Typer(
     help="Nine LIDC grades and a heatmap for each lung nodule that a point marks on a chest CT. Research use only.",
 )
 
-Out = Annotated[Path, typer.Option(help="Folder for CSV, JSON, pictures and maps; made if it is not there.")]
+Out = Annotated[
+    Path, typer.Option(help="Folder for an index page, CSV, JSON, pictures and maps; made if it is not there.")
+]
 Model = Annotated[Path, typer.Option(help="Model package: a folder with model.json.")]
 Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu, cuda:0, ...")]
 Dicom = Annotated[
@@ -135,6 +137,9 @@ def assess(
     grade: Annotated[
         GradeName, typer.Option(help="Whose heatmap is drawn on the pages and written, as a volume and as DICOM.")
     ] = GRADE,
+    all_heatmaps: Annotated[
+        bool, typer.Option("--all-heatmaps", help="Write the heatmaps of all grades as volumes, not --grade's alone.")
+    ] = False,
     series: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="UID", help="Which series of a DICOM folder that holds several, or of a server."),
@@ -199,7 +204,12 @@ def assess(
             if about or report:
                 stdout().print(Padding(answers_on_terminal(assessments, volume.dicom, told), (0, 1, 1, 1)))
 
-        finish(progress, out, volume, assessments, loaded, stopped, json_, more, later=chain(*later), shown=grade.value)
+        finish(
+            *(progress, out, volume, assessments, loaded, stopped, json_, more),
+            later=chain(*later),
+            shown=grade.value,
+            maps=GRADE_NAMES if all_heatmaps else (),
+        )
 
 
 @app.command()

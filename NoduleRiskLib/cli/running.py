@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -153,6 +153,7 @@ def finish(
     extra: Callable[[Path], None] = lambda folder: None,
     later: Iterable[str] = (),
     shown: str = SHOWN,
+    maps: Collection[str] = (),
 ) -> None:
     """Write the results, print them, and say what went wrong; results that cannot be written are still printed.
 
@@ -164,7 +165,7 @@ def finish(
     with step(progress, "Drawing", len(assessments)) as task:
         try:
             replaced, failures = write_results(
-                out, volume, assessments, about, shown, lambda: progress.advance(task), extra
+                out, volume, assessments, about, shown, lambda: progress.advance(task), extra, maps
             )
         except NoduleRiskError as error:
             unwritten = error

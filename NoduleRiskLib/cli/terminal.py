@@ -214,8 +214,10 @@ def _figures(assessment: Assessment) -> tuple[RenderableType, ...]:
 
 
 def _label(assessment: Assessment) -> Text:
-    """The nodule's name, and below it what is doubtful."""
+    """The nodule's name, one mark if there are warnings about it, and below it what is doubtful."""
     text = Text(printable(assessment.point.label), "not dim")
+    if any(warning.about == "nodule" for warning in assessment.warnings):
+        text.append("\N{NO-BREAK SPACE}!", DOUBT)
     for doubt in assessment.doubts:
         text.append(f"\n{printable(doubt)}", DOUBT)
     return text

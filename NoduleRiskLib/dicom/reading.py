@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import InputWarning, NoduleRiskError
 from ..grades import CALCIFICATION_PATTERNS, GRADES
 from ..imaging.dicom_objects import modality, read_object, refuse_other_frame, refuse_other_patient
@@ -21,7 +19,7 @@ from ..imaging.segment import Segment
 from ..imaging.shown import shown
 from ..imaging.slice_stack import Layout
 from ..imaging.solid_part import SolidPart, solid_part
-from ..imaging.volume import LPS_TO_RAS, Volume, middle_image
+from ..imaging.volume import Volume, lps_ras, middle_image
 from ..networks import model_package
 from ..results.assessment import Assessment
 from ..results.nodule import Calcification, Estimate, Nodule
@@ -117,7 +115,7 @@ def _assessment(name: str, group: Any, volume: Volume, outlines: dict[str, Segme
         )
     outline = _outline(name, group, outlines[uid], volume)
     x, y, z = map(float, _one(group, codes.PLACE.value).GraphicData)
-    r, a, s = (np.diag(LPS_TO_RAS)[:3] * (x, y, z) + 0.0).tolist()
+    r, a, s = (lps_ras((x, y, z)) + 0.0).tolist()
     nodule = Nodule(
         outline=outline,
         estimates=tuple(_estimates(group)),

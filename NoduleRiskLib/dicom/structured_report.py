@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .. import __version__
 from ..guidelines.management import Grown, Management
 from ..imaging.lung_place import lung_place
-from ..imaging.volume import LPS_TO_RAS
+from ..imaging.volume import lps_ras
 from ..results.assessment import Assessment
 from ..results.nodule import Estimate, Nodule
 from . import codes
@@ -145,11 +143,10 @@ def _group(source: Source, one: Reported, model: Mapping[str, Any] | None) -> An
     contains = sr.RelationshipTypeValues.CONTAINS
     for name, text in _said(one):
         group[0].ContentSequence.append(sr.TextContentItem(coded(name), text, contains))
-    point_lps = LPS_TO_RAS[:3, :3] @ np.array(one.assessment.point.ras)
     marked = sr.Scoord3DContentItem(
         coded(codes.PLACE),
         sr.GraphicTypeValues3D.POINT,
-        point_lps[None],
+        lps_ras([one.assessment.point.ras]),
         source.facts.frame_uid,
         relationship_type=contains,
     )

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ..imaging.lung_mask import coarse, lung_mask
 from ..imaging.resampling import sample_grid
-from ..imaging.volume import LPS_TO_RAS, Array, Volume
+from ..imaging.volume import LPS_TO_RAS, Array, Volume, lps_ras, place_itk
 
 #: Grid along R, A and S on which lungs are aligned, mm.
 GRID_MM = 4.0
@@ -158,8 +158,8 @@ def _starts(before: _Lungs, after: _Lungs) -> list[Any]:
             continue
         used.append(up)
         start = sitk.Euler3DTransform()
-        start.SetCenter((LPS_TO_RAS[:3, :3] @ now).tolist())
-        start.SetTranslation((LPS_TO_RAS[:3, :3] @ (was - now + (0, 0, up))).tolist())
+        start.SetCenter(lps_ras(now).tolist())
+        start.SetTranslation(lps_ras(was - now + (0, 0, up)).tolist())
         starts.append(start)
     return starts
 
@@ -193,10 +193,7 @@ def _image(array: Array, grid: Volume) -> Any:
     import SimpleITK as sitk
 
     image: Any = sitk.GetImageFromArray(np.ascontiguousarray(array, np.uint8 if array.dtype == bool else np.float32))
-    lps = LPS_TO_RAS @ grid.ijk_to_ras
-    image.SetSpacing(grid.spacing_mm.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection((lps[:3, :3] / grid.spacing_mm).ravel().tolist())
+    place_itk(image, grid)
     return image
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from .. import __version__
 from ..grades import DISCLAIMER
+from ..imaging.hounsfield import LUNG_WINDOW_HU
 from ..imaging.outline import INSIDE
 from ..imaging.resampling import sample
 from ..imaging.volume import Volume
@@ -21,8 +22,6 @@ from .comparison import FollowedNodule, FollowUp
 #: Width of the page and side of a picture, inches; width of what a picture shows (mm) or factor of the long axis.
 PAGE, SIDE, VIEW_MM, AROUND = 11.0, 2.6, 50.0, 2.0
 PIXELS = 300
-#: Lung window, HU.
-WINDOW_HU = (-1350.0, 150.0)
 TOP, ROW, TEXT_ROW = 1.25, SIDE + 0.45, 0.19
 OUTLINE = "#2fe0d0"
 #: What each kind's heading is drawn in.
@@ -80,9 +79,9 @@ def _picture(sheet: Sheet, x: float, y: float, volume: Volume, one: FollowedNodu
     places = np.empty((PIXELS, PIXELS, 3))
     # As radiologists look at it: the patient's right on the left, the front on top.
     places[..., 0], places[..., 1], places[..., 2] = place[0] - across, place[1] - across[:, None], place[2]
-    hu = np.where(volume.contains(places), sample(volume, places), WINDOW_HU[0])
+    hu = np.where(volume.contains(places), sample(volume, places), LUNG_WINDOW_HU[0])
     axes = sheet.image(x, y + 0.18, SIDE, SIDE)
-    axes.imshow(hu, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], interpolation="bilinear")
+    axes.imshow(hu, cmap="gray", vmin=LUNG_WINDOW_HU[0], vmax=LUNG_WINDOW_HU[1], interpolation="bilinear")
     shown: Assessment | None = getattr(one, which)
     if shown is not None and shown.nodule is not None:
         outline = sample(shown.nodule.outline.probability, places, outside=0.0)

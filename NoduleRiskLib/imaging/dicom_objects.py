@@ -12,6 +12,9 @@ from .volume import Volume
 #: A larger file is not read, in bytes: no outline and no report is.
 LARGEST = 2**30
 
+#: The length of an element that does not say it (PS3.5 7.1).
+UNDEFINED = 0xFFFFFFFF
+
 
 def is_dicom(path: str | os.PathLike[str]) -> bool:
     """Whether a file says in its first bytes that it is DICOM (PS3.10 7.1)."""
@@ -54,6 +57,8 @@ def read_object(path: Path) -> Any:
         if path.stat().st_size > LARGEST:
             raise NoduleRiskError(f"{path} has more than 1 GB: no segmentation and no report is so large.")
         dataset = pydicom.dcmread(path)
+        if _is_cut_short(dataset):
+            raise NoduleRiskError(f"{path} is cut short: copy it again.")
         # Values are decoded when they are asked for: what every reader asks is damaged here or nowhere.
         for keyword in ("Modality", "PatientID"):
             dataset.get(keyword)
@@ -66,6 +71,16 @@ def read_object(path: Path) -> Any:
         ) from (error)
     except Exception as error:
         raise NoduleRiskError(f"{path} is no DICOM file or is damaged: copy it again.") from error
+
+
+def _is_cut_short(dataset: Any) -> bool:
+    """Whether an element of a data set that was just read has fewer bytes than it says: pydicom takes what there is."""
+    for tag in dataset.keys():  # noqa: SIM118 - iterating over a data set would decode its elements
+        raw = dataset.get_item(tag)
+        length, value = getattr(raw, "length", UNDEFINED), raw.value if hasattr(raw, "length") else b""
+        if length != UNDEFINED and value is not None and len(value) < length:
+            return True
+    return False
 
 
 def refuse_other_patient(name: str, dataset: Any, volume: Volume | None) -> None:

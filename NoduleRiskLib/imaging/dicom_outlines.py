@@ -15,7 +15,7 @@ from .outline import LARGEST_MM
 from .polygons import filled
 from .segment import Segment, boxes, chosen, in_box, listed
 from .shown import shown
-from .volume import LPS_TO_RAS, Array, Volume
+from .volume import LPS_TO_RAS, Array, Volume, lps_ras
 
 #: ContourGeometricType of what encloses an area (PS3.3 C.8.8.6.1).
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
@@ -90,7 +90,7 @@ def _of_structures(path: Path, dataset: Any, volume: Volume | None, only: Sequen
         refuse_other_frame(str(path), frames.get(int(region.ReferencedROINumber)), volume)
         sequence = region.get("ContourSequence") or ()
         contours = [
-            np.array(one.ContourData, np.float64).reshape(-1, 3) * np.diag(LPS_TO_RAS)[:3]
+            lps_ras(np.array(one.ContourData, np.float64).reshape(-1, 3))
             for one in sequence
             if one.get("ContourGeometricType") in CLOSED
         ]

@@ -11,6 +11,8 @@ from ..errors import NoduleRiskError
 
 Array = NDArray[Any]
 
+#: The window in which lungs are shown: width 1500, centre -600.
+LUNG_WINDOW_HU = (-1350.0, 150.0)
 #: Where a chest CT has air and lung, what lies between lung and fat, and fat, muscle and enhanced blood (HU).
 DARK_HU, BETWEEN_HU, SOFT_HU = (-1150, -500), (-650, -250), (-200, 300)
 #: What lies beyond holds only noise on the dark side, only metal on the bright one.

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 #: No header is longer.
 HEADER_BYTES = 1 << 20
-#: ITK's places are LPS.
+#: ITK and DICOM speak LPS: R and A change their signs.
 LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)
 _PATTERN = re.compile(r"([^%]*)%(0?\d{0,2})d([^%]*?)\s+(\d{1,6})\s+(\d{1,6})(?:\s+(\d{1,6}))?(?:\s+\d)?", re.ASCII)

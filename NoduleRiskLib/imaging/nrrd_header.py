@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .image_header import (
     HEADER_BYTES,
+    LPS_TO_RAS,
     NO_SIZE,
     HeaderError,
     ImageHeader,
@@ -133,7 +134,7 @@ def _place(fields: dict[str, str]) -> tuple[Array, tuple[str, ...]]:
         if spacing.min() <= 0:
             raise HeaderError(f"its spacings are {shown(fields['spacings'])!r}")
         matrix[:3, :3], matrix[:3, 3] = np.diag(spacing), mins + spacing / 2
-        return np.diag((-1, -1, 1, 1)) @ matrix, (place_unknown("space and no space directions"),)
+        return LPS_TO_RAS @ matrix, (place_unknown("space and no space directions"),)
     vectors = [numbers("space directions", found[1], 3) for found in _VECTOR.finditer(fields["space directions"])]
     if len(vectors) != 3:
         raise HeaderError(f"its space directions are {shown(fields['space directions'])!r}")

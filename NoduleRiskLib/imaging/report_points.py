@@ -13,7 +13,7 @@ from ..errors import NoduleRiskError
 from .dicom_objects import is_in_frame, read_object, refuse_other_patient
 from .points import Point
 from .shown import shown
-from .volume import LPS_TO_RAS, Array, Volume
+from .volume import Array, Volume, lps_ras
 
 #: Concepts of DICOM's own coding scheme (DCM, PS3.16 TID 1411 and TID 1501).
 GROUP, TRACKING_IDENTIFIER, TRACKING_UID = "125007", "112039", "112040"
@@ -61,6 +61,9 @@ def read(path: str | Path, volume: Volume) -> list[Point]:
             f"{path} is DICOM of modality {modality} and no structured report: give a TID 1500 report."
         )
     refuse_other_patient(str(path), dataset, volume)
+    if "ContentSequence" not in dataset:
+        # Every report has one (PS3.3 C.17.3); pydicom drops what has no end.
+        raise NoduleRiskError(f"{path} holds no content: it is cut short or empty; copy it again, or export it again.")
     try:
         groups: list[_Group] = []
         elsewhere = _walk(dataset, None, groups, volume, _slices(volume))
@@ -128,7 +131,7 @@ def _in_patient(item: Any, volume: Volume) -> Array | None:
     """The middle of a 3-D coordinate (LPS mm), RAS mm; ``None`` in another frame of reference than the CT's."""
     if not is_in_frame(item.get("ReferencedFrameOfReferenceUID"), volume):
         return None
-    return np.asarray(_middle(item, 3) * np.diag(LPS_TO_RAS)[:3])
+    return lps_ras(_middle(item, 3))
 
 
 def _on_image(item: Any, volume: Volume, slices: dict[str, int]) -> Array | None:

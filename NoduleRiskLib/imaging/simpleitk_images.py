@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import NoduleRiskError
-from .volume import LPS_TO_RAS, Volume, itk_ijk_to_ras
+from .volume import Volume, itk_ijk_to_ras, place_itk
 
 
 def is_image(value: Any) -> bool:
@@ -60,17 +60,14 @@ def to_image(volume: Volume) -> Any:
     """
     import SimpleITK as sitk
 
-    lps = LPS_TO_RAS @ volume.ijk_to_ras
-    direction = lps[:3, :3] / volume.spacing_mm
+    direction = volume.ijk_to_ras[:3, :3] / volume.spacing_mm
     if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-4):
         raise NoduleRiskError(
             f"{volume.name or 'The volume'} has skewed axes, as from a tilted gantry, which SimpleITK cannot hold: "
             "use the volume itself."
         )
     image: Any = sitk.GetImageFromArray(np.ascontiguousarray(volume.array))
-    image.SetSpacing(volume.spacing_mm.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection(direction.ravel().tolist())
+    place_itk(image, volume)
     return image
 
 

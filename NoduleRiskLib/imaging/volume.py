@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from ..errors import NoduleRiskError
 from .dicom_facts import DicomFacts, ImageReference
 from .hounsfield import check_hounsfield
+from .image_header import LPS_TO_RAS as LPS_TO_RAS
 from .series_order import check_slices, refuse_mixed_scans
 
 Array = NDArray[Any]
 
-#: ITK and DICOM speak LPS: R and A change their signs.
-LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
 #: A nodule fills two or three thick slices; with one on either side that is the least there is to look at.
 MIN_SLICES = 5
 #: The thickest slices among the LIDC-IDRI nodules that the models learn from.
@@ -188,6 +187,11 @@ def hounsfield(values: Array) -> Array:
     return np.clip(np.rint(values), limits.min, limits.max).astype(np.int16)
 
 
+def lps_ras(places: Any) -> Array:
+    """Places (mm, shape (..., 3)) in RAS that were in LPS, as ITK and DICOM have them, or the other way round."""
+    return np.asarray(np.asarray(places, np.float64) @ LPS_TO_RAS[:3, :3])
+
+
 def itk_ijk_to_ras(image: Any) -> Array:
     """``ijk_to_ras`` (4, 4) of a 3-D SimpleITK image."""
     lps = np.eye(4)
@@ -196,13 +200,20 @@ def itk_ijk_to_ras(image: Any) -> Array:
     return LPS_TO_RAS @ lps
 
 
-def write_nrrd(path: Path | str, volume: Volume) -> None:
-    """Write voxels and their place to a compressed NRRD file, as Slicer and ITK read it."""
+def place_itk(image: Any, grid: Volume) -> None:
+    """Put a 3-D SimpleITK image where a volume of its size lies."""
+    lps = LPS_TO_RAS @ grid.ijk_to_ras
+    image.SetSpacing(grid.spacing_mm.tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    image.SetDirection((lps[:3, :3] / grid.spacing_mm).ravel().tolist())
+
+
+def write_nrrd(path: Path | str, volume: Volume, about: Mapping[str, Any] | None = None) -> None:
+    """Write voxels, their place and further fields to a compressed NRRD file, as Slicer and ITK read it."""
     import SimpleITK as sitk
 
-    lps = LPS_TO_RAS @ volume.ijk_to_ras
     image: Any = sitk.GetImageFromArray(volume.array)
-    image.SetSpacing(volume.spacing_mm.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection((lps[:3, :3] / volume.spacing_mm).ravel().tolist())
+    place_itk(image, volume)
+    for key, value in (about or {}).items():
+        image.SetMetaData(key, str(value))
     sitk.WriteImage(image, str(path), useCompression=True)

@@ -10,13 +10,33 @@ import qt
 
 from ..results.grade_lines import GradeLine
 
-#: Height of a table's row and size of the drawn scales, pixels.
-ROW_PIXELS, GRADE_PIXELS, BAR_PIXELS = 24, 30, 104
+#: Least height of a table's row and size of the drawn scales, pixels: beside them words need room at 420 pixels.
+ROW_PIXELS, BAR_PIXELS = 24, 72
+#: What a table's headings and frame take.
+HEADINGS_PIXELS = 36
 RAIL_RGBA, MARK_RGBA = (140, 150, 160, 90), (140, 150, 160, 160)
 INTERVAL_RGBA, VALUE_RGBA = (72, 149, 214, 150), (11, 87, 160, 255)
 #: What is doubtful stands back: readable on light and on dark panels, in text and drawn scales.
 DOUBTFUL_RGB = (128, 128, 128)
 DOUBTFUL_INTERVAL_RGBA, DOUBTFUL_VALUE_RGBA = (*DOUBTFUL_RGB, 110), (*DOUBTFUL_RGB, 255)
+
+
+def grow_with_text(table: Any, most_pixels: int) -> None:
+    """Rows as high as their text at any width of the columns, and a table as high as its rows, up to a limit."""
+    rows = table.verticalHeader()
+    rows.setMinimumSectionSize(ROW_PIXELS)
+    rows.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+
+    def fit(*unused: Any) -> None:
+        # Never a row cut by the frame.
+        height = min(rows.length() + HEADINGS_PIXELS, most_pixels)
+        table.setMinimumHeight(height)
+        table.setMaximumHeight(height)
+
+    table.horizontalHeader().sectionResized.connect(lambda *unused: table.resizeRowsToContents())
+    rows.sectionResized.connect(fit)
+    rows.sectionCountChanged.connect(fit)
+    fit()
 
 
 def dress_table(table: Any, stretched: Sequence[int], row_pixels: int) -> None:
@@ -68,7 +88,7 @@ def as_tip(text: str) -> str:
 
 def bar_label(line: GradeLine, doubtful: bool = False) -> Any:
     """A scale with its steps, the interval and the value on it."""
-    height, width = GRADE_PIXELS - 6, BAR_PIXELS - 12
+    height, width = ROW_PIXELS - 2, BAR_PIXELS - 12
     pixmap = qt.QPixmap(BAR_PIXELS, height)
     pixmap.fill(qt.QColor(0, 0, 0, 0))
     painter = qt.QPainter(pixmap)

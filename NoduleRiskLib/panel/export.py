@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def _csv(volume: Volume, assessments: Sequence[Assessment]) -> str:
     from ..results.tables import csv_text
 
-    return csv_text(assessments)
+    return csv_text(assessments, volume)
 
 
 def _json(volume: Volume, assessments: Sequence[Assessment]) -> str:

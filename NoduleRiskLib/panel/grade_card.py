@@ -14,12 +14,14 @@ from ..results.grade_lines import GradeLine, grade_lines
 from ..results.phrases import NOTHING_OUTLINED, SUSPICION_MEANS, percent, size, solid_part
 from ..results.similar_lines import PICTURES_FROM, SimilarLine, similar_lines, similar_sentence
 from ..results.similar_lines import TITLE as SIMILAR
-from .cells import DOUBTFUL_RGB, GRADE_PIXELS, ROW_PIXELS, bar_label, dress_table, selection_style, write_cell
+from .cells import DOUBTFUL_RGB, ROW_PIXELS, bar_label, dress_table, grow_with_text, selection_style, write_cell
 from .view_state import ViewState
 
 if TYPE_CHECKING:
     from ..results.assessment import Assessment, Nodule
 
+#: All nine rows are seen, each of up to two lines.
+MOST_PIXELS = 440
 #: Width of a term's bar, to both sides of nothing, pixels.
 TERM_PIXELS = 80
 #: Width and height of a similar nodule's picture.
@@ -33,10 +35,13 @@ class GradeCard:
         self._ui = ui
         self._drawn: object = None
         table = ui.gradeTable
-        dress_table(table, (3,), GRADE_PIXELS)
+        dress_table(table, (3,), ROW_PIXELS)
         table.setRowCount(len(GRADES))
-        table.setMinimumHeight(GRADE_PIXELS * len(GRADES) + ROW_PIXELS + 8)
+        grow_with_text(table, MOST_PIXELS)
         table.setStyleSheet(selection_style(False))
+        table.horizontalHeaderItem(1).setToolTip(
+            _("80 % interval: so many readers' means lay in it, on other patients.")
+        )
         table.horizontalHeaderItem(4).setToolTip(_("Percentage of LIDC's nodules whose readers gave a lower value."))
         ui.warningsLabel.setStyleSheet("color: #9a6200;")
         table.currentCellChanged.connect(

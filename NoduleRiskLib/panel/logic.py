@@ -20,7 +20,7 @@ from ..slicer_scene.drawn_outlines import Drawn, DrawnOutline
 from ..slicer_scene.inputs import Mark, Node, Scan
 from ..slicer_scene.placement import placement
 from ..slicer_scene.records import Record, Row, record_of
-from ..slicer_scene.segment_voxels import SegmentReader, on_grid_of, same
+from ..slicer_scene.segment_voxels import SegmentReader, same
 from .assessing import NoduleAssessor, Outcome, assess_each
 from .export import DICOM, collect
 from .job import Job
@@ -131,7 +131,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
             found[mark.id] = assessment
 
         if points is None:
-            points = inputs.add_points("Nodules", [])
+            points = inputs.add_points("Nodules", [], ct)
         self.give_points(ct, points, outlines)
         for sentence in self.left_out:
             logging.warning("NoduleRisk: %s", sentence)
@@ -161,6 +161,8 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
             job.assessed(outcome.mark, outcome.assessment)
 
         def work(tell: Tell) -> None:
+            from ..imaging.outline_labels import on_grid_of
+
             def call(function: Callable[..., Any], *arguments: Any) -> None:
                 tell(self._in_the_same_scene, scene_number, function, *arguments)
 

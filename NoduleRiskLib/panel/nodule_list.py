@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import qt
 from slicer.i18n import tr as _
 
-from .cells import ROW_PIXELS, dress_table, selection_style, write_cell
+from .cells import ROW_PIXELS, dress_table, grow_with_text, selection_style, write_cell
 from .list_words import DRAWN_TIP, TIPS, cells
 from .view_state import OUTDATED, ListedNodule, ViewState
 
+#: Seven nodules are seen, more by scrolling.
+MOST_PIXELS = 220
 #: The last column; those between it and the name are figures.
 NOTES = 4
 
@@ -26,9 +27,8 @@ class NoduleList:
         self._doubtful: bool | None = None
         # Names and notes share what the figures leave, and take a second line where that is narrow.
         dress_table(ui.noduleTable, (0, NOTES), ROW_PIXELS)
-        ui.noduleTable.verticalHeader().setMinimumSectionSize(ROW_PIXELS)
-        ui.noduleTable.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        ui.noduleTable.horizontalHeader().sectionResized.connect(lambda *unused: self._table.resizeRowsToContents())
+        grow_with_text(ui.noduleTable, MOST_PIXELS)
+        ui.noduleTable.horizontalHeaderItem(1).setToolTip(_("Malignancy: LIDC readers' mean grade, 1 to 5."))
         ui.noduleTable.horizontalHeaderItem(2).setToolTip(
             _("Chance that at least half of LIDC's readers give malignancy 4 or 5: their suspicion, not pathology.")
         )

@@ -9,6 +9,7 @@ import slicer
 import slicer.util
 import vtk
 
+from ..slicer_scene import display
 from ..slicer_scene.inputs import Node
 
 #: A VTK observer.
@@ -146,7 +147,7 @@ def _composites() -> list[Node]:
 
 
 def _ct(node_id: str | None) -> Node:
-    node = slicer.mrmlScene.GetNodeByID(node_id) if node_id else None
+    node = slicer.mrmlScene.GetNodeByID(node_id) if node_id and node_id not in display.heatmap_ids() else None
     return node if node and node.GetClassName() == "vtkMRMLScalarVolumeNode" and node.GetImageData() else None
 
 

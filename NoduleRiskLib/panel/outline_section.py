@@ -13,7 +13,7 @@ from ..imaging.volume import Volume
 from ..slicer_scene import inputs, outline_segments, results
 from ..slicer_scene.drawn_outlines import open_in_segment_editor
 from ..slicer_scene.inputs import Mark
-from ..slicer_scene.segment_voxels import SegmentReader, on_grid_of
+from ..slicer_scene.segment_voxels import SegmentReader
 from .view_state import ListedNodule, ViewState
 
 EDIT_TIP = "Opens the outline in the Segment Editor. Come back and press Assess to grade what you drew."
@@ -38,6 +38,7 @@ class OutlineSection:
         self._owners: object = None
         self._seen: dict[str, str] = {}
         self._shown: object = None
+        self._surfaces = False
         ui.editOutlineButton.setToolTip(_(EDIT_TIP))
         ui.editOutlineButton.clicked.connect(lambda *unused: self.edit())
         ui.otherOutlineButton.clicked.connect(lambda *unused: self.use_other())
@@ -119,6 +120,8 @@ class OutlineSection:
 
     def _propose(self, nodule: ListedNodule) -> tuple[Any, str]:
         """Make the segment of the network's outline that the scene keeps with a nodule's grades."""
+        from ..imaging.outline_labels import on_grid_of
+
         state = self._state
         held = results.assessment(state.table, nodule.mark.id)
         if held is None or held.nodule is None or not results.maps_of(state.table, nodule.mark.id):
@@ -136,3 +139,7 @@ class OutlineSection:
             outline_segments.hide_others(state.ct, state.points)
             if node:
                 node.SetDisplayVisibility(state.parameters.outlineShown)
+        # Of surfaces that the user made elsewhere none is dropped.
+        if state.parameters.surfacesShown or self._surfaces:
+            outline_segments.show_surfaces(node, state.parameters.surfacesShown)
+        self._surfaces = state.parameters.surfacesShown

@@ -27,7 +27,9 @@ from .outline_section import OutlineSection
 from .overlay import Overlay
 from .requirements import Requirements
 from .run_section import RunSection
+from .shortcuts import HEATMAP, NEXT, PLACE, PREVIOUS, REDO, UNDO, Shortcuts
 from .slice_strip import SliceStrip
+from .undo import Undo
 from .view_state import NEW, ListedNodule, ViewState
 from .work import Work
 
@@ -59,7 +61,7 @@ class Panel:
             self._list,
             GradeCard(ui, self._choose_grade),
             self.strip,
-            Overlay(),
+            Overlay(ui),
             ManagementSection(ui, self.changed, self.work.report, self.work.copy_text),
             OutlineSection(ui, logic.reader, self.work.assess),
             RunSection(ui, self.work.assess_waiting, self.work.cancel, lambda: self.logic.device_name),
@@ -73,6 +75,17 @@ class Panel:
         ui.disclaimerLabel.setStyleSheet("background: #fff3d6; color: #5c4300; border-radius: 3px; padding: 4px;")
         ui.placeButton.toggled.connect(self._place)
         ui.placeWidget.activeMarkupsPlaceModeChanged.connect(lambda on: ui.placeButton.setChecked(on))
+        self._undo = Undo()
+        self._shortcuts = Shortcuts(
+            {
+                PLACE: ui.placeButton.click,
+                NEXT: lambda: self.choose_next(1),
+                PREVIOUS: lambda: self.choose_next(-1),
+                HEATMAP: ui.heatmapCheckBox.click,
+                UNDO: lambda: self._undo.undo(self.state.points),
+                REDO: lambda: self._undo.redo(self.state.points),
+            }
+        )
         self._observe_scene()
         self.timer = qt.QTimer()
         self.timer.setInterval(25)
@@ -91,14 +104,20 @@ class Panel:
         self._entered, self._given = True, None
         self._bind()
         self._take()
+        self._shortcuts.install()
+        self._undo.start()
 
     def exit(self) -> None:
         """Another module is shown."""
+        if self._entered:
+            self._undo.stop()
         self._entered = False
+        self._shortcuts.remove()
         self._ui.placeButton.setChecked(False)
 
     def cleanup(self) -> None:
         """The panel is closed for good."""
+        self.exit()
         self.timer.stop()
         self.logic.worker.stop()
         self._unbind()
@@ -166,6 +185,8 @@ class Panel:
             self.changed()
 
     def _touched(self, point_id: str) -> None:
+        # Where it lies before it is dragged.
+        self._undo.keep(self.state.points)
         if any(nodule.mark.id == point_id for nodule in self.state.nodules):
             self.choose(point_id, jump=False)
 
@@ -192,6 +213,15 @@ class Panel:
         if jump:
             display.jump(next(n.mark.point.ras for n in self.state.nodules if n.mark.id == point_id))
 
+    def choose_next(self, by: int) -> None:
+        """Choose the nodule so many rows further down; after the last comes the first."""
+        ids = [nodule.mark.id for nodule in self.state.nodules]
+        if ids:
+            chosen = self.state.chosen.mark.id if self.state.chosen else ""
+            # Without one, the first or the last.
+            at = ids.index(chosen) if chosen in ids else -1 if by > 0 else 0
+            self.choose(ids[(at + by) % len(ids)])
+
     def _choose_grade(self, name: str) -> None:
         self.state.parameters.grade = name
 
@@ -200,7 +230,7 @@ class Panel:
         if settings is None:
             return
         if on and settings.points is None:
-            settings.points = inputs.add_points("Nodules", [])
+            settings.points = inputs.add_points("Nodules", [], settings.ct)
         self._ui.placeWidget.setCurrentNode(settings.points)
         self._ui.placeWidget.setPlaceModeEnabled(on)
 
@@ -238,6 +268,8 @@ class Panel:
             results.forget_maps_without_table()
             outline_segments.remove_ownerless(self.logic.reader)
         self._read_scene()
+        if self._entered:
+            self._undo.keep(state.points, moved=False)
         for part in self._parts:
             part.draw(state)
         self.work.look_ahead()
@@ -259,8 +291,12 @@ class Panel:
         own = outline_segments.segmentation_of(settings.ct, settings.points)
         self._nodes.follow(settings.ct, settings.points, settings.outlines, own)
         self._views.show(state.ct)
+        for selector in (self._ui.ctSelector, self._ui.priorSelector):
+            selector.sortFilterProxyModel().setProperty("hiddenNodeIDs", display.heatmap_ids())
         self._ui.placeWidget.setCurrentNode(state.points)
         state.table = results.table_of(state.ct, state.points)
+        if state.table:
+            results.show_rows(state.table, state.points)
         state.nodules = [self._grown(nodule) for nodule in state.nodules]
         # The guidelines ask for the growth itself; the list shows its words.
         state.growth = {
@@ -290,7 +326,7 @@ class Panel:
         if not (self._entered and state.ct) or state.task or wanted == self._given:
             return
         if settings.outlines and state.points is None:
-            state.points = settings.points = inputs.add_points("Nodules", [])
+            state.points = settings.points = inputs.add_points("Nodules", [], state.ct)
         self._given = state.ct, state.points, settings.outlines
         if state.points:
             self.logic.give_points(state.ct, state.points, settings.outlines)

@@ -25,6 +25,7 @@ class NoduleRiskParameterNode:
     assessAsPlaced: bool
     heatmapShown: bool = True
     outlineShown: bool = True
+    surfacesShown: bool
     opacity: Annotated[float, WithinRange(0, 1)] = 0.6
     threshold: Annotated[float, WithinRange(0, 1)] = 0.2
     nodule: str

@@ -13,8 +13,9 @@ from ..errors import NoduleRiskError
 
 QUESTION = """NoduleRisk assesses nodules with a neural network. For that, Slicer's Python lacks: {missing}.
 
-They come from pytorch.org and pypi.org. PyTorch takes about 0.3 GB to download without an NVIDIA graphics card and \
-2 to 3 GB with one, everything else under 50 MB; it is done once. Nothing about you or your images is sent.
+They come from Python's package index and from PyTorch's own. PyTorch takes about 0.3 GB to download without an NVIDIA \
+graphics card and 2 to 3 GB with one, everything else under 50 MB; it is done once. Nothing about you or your images \
+is sent.
 
 Install them now?"""
 

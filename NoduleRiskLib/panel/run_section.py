@@ -38,11 +38,12 @@ class RunSection:
         ui.assessButton.setEnabled(bool(state.missing) or bool(state.ct and state.waiting and not running))
         ui.cancelButton.setVisible(running)
         ui.cancelButton.setEnabled(state.task is not None and not state.task.cancelled.is_set())
-        ui.progressBar.setVisible(running)
         if running:
+            # The text before the value, which is drawn at once, and both before the bar is seen: no older run's text.
+            ui.progressBar.setFormat(_("{done} of {of} nodules").format(done=state.finished, of=state.asked))
             ui.progressBar.setRange(0, state.asked)
             ui.progressBar.setValue(state.finished)
-            ui.progressBar.setFormat(_("{done} of {of} nodules").format(done=state.finished, of=state.asked))
+        ui.progressBar.setVisible(running)
         message = state.problem or state.error
         ui.statusLabel.setText(message)
         ui.statusLabel.setVisible(bool(message))

@@ -16,6 +16,8 @@ from .view_state import ViewState
 if TYPE_CHECKING:
     from ..results.assessment import Assessment
 
+HEATMAP_TIP = "Shows the chosen grade's heatmap over the CT (H)."
+
 
 @dataclass(frozen=True)
 class StripSlice:
@@ -49,8 +51,9 @@ class SliceStrip:
         self.slices, strip = strip_slices(assessment, name), self._ui.stripTable
         strip.setColumnCount(len(self.slices))
         for column, one in enumerate(self.slices):
-            tip = _("Slice at S {s:.1f} mm: predicts {name} better than the least informative slice, by {weight:.2g}.")
-            item = write_cell(strip, 0, column, "", tip.format(s=one.middle_ras[2], name=name, weight=one.weight))
+            # As the colour has it: a share of the brightest slice's weight.
+            tip = _("Slice at S {s:.1f} mm: {share:.0%} of the brightest slice's weight for {name}.")
+            item = write_cell(strip, 0, column, "", tip.format(s=one.middle_ras[2], share=one.share, name=name))
             item.setBackground(qt.QBrush(qt.QColor(*display.heat_rgb(one.share))))
         caption = _("How well each slice alone predicts {name}: lowest slice left, brighter is better.")
         faithful = ""
@@ -58,7 +61,7 @@ class SliceStrip:
             faithful = heatmap_faithfulness.told(assessment.model_id, name)
         lines = (caption.format(name=name) if self.slices else "", faithful)
         self._ui.stripTextLabel.setText("\n".join(filter(None, lines)))
-        self._ui.heatmapCheckBox.setToolTip(faithful)
+        self._ui.heatmapCheckBox.setToolTip("\n".join(filter(None, (_(HEATMAP_TIP), faithful))))
 
 
 def strip_slices(assessment: Assessment | None, name: str) -> list[StripSlice]:

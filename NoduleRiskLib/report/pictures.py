@@ -7,12 +7,12 @@ import io
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from ..imaging.hounsfield import LUNG_WINDOW_HU
 from ..imaging.resampling import sample
 from ..imaging.volume import Volume
 from ..results.page_slices import (
     AROUND,
     VIEW_MM,
-    WINDOW_HU,
     draw_ct,
     draw_letters,
     draw_outline,
@@ -28,10 +28,10 @@ SOFT_HU = (-160.0, 240.0)
 SIDE = 2.6
 #: By the name that ``words.PICTURES`` captions: plane, window, whether the outline is drawn.
 PICTURES = {
-    "axial lung": ("axial", WINDOW_HU, False),
-    "axial outline": ("axial", WINDOW_HU, True),
+    "axial lung": ("axial", LUNG_WINDOW_HU, False),
+    "axial outline": ("axial", LUNG_WINDOW_HU, True),
     "axial soft": ("axial", SOFT_HU, False),
-    "coronal lung": ("coronal", WINDOW_HU, False),
+    "coronal lung": ("coronal", LUNG_WINDOW_HU, False),
 }
 
 
@@ -46,7 +46,7 @@ def pictures(volume: Volume, finding: Finding) -> dict[str, bytes]:
     wide_mm, nodule, found = width_mm(finding), finding.assessment.nodule, {}
     for name, (plane, window_hu, outlined) in PICTURES.items():
         places = view_places(finding.centre_ras, plane, wide_mm)
-        hu = np.where(volume.contains(places), sample(volume, places), WINDOW_HU[0])
+        hu = np.where(volume.contains(places), sample(volume, places), LUNG_WINDOW_HU[0])
         sheet = Sheet.blank(SIDE, SIDE)
         axes = draw_ct(sheet, 0, 0, SIDE, hu, window_hu)
         draw_letters(axes, plane)

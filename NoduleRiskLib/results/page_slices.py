@@ -10,6 +10,7 @@ from matplotlib import colormaps
 from matplotlib.patheffects import withStroke
 
 from ..explain import heatmap_faithfulness
+from ..imaging.hounsfield import LUNG_WINDOW_HU
 from ..imaging.outline import INSIDE
 from ..imaging.resampling import sample
 from ..imaging.slice_stack import PLANES
@@ -17,8 +18,6 @@ from ..imaging.volume import Array, Volume
 from .assessment import Assessment
 from .sheet import INK, LEFT_WIDTH, MARGIN, MUTED, Sheet
 
-#: Lung window, HU.
-WINDOW_HU = (-1350.0, 150.0)
 #: Width of the orthogonal slices: as much, or the nodule's long axis times the factor.
 VIEW_MM, AROUND = 60.0, 1.8
 VIEW_PIXELS = 360
@@ -42,7 +41,7 @@ def draw_views(sheet: Sheet, top: float, volume: Volume, assessment: Assessment,
     for column, plane in enumerate(PLANES):
         x = MARGIN + column * (side + GAP)
         places = view_places(centre, plane, width_mm)
-        hu = np.where(volume.contains(places), sample(volume, places), WINDOW_HU[0])
+        hu = np.where(volume.contains(places), sample(volume, places), LUNG_WINDOW_HU[0])
         sheet.text(x, top + 0.12, f"{plane.capitalize()}", 10.5, weight="bold")
         sheet.text(x + side, top + 0.12, f"{width_mm:.0f} mm wide, lung window", 8.5, MUTED, ha="right")
         axes = draw_ct(sheet, x, top + 0.22, side, hu)
@@ -85,7 +84,7 @@ def view_places(centre: Array, plane: str, width_mm: float) -> Array:
 
 
 def draw_ct(
-    sheet: Sheet, x: float, y: float, side: float, hu: Array, window_hu: tuple[float, float] = WINDOW_HU
+    sheet: Sheet, x: float, y: float, side: float, hu: Array, window_hu: tuple[float, float] = LUNG_WINDOW_HU
 ) -> Any:
     """A square picture of HU (rows, columns) in a window; places and side in inches. Returns its axes."""
     axes = sheet.image(x, y, side, side)

@@ -9,19 +9,20 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NoduleRiskError
+from .index_page import index_page
 from .tables import csv_text, json_text
 
 if TYPE_CHECKING:
     from ..imaging.volume import Volume
     from .assessment import Assessment
 
-CSV, JSON = "assessments.csv", "assessments.json"
+CSV, JSON, INDEX, OUTLINES = "assessments.csv", "assessments.json", "index.html", "outlines.seg.nrrd"
 #: Where a run writes until it is whole.
 PARTIAL = ".nodulerisk-partial-"
 #: A run that is killed leaves its partial folder behind; the next run removes those older than this.
@@ -58,8 +59,9 @@ def write_results(
     shown: str = "malignancy",
     drawn: Callable[[], None] = lambda: None,
     extra: Callable[[Path], None] = lambda folder: None,
+    maps: Collection[str] = (),
 ) -> tuple[bool, list[str]]:
-    """Write CSV, JSON and for each nodule a page, its outline and its heatmap; they appear together or not at all.
+    """Write tables, an index page and for each nodule a page, outline and heatmaps; they appear together or not at all.
 
     Files of an earlier run in the folder are removed; files of other origin stay.
 
@@ -74,6 +76,8 @@ def write_results(
         As ``tables.as_json`` takes it.
     shown : str
         The grade whose heatmap is drawn and written.
+    maps : collection of str
+        Further grades whose heatmaps are written.
     drawn : callable
         Called after each nodule's page.
     extra : callable
@@ -96,7 +100,9 @@ def write_results(
             failures = []
             try:
                 extra(folder)
-                failures = list(_draw(folder, volume, assessments, shown, drawn))
+                failures = list(_draw(folder, volume, assessments, shown, {shown, *maps}, drawn))
+                page = index_page(volume, assessments, sorted({*_names(folder), INDEX}))
+                (folder / INDEX).write_text(page, encoding="utf-8", errors="replace")
                 _write_tables(folder, volume, assessments, model)
             except OSError:
                 # The grades are worth more than their pictures.
@@ -149,15 +155,25 @@ def file_stem(number: int, label: str) -> str:
 
 
 def _draw(
-    folder: Path, volume: Volume, assessments: Iterable[Assessment], shown: str, drawn: Callable[[], None]
+    folder: Path,
+    volume: Volume,
+    assessments: Sequence[Assessment],
+    shown: str,
+    maps: Collection[str],
+    drawn: Callable[[], None],
 ) -> Iterator[str]:
+    from ..imaging.outline_labels import labels_of, write_labels
     from .nodule_page import write_page
 
+    outlines = [one.nodule.outline.probability if one.nodule else None for one in assessments]
+    if any(outlines):
+        names = {n: one.point.label for n, one in enumerate(assessments, 1) if one.nodule}
+        write_labels(folder / OUTLINES, labels_of(volume, outlines), names)
     for number, one in enumerate(assessments, 1):
         stem = file_stem(number, one.point.label)
         try:
             write_page(folder / f"{stem}.png", volume, one, shown)
-            _write_maps(folder, stem, one, shown)
+            _write_maps(folder, stem, one, maps)
         except OSError:
             raise
         except Exception as error:
@@ -168,24 +184,29 @@ def _draw(
         drawn()
 
 
-def _write_maps(folder: Path, stem: str, assessment: Assessment, shown: str) -> None:
+def _write_maps(folder: Path, stem: str, assessment: Assessment, grades: Collection[str]) -> None:
     from ..imaging.volume import write_nrrd
 
     nodule = assessment.nodule
     if nodule is None:
         return
     write_nrrd(folder / f"{stem}-outline.nrrd", nodule.outline.probability)
-    if shown in nodule.heatmaps:
-        for plane, map_ in nodule.heatmap_volumes(shown).items():
-            write_nrrd(folder / f"{stem}-{shown}-{plane}.nrrd", map_)
+    for name in nodule.heatmaps:
+        for plane, map_ in nodule.heatmap_volumes(name).items() if name in grades else ():
+            write_nrrd(folder / f"{stem}-{name}-{plane}.nrrd", map_)
 
 
 def _write_tables(
     folder: Path, volume: Volume, assessments: Sequence[Assessment], model: Mapping[str, Any] | None
 ) -> None:
-    files = sorted({path.name for path in folder.iterdir()} | {CSV, JSON})
-    (folder / CSV).write_text(csv_text(assessments), encoding="utf-8", errors="replace", newline="")
+    files = _names(folder)
+    (folder / CSV).write_text(csv_text(assessments, volume), encoding="utf-8", errors="replace", newline="")
     (folder / JSON).write_text(json_text(volume, assessments, model, files), encoding="utf-8", errors="replace")
+
+
+def _names(folder: Path) -> list[str]:
+    """Names of the files that a run's folder will hold once its tables are there."""
+    return sorted({path.name for path in folder.iterdir()} | {CSV, JSON})
 
 
 def _move_all(folder: Path, out: Path) -> bool:

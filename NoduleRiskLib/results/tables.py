@@ -112,6 +112,20 @@ COLUMNS = (
     Column("ct_warnings", "full sentences about the whole CT", ("ct_warnings",), text=True),
     Column("model_id", "name and hash of the model package", ("model_id",), text=True),
 )
+#: Beside them in files, so that rows of several CTs can be put together; no patient's name is among them.
+CT_COLUMNS = (
+    Column("ct", "the CT: name of its file, folder or node", ("name",), text=True),
+    Column("ct_digest", "SHA-256 of the CT's voxels and their place", ("digest",), text=True),
+)
+
+
+def of_ct(volume: Volume | None) -> dict[str, str]:
+    """What every row says of its CT, by column: ``CT_COLUMNS``, and the series where it is known."""
+    if volume is None:
+        return {}
+    series_uid = volume.identity.get("SeriesInstanceUID", "")
+    of_series = {"series_uid": series_uid} if series_uid else {}
+    return {**of_series, **{column.name: getattr(volume, str(column.path[0])) for column in CT_COLUMNS}}
 
 
 def row(assessment: Assessment | Mapping[str, Any]) -> dict[str, str | float | None]:
@@ -135,25 +149,31 @@ def row(assessment: Assessment | Mapping[str, Any]) -> dict[str, str | float | N
     return {column.name: _at(values, column.path) for column in COLUMNS}
 
 
-def to_frame(assessments: Sequence[Assessment]) -> pd.DataFrame:
-    """Assessments as a pandas frame: one row per point, columns as ``COLUMNS`` explains them, numbers as numbers."""
+def to_frame(assessments: Sequence[Assessment], volume: Volume | None = None) -> pd.DataFrame:
+    """Assessments as a pandas frame: one row per point, columns as ``COLUMNS`` explains them, numbers as numbers.
+
+    With their CT, each row names it in ``CT_COLUMNS``.
+    """
     import pandas as pd
 
-    frame = pd.DataFrame([row(one) for one in assessments], columns=[column.name for column in COLUMNS])
-    kinds = {column.name: "object" if column.text else "float64" for column in COLUMNS}
+    columns = (*COLUMNS, *CT_COLUMNS) if volume else COLUMNS
+    rows = [{**row(one), **of_ct(volume)} for one in assessments]
+    frame = pd.DataFrame(rows, columns=[column.name for column in columns])
+    kinds = {column.name: "object" if column.text else "float64" for column in columns}
     return frame.astype(kinds)
 
 
-def csv_text(assessments: Sequence[Assessment]) -> str:
+def csv_text(assessments: Sequence[Assessment], volume: Volume | None = None) -> str:
     """A CSV table with one row per point, columns as ``COLUMNS`` explains them; cells without a value stay empty.
 
-    Text that a spreadsheet would run as a formula gets an apostrophe in front.
+    With their CT, each row names it in ``CT_COLUMNS``. Text that a spreadsheet would run as a formula gets an
+    apostrophe in front.
     """
     lines = io.StringIO(newline="")
     writer = csv.writer(lines)
-    writer.writerow(column.name for column in COLUMNS)
+    writer.writerow(column.name for column in ((*COLUMNS, *CT_COLUMNS) if volume else COLUMNS))
     for one in assessments:
-        writer.writerow(cell(value) for value in row(one).values())
+        writer.writerow(cell(value) for value in {**row(one), **of_ct(volume)}.values())
     return lines.getvalue()
 
 

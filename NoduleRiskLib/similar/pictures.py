@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..imaging.hounsfield import LUNG_WINDOW_HU
 from ..imaging.resampling import sample
 from ..imaging.slice_stack import PLANES
 from ..imaging.volume import Array, Volume
@@ -15,8 +16,6 @@ from .reference_set import PICTURE_MM, ReferenceSet, SimilarNodule
 
 #: Rows and columns of a picture.
 PIXELS = 96
-#: Lung window, HU: as on a nodule's page.
-WINDOW_HU = (-1350.0, 150.0)
 #: Two pictures that correlate as closely show the same nodule (`python -m training similar`).
 SAME = 0.97
 #: As far apart two pictures of one nodule may be centred: pixels of half the resolution, slices.
@@ -41,7 +40,7 @@ def small_picture(volume: Volume, centre_ras: Array, beside: int = 0) -> Array:
     column, row, _ = (np.array(axis, np.float64) for axis in PLANES["axial"])
     along_mm = (np.arange(PIXELS) - (PIXELS - 1) / 2) * PICTURE_MM / PIXELS
     places = volume.to_ras(ijk) + along_mm[:, None, None] * row + along_mm[None, :, None] * column
-    low, high = WINDOW_HU
+    low, high = LUNG_WINDOW_HU
     hu = np.where(volume.contains(places), sample(volume, places), low)
     return np.round(np.clip((hu - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 

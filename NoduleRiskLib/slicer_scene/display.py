@@ -7,8 +7,9 @@ import slicer
 import slicer.util
 import vtk
 
+from . import study
 from .inputs import Node
-from .results import CT_ROLE, map_of, maps_of
+from .results import CT_ROLE, MAPS_OF, map_of, maps_of
 
 #: Node reference roles and attributes of our nodes.
 HEATMAP_ROLE, FOREGROUND_ROLE = "noduleRiskHeatmap", "noduleRiskForeground"
@@ -41,7 +42,7 @@ def show_heatmap(ct: Node, table: Node, point_id: str, grade: str, opacity: floa
         with slicer.util.NodeModify(node):
             node.SetIJKToRASMatrix(matrix)
             node.SetAndObserveImageData(source.GetImageData())
-            node.SetName(f"Heatmap: {grade} of {maps.GetName().removeprefix('Maps of ')}")
+            node.SetName(f"Heatmap: {grade} of {maps.GetName().removeprefix(MAPS_OF)}")
             node.SetAttribute(SHOWN, shown)
     display = node.GetDisplayNode()
     with slicer.util.NodeModify(display):
@@ -77,6 +78,12 @@ def hide_heatmap(ct: Node) -> None:
         legend.SetVisibility(False)
 
 
+def heatmap_ids() -> list[str]:
+    """IDs of the scene's heatmaps, which are no CTs though their nodes are volumes."""
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return [heatmap.GetID() for ct in volumes if (heatmap := ct.GetNodeReference(HEATMAP_ROLE))]
+
+
 def jump(point_ras: tuple[float, float, float]) -> None:
     """Centre all slice views on a place (world RAS mm)."""
     slicer.vtkMRMLSliceNode.JumpAllSlices(
@@ -96,6 +103,7 @@ def _new_heatmap(ct: Node) -> Node:
     node.CreateDefaultDisplayNodes()
     node.SetNodeReferenceID(CT_ROLE, ct.GetID())
     ct.SetNodeReferenceID(HEATMAP_ROLE, node.GetID())
+    study.put_beside(ct, node)
     return node
 
 

@@ -14,8 +14,10 @@ import vtk
 
 from ..errors import NoduleRiskError
 from ..imaging.dicom_facts import OF_SLICE, DicomFacts, ImageReference, acquired, facts
+from ..imaging.hounsfield import LUNG_WINDOW_HU
 from ..imaging.points import Point
 from ..imaging.volume import Array, Volume, checked_ct
+from . import study
 from .dicom_database import facts_of, header_text
 from .placement import placement
 
@@ -141,16 +143,18 @@ def add_volume(volume: Volume, lung_window: bool = True) -> Node:
     node.CreateDefaultDisplayNodes()
     if lung_window:
         node.GetDisplayNode().SetAutoWindowLevel(False)
-        node.GetDisplayNode().SetWindowLevel(1500, -600)
+        node.GetDisplayNode().SetWindowLevelMinMax(*LUNG_WINDOW_HU)
     return node
 
 
-def add_points(name: str, points: list[Point]) -> Node:
-    """Points (world RAS mm) as a new point list node."""
+def add_points(name: str, points: list[Point], ct: Node = None) -> Node:
+    """Points (world RAS mm) as a new point list node, in the study of their CT."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
     node.CreateDefaultDisplayNodes()
     # Results are named after their points, so "N-1" reads better than the list's name and a number.
     node.SetControlPointLabelFormat("N-%d")
     for point in points:
         node.AddControlPointWorld(vtk.vtkVector3d(*point.ras), point.label)
+    if ct:
+        study.put_beside(ct, node)
     return node

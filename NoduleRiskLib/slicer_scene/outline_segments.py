@@ -15,6 +15,7 @@ import slicer.util
 import vtk
 
 from ..imaging.volume import Volume
+from . import study
 from .inputs import Mark, Node
 from .results import CT_ROLE, POINTS_ROLE
 from .segment_voxels import SegmentReader, SegmentVoxels, binary_labelmap, labelmap, same, to_world
@@ -79,7 +80,7 @@ def propose(ct: Node, points: Node, mark: Mark, mask: Volume, reader: SegmentRea
     ct, points : nodes
     mark : Mark
     mask : Volume
-        The outline on the CT's grid (``segment_voxels.on_grid_of``).
+        The outline on the CT's grid (``imaging.outline_labels.on_grid_of``).
     reader : SegmentReader
 
     Returns
@@ -225,4 +226,19 @@ def _new_segmentation(ct: Node, points: Node) -> Node:
     node.SetAttribute(OUTLINES, "1")
     node.SetNodeReferenceID(CT_ROLE, ct.GetID())
     node.SetNodeReferenceID(POINTS_ROLE, points.GetID())
+    study.put_beside(ct, node)
     return node
+
+
+def show_surfaces(node: Node, on: bool) -> None:
+    """Show the outlines' surfaces in the 3-D views, made again where the voxels were changed since; or drop them."""
+    if not node:
+        return
+    segmentation = node.GetSegmentation()
+    name = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    if on and segment_ids(node) and not segmentation.ContainsRepresentation(name):
+        node.CreateClosedSurfaceRepresentation()
+        node.GetDisplayNode().SetPreferredDisplayRepresentationName3D(name)
+        node.GetDisplayNode().SetVisibility3D(True)
+    elif not on and segmentation.ContainsRepresentation(name):
+        node.RemoveClosedSurfaceRepresentation()

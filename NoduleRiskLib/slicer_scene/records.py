@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,8 @@ DAMAGED = "What the scene keeps of this point's assessment is damaged, or a newe
 MAPS_LOST = "The outline and the heatmaps of this nodule are not in the scene any more: assess again to have them."
 #: More voxels than any model's slices have (a million): the record is damaged.
 LARGEST_STACK = 2**24
+#: Words before a point's name in warnings about its nodule (``imaging/input_checks.py``, ``outline_checks.py``).
+NAMED_AFTER = ("Around", "at", "of", "under")
 
 #: A point that moved less than this still marks the same place.
 MOVED_MM = 0.01
@@ -99,8 +102,15 @@ def record_of(
 
 
 def renamed(text: str, label: str) -> str:
-    """A record's text with another name of the point."""
-    return json.dumps({**json.loads(text), "label": label})
+    """A record's text with another name of the point, in the warnings about its nodule too."""
+    values = json.loads(text)
+    # The name stands first or after one of these words; elsewhere a point called "nodule" is not meant.
+    places = "|".join(("^", *(f"(?<=\\b{word} )" for word in NAMED_AFTER)))
+    name = re.compile(rf"(?:{places}){re.escape(values['label'])}(?!\w)")
+    for warning in values["warnings"]:
+        if isinstance(warning, dict) and warning["about"] == "nodule":
+            warning["text"] = name.sub(lambda found: label, warning["text"])
+    return json.dumps({**values, "label": label})
 
 
 @lru_cache(maxsize=1024)

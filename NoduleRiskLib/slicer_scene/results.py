@@ -17,6 +17,7 @@ import slicer.util
 import vtk
 
 from ..imaging.volume import Volume
+from . import study
 from .inputs import Mark, Node
 from .records import Record, Row, decoded, readable_row, record_of, renamed, restored
 
@@ -30,6 +31,8 @@ RESULTS, POINT_ID, ASSESSMENT = (f"NoduleRisk.{name}" for name in ("results", "p
 ABOUT = "NoduleRisk.about."
 #: Value of ``RESULTS``: how a table keeps its assessments. Version 0.1.0, which wrote "1", kept them otherwise.
 LAYOUT = "2"
+#: How the names of maps begin, before their point's.
+MAPS_OF = "Maps of "
 #: ``serialization.OUTLINE``; importing that takes a while.
 OUTLINE = "outline"
 #: Columns beside those of ``results.tables``: name and meaning.
@@ -163,9 +166,27 @@ def forget_maps_without_table() -> None:
 
 
 def rename(table: Node, mark: Mark) -> None:
-    """Give an assessment its point's new name."""
+    """Give an assessment, its warnings and its maps their point's new name."""
     with slicer.util.NodeModify(table):
         _write(table, mark.id, renamed(table.GetAttribute(ASSESSMENT + mark.id), mark.point.label))
+    maps = maps_of(table, mark.id)
+    if maps:
+        maps.SetName(_name_of_maps(mark))
+
+
+def show_rows(table: Node, points: Node) -> None:
+    """Let the table's rows be those of the points that are in the list now.
+
+    What was said of a removed point is kept in its attribute until the scene is saved: undo brings its row back.
+    """
+    there = {points.GetNthControlPointID(n) for n in range(points.GetNumberOfControlPoints())}
+    shown = [_cell(table, row, "control_point_id") for row in range(table.GetNumberOfRows())]
+    lacking = [point_id for point_id in _point_ids(table) if point_id in there and point_id not in shown]
+    for row in reversed(range(len(shown))):
+        if shown[row] not in there:
+            table.RemoveRow(row)
+    for point_id in lacking:
+        _write(table, point_id, table.GetAttribute(ASSESSMENT + point_id))
 
 
 def _refers(table: Node, role: str, node: Node) -> bool:
@@ -183,6 +204,7 @@ def _new_table(ct: Node, points: Node) -> Node:
     table.SetAttribute(RESULTS, LAYOUT)
     table.SetNodeReferenceID(CT_ROLE, ct.GetID())
     table.SetNodeReferenceID(POINTS_ROLE, points.GetID())
+    study.put_beside(ct, table, points)
     return table
 
 
@@ -238,7 +260,7 @@ def _cell(table: Node, row: int, name: str) -> str:
 
 
 def _new_maps(table: Node, mark: Mark, volumes: Mapping[str, Volume]) -> Node:
-    maps = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", f"Maps of {mark.point.label}")
+    maps = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", _name_of_maps(mark))
     maps.SetIndexType(slicer.vtkMRMLSequenceNode.TextIndex)
     maps.SetIndexName("grade")
     maps.SetIndexUnit("")
@@ -249,12 +271,13 @@ def _new_maps(table: Node, mark: Mark, volumes: Mapping[str, Volume]) -> Node:
         slicer.util.updateVolumeFromArray(node, volume.array)
         node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(volume.ijk_to_ras))
         maps.SetDataNodeAtValue(node, name)
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    items = [hierarchy.GetItemByDataNode(node) for node in (maps, table)] if hierarchy else []
-    if items and hierarchy.GetInvalidItemID() not in items:
-        # Under the table, a hundred nodules are one line in the Data module.
-        hierarchy.SetItemParent(*items)
+    # Under the table, a hundred nodules are one line in the Data module.
+    study.put_under(table, maps)
     return maps
+
+
+def _name_of_maps(mark: Mark) -> str:
+    return f"{MAPS_OF}{mark.point.label}"
 
 
 def _drop_maps(table: Node, point_id: str) -> None:

@@ -197,34 +197,6 @@ def labelmap(mask: Volume, ct: Node, node: Node, label: int = 1) -> Any:
     return image
 
 
-def on_grid_of(ct: Volume, probability: Volume) -> Volume:
-    """An outline (0 to 1) on a CT's grid: uint8, 1 inside, on a box; never empty. Any thread.
-
-    Parameters
-    ----------
-    ct, probability : Volume
-    """
-    from ..imaging.outline import INSIDE
-    from ..imaging.resampling import sample_grid
-
-    inside = np.argwhere(probability.array > INSIDE)[:, ::-1]
-    ends = np.array(np.meshgrid(*zip(inside.min(0), inside.max(0), strict=True))).reshape(3, -1).T
-    corners = ct.to_ijk(probability.to_ras(ends))
-    size = np.array(ct.array.shape[::-1])
-    low = np.clip(np.floor(corners.min(0)) - 1, 0, size - 1).astype(int)
-    high = np.clip(np.ceil(corners.max(0)) + 2, low + 1, size).astype(int)
-    box_to_ras = ct.ijk_to_ras.copy()
-    box_to_ras[:3, 3] = ct.to_ras(low)
-    shape = (high[2] - low[2], high[1] - low[1], high[0] - low[0])
-    mask = sample_grid(probability, box_to_ras, shape, outside=0.0) > INSIDE
-    if not mask.any():
-        # Smaller than a voxel: there must be something to edit.
-        middle = np.rint(ct.to_ijk(probability.to_ras(inside.mean(0)))).astype(int) - low
-        i, j, k = np.clip(middle, 0, high - low - 1)
-        mask[k, j, i] = True
-    return Volume(mask.astype(np.uint8), box_to_ras, "nodule")
-
-
 def binary_labelmap() -> str:
     """Slicer's name of the representation of segments that is made of voxels."""
     return str(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -19,16 +20,19 @@ standins.start()
 
 import NoduleRisk
 import slicer
+from NoduleRiskLib.panel import overlay
 from NoduleRiskLib.slicer_scene import display, inputs, outline_segments, results
 from NoduleRiskLib.slicer_scene.records import record_of
-from NoduleRiskLib.slicer_scene.segment_voxels import SegmentReader, on_grid_of
+from NoduleRiskLib.imaging.outline_labels import on_grid_of
+from NoduleRiskLib.slicer_scene.segment_voxels import SegmentReader
 from NoduleRiskLib.imaging.points import Point
 from PySide6 import QtCore, QtGui, QtWidgets
 from trame_slicer.core import SlicerApp
 from trame_slicer.views import DirectViewFactory, ViewLayoutDefinition, ViewProps, ViewType
 
 CHOSEN = "spiculated"
-GAP, PANEL = 6, 480
+#: Slicer's own width of the module panel.
+GAP, PANEL = 6, 420
 #: No nodule: what is doubtful is seen in the picture, too.
 VESSEL = Point("on a vessel", (32.2, -24.3, -179.0))
 
@@ -45,7 +49,7 @@ def main(folder: Path) -> None:
     found = {mark.id: results.assessment(widget.panel.state.table, mark.id, volume) for mark in marks}
     picture = grab(widget.parent)
     # The same assessments again, in a scene with real views.
-    views = slice_views(volume, marks, found, (picture.height() - GAP) // 2)
+    views = slice_views(widget.panel.state, volume, marks, found, (picture.height() - GAP) // 2)
     picture.save(str(folder / "panel.png"))
     views.save(str(folder / "overlay.png"))
 
@@ -77,14 +81,15 @@ def settle(panel):
 
 def grab(parent) -> QtGui.QImage:
     parent.setFont(QtGui.QFont("DejaVu Sans", 9))
-    parent.resize(PANEL, parent.sizeHint().height())
     parent.show()
-    for _ in range(5):
+    for _ in range(10):
+        # Rows take their height from their text at this width.
+        parent.resize(PANEL, parent.sizeHint().height())
         slicer.app.processEvents()
     return parent.grab().toImage()
 
 
-def slice_views(volume, marks, found, side) -> QtGui.QImage:
+def slice_views(state, volume, marks, found, side) -> QtGui.QImage:
     """Axial, coronal and sagittal views of the chosen nodule, and the axial view without the overlay."""
     app = SlicerApp()
     app.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
@@ -121,7 +126,8 @@ def slice_views(volume, marks, found, side) -> QtGui.QImage:
     display.jump(chosen.point.ras)
     outline_segments.segmentation_of(ct, points).SetDisplayVisibility(False)
     plain = shot(shots["Axial"])
-    display.show_heatmap(ct, table, chosen.id, "malignancy", 0.6, 0.2)
+    # As the panel itself shows it: its settings, and its judgement of how far this heatmap may be trusted.
+    overlay.show(replace(state, ct=ct, points=points, table=table, chosen=replace(state.chosen, mark=chosen)))
     outline_segments.segmentation_of(ct, points).SetDisplayVisibility(True)
     tiles = [plain, *(shot(view) for view in shots.values())]
     whole = QtGui.QImage(2 * side + GAP, 2 * side + GAP, QtGui.QImage.Format_RGB32)

@@ -44,7 +44,7 @@ def qt_module() -> Strict:
     qt = Strict("qt")
     for module, names in (
         (QtCore, ("QTimer", "Qt")),
-        (QtGui, ("QBrush", "QColor", "QPainter", "QPixmap")),
+        (QtGui, ("QBrush", "QColor", "QKeySequence", "QPainter", "QPixmap", "QShortcut")),
         (QtWidgets, ("QHeaderView", "QLabel", "QLineEdit", "QTableWidgetItem", "QVBoxLayout")),
     ):
         for name in names:
@@ -140,6 +140,20 @@ class qSlicerWidget(QtWidgets.QWidget):
     """Base of Slicer's own widgets."""
 
 
+class qMRMLSortFilterProxyModel(QtCore.QObject):
+    """Which nodes a selector leaves out."""
+
+    def __init__(self, selector):
+        super().__init__(selector)
+        self._selector, self.hidden = selector, []
+
+    def _hide(self, ids):
+        self.hidden = list(ids)
+        self._selector._fill()
+
+    hiddenNodeIDs = QtCore.Property("QStringList", lambda self: self.hidden, _hide)
+
+
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """Lists the scene's nodes of its class."""
 
@@ -149,10 +163,14 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         super().__init__(parent)
         self._scene, self._kinds, self._none = None, [], "None"
         self._box = QtWidgets.QComboBox()
+        self._filter = qMRMLSortFilterProxyModel(self)
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._box)
         self._box.currentIndexChanged.connect(lambda *_: self.currentNodeChanged.emit(self.currentNode()))
+
+    def sortFilterProxyModel(self):
+        return self._filter
 
     def setMRMLScene(self, scene):
         self._scene = scene
@@ -167,7 +185,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._box.addItem(self._none, "")
         for kind in self._kinds:
             for node in slicer.util.getNodesByClass(kind):
-                if node.GetClassName() == kind and not node.GetHideFromEditors():
+                hidden = node.GetHideFromEditors() or node.GetID() in self._filter.hidden
+                if node.GetClassName() == kind and not hidden:
                     self._box.addItem(node.GetName(), node.GetID())
         self._box.setCurrentIndex(max(self._box.findData(before or ""), 0))
         self._box.blockSignals(False)

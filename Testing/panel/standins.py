@@ -279,6 +279,8 @@ def start() -> None:
     for function in (loadUI, childWidgetVariables, confirmOkCancelDisplay, selectModule, showStatusMessage):
         setattr(slicer.util, function.__name__, function)
     slicer.qMRMLWidget = qMRMLWidget
+    window = QtWidgets.QMainWindow()
+    slicer.util.mainWindow = lambda: window
     slicer.app = App(_application_logic())
     slicer.app._layouts = Layouts()
     sys.path[:0] = [str(CHECKOUT / "NoduleRisk")]

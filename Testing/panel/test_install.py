@@ -63,8 +63,8 @@ def test_one_question_says_what_how_large_and_from_where(slicers_python, require
         "timm",
         "matplotlib",
         "GB",
-        "pytorch.org",
-        "pypi.org",
+        "Python's package index",
+        "PyTorch's own",
         "Nothing about you or your images is sent",
     ):
         assert word in question

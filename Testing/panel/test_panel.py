@@ -122,11 +122,10 @@ class PanelTest(PanelCase):
         self.assertLess(abs(lowest - fakes.PLACES[0][2]), fakes.RADIUS_MM + 2)
 
     def test_the_heatmaps_box_says_how_far_it_may_be_believed(self):
-        self.assertEqual(read(self.ui.heatmapCheckBox, "toolTip"), "")
         self.assess()
         told = heatmap_faithfulness.told(fakes.MODEL_ID, self.state.parameters.grade)
         self.assertTrue(told)
-        self.assertEqual(read(self.ui.heatmapCheckBox, "toolTip"), told)
+        self.assertIn(told, read(self.ui.heatmapCheckBox, "toolTip"))
         self.assertIn(told, read(self.ui.stripTextLabel, "text"))
 
     def test_opacity_and_threshold_reach_the_views(self):

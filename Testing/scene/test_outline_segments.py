@@ -7,12 +7,13 @@ import pytest
 import slicer
 import slicer.util
 
+from NoduleRiskLib.imaging.outline_labels import on_grid_of
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.panel.job import Job
 from NoduleRiskLib.panel.list_words import cells
 from NoduleRiskLib.slicer_scene import inputs, outline_segments, results
 from NoduleRiskLib.slicer_scene.outline_segments import segment_ids, segmentation_of, tag
-from NoduleRiskLib.slicer_scene.segment_voxels import binary_labelmap, on_grid_of
+from NoduleRiskLib.slicer_scene.segment_voxels import binary_labelmap
 
 
 def names(node):

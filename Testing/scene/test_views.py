@@ -10,10 +10,11 @@ import slicer.util
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from NoduleRiskLib.imaging.outline_labels import on_grid_of
 from NoduleRiskLib.imaging.points import Point
 from NoduleRiskLib.slicer_scene import display, inputs, outline_segments, results
 from NoduleRiskLib.slicer_scene.records import record_of
-from NoduleRiskLib.slicer_scene.segment_voxels import SegmentReader, on_grid_of
+from NoduleRiskLib.slicer_scene.segment_voxels import SegmentReader
 
 trame = pytest.importorskip("trame_slicer.core", reason="needs trame-slicer for slice views")
 SIZE = 400

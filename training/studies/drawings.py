@@ -17,6 +17,7 @@ from NoduleRiskLib.explain import heatmap_faithfulness
 from NoduleRiskLib.explain.heatmaps import slice_weights
 from NoduleRiskLib.explain.slice_attribution import SLICE_METHODS
 from NoduleRiskLib.grades import GRADES
+from NoduleRiskLib.imaging.hounsfield import LUNG_WINDOW_HU
 from NoduleRiskLib.imaging.mosaic import mosaic
 from NoduleRiskLib.imaging.outline import INSIDE
 from NoduleRiskLib.imaging.shape_features import SHAPE_FEATURES
@@ -25,7 +26,6 @@ from NoduleRiskLib.networks.model_package import ModelPackage
 from NoduleRiskLib.networks.nodule_vit import collate
 from NoduleRiskLib.phantom import chest_ct
 from NoduleRiskLib.results.assessment import Assessment
-from NoduleRiskLib.results.page_slices import WINDOW_HU
 
 #: Nodules of the synthetic CT, and the grades whose maps are drawn.
 NODULES, SHOWN = ("spiculated", "calcified", "ground glass"), ("spiculation", "calcification", "texture", "malignancy")
@@ -126,7 +126,7 @@ def maps(assessments: Sequence[Assessment]) -> Figure:
         stack = nodule.stack
         k = int(np.argmax((stack.outline > INSIDE).sum((1, 2))))
         for axis, name in zip(row, ("", *SHOWN), strict=True):
-            axis.imshow(stack.pixels[k], cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1])
+            axis.imshow(stack.pixels[k], cmap="gray", vmin=LUNG_WINDOW_HU[0], vmax=LUNG_WINDOW_HU[1])
             axis.contour(stack.outline[k], levels=[INSIDE], colors=["#2fe0d0"], linewidths=0.8)
             if name:
                 # As strong as the panel shows it.
@@ -152,7 +152,7 @@ def attention(package: ModelPackage, assessment: Assessment) -> Figure:
     axes = figure.subplots(1, 1 + len(names))
     image = mosaic(stack)[rows]
     for axis, name in zip(axes, ("the mosaic", *names), strict=True):
-        axis.imshow(image, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1])
+        axis.imshow(image, cmap="gray", vmin=LUNG_WINDOW_HU[0], vmax=LUNG_WINDOW_HU[1])
         if name in SLICE_METHODS:
             weights = np.zeros(len(stack.valid), np.float32)
             weights[shown] = slice_weights(graders, batch, name)[g].numpy()

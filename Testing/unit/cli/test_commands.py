@@ -26,7 +26,7 @@ from NoduleRiskLib.imaging.volume import write_nrrd
 from NoduleRiskLib.networks import model_package
 from NoduleRiskLib.networks.model_package import SHIPPED
 from NoduleRiskLib.results.assessment import Assessment
-from NoduleRiskLib.results.result_folder import CSV, JSON
+from NoduleRiskLib.results.result_folder import CSV, INDEX, JSON, OUTLINES
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,17 @@ def test_nodules_of_one_name_do_not_overwrite_each_other(tmp_path: Path, monkeyp
         "03-nodule.png",
         CSV,
         JSON,
+        INDEX,
+        OUTLINES,
     ]
+
+
+@pytest.mark.parametrize("more", [(), ("--all-heatmaps",)], ids=["one", "all"])
+def test_all_grades_heatmaps_are_written_if_asked_for(tmp_path: Path, monkeypatch: Any, more: Sequence[str]) -> None:
+    faked(monkeypatch, [nodule(scan())])
+    assert run("assess", "ct.nrrd", "--point", "1", "2", "3", "--out", tmp_path, "--grade", "texture", *more).code == 0
+    written = {name for name in GRADE_NAMES if list(tmp_path.glob(f"01-*-{name}-*.nrrd"))}
+    assert written == (set(GRADE_NAMES) if more else {"texture"})
 
 
 def test_a_picture_that_fails_takes_no_result_with_it(tmp_path: Path, monkeypatch: Any) -> None:

@@ -96,6 +96,22 @@ def test_reports_that_mark_nothing_here_are_told_why(tmp_path: Path) -> None:
     assert "modality CT" in refusal(written(tmp_path, other), volume)
 
 
+def test_a_report_that_is_cut_short_is_refused_and_never_read_in_part(tmp_path: Path) -> None:
+    volume = made_ct(AXIAL)
+    places = [place_3d("POINT", in_lps(volume, PLACE + np.array([n, 0, 0])).tolist()) for n in range(3)]
+    whole = report(*([tracking(f"n{n}"), measured(one)] for n, one in enumerate(places)))
+    for undefined in (False, True):
+        whole["ContentSequence"].is_undefined_length = undefined
+        content = as_bytes(whole)
+        path = tmp_path / "cut.dcm"
+        for size in range(400, len(content) - 8, 31):
+            path.write_bytes(content[:size])
+            told = refusal(path, volume)
+            assert "marks no place" not in told and "another scan" not in told
+        path.write_bytes(content)
+        assert len(as_points(path, volume)) == 3
+
+
 def test_a_report_that_highdicom_made_is_read(tmp_path: Path) -> None:
     highdicom = pytest.importorskip("highdicom", reason="pip install highdicom to make a TID 1500 report")
     from made_objects import FRAME_UID, source_images

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,16 +13,29 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 from matplotlib.image import imread
-from test_results import named, nothing, rows
+from test_results import found, named, nothing, rows
 
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.imaging.volume import Volume
+from NoduleRiskLib.grades import GRADE_NAMES
+from NoduleRiskLib.imaging.segmentation_files import read as read_segments
+from NoduleRiskLib.imaging.volume import Volume, itk_ijk_to_ras
 from NoduleRiskLib.results import result_folder
 from NoduleRiskLib.results.assessment import Assessment
-from NoduleRiskLib.results.result_folder import CSV, JSON, PARTIAL, write_results, write_whole
+from NoduleRiskLib.results.result_folder import (
+    CSV,
+    INDEX,
+    JSON,
+    OUTLINES,
+    PARTIAL,
+    write_results,
+    write_whole,
+)
 
 
 def files(folder: Path) -> set[str]:
@@ -34,6 +48,38 @@ def test_a_run_lists_its_files_and_leaves_nothing_else(tmp_path: Path, volume: V
     listed = json.loads((tmp_path / "out" / JSON).read_text(encoding="utf-8"))["files"]
     assert files(tmp_path / "out") == set(listed)
     assert {CSV, JSON, "01-nodule-1.png", "01-nodule-1-outline.nrrd", "02-nodule-2.png"} <= set(listed)
+
+
+def test_the_index_page_leads_to_every_file_of_the_run(tmp_path: Path, volume: Volume, assessment: Assessment) -> None:
+    write_results(tmp_path, volume, [named(assessment, "<i>a & b"), nothing()])
+    page = (tmp_path / INDEX).read_text(encoding="utf-8")
+    linked = {unquote(target) for target in re.findall(r"(?:href|src)='([^']+)'", page)}
+    assert linked == files(tmp_path)
+    assert "&lt;i&gt;a &amp; b" in page and "<i>" not in page
+    assert "malignancy 3.2" in page and "68 %" in page and "Research use only" in page
+    # Each file is explained.
+    assert "<td></td>" not in page
+
+
+def test_outlines_come_as_one_label_map_on_the_cts_grid(tmp_path: Path, volume: Volume, assessment: Assessment) -> None:
+    write_results(tmp_path, volume, [named(assessment, "upper: lobe"), nothing(), named(assessment, "again")])
+    image = sitk.ReadImage(str(tmp_path / OUTLINES))
+    assert image.GetSize() == volume.array.shape[::-1]
+    assert np.allclose(itk_ijk_to_ras(image), volume.ijk_to_ras, atol=1e-6)
+    labels, inside = sitk.GetArrayFromImage(image), found(assessment).mask(volume).array > 0
+    # Where two outlines meet, the first has the voxels.
+    assert np.array_equal(labels == 1, inside) and set(np.unique(labels)) == {0, 1}
+    (segment,) = read_segments(tmp_path / OUTLINES)
+    assert segment.label == "upper: lobe"
+
+
+@pytest.mark.parametrize("maps", [(), GRADE_NAMES], ids=["one", "all"])
+def test_heatmaps_of_all_grades_are_written_where_they_are_asked_for(
+    tmp_path: Path, volume: Volume, assessment: Assessment, maps: tuple[str, ...]
+) -> None:
+    write_results(tmp_path, volume, [assessment], shown="texture", maps=maps)
+    written = {name for name in GRADE_NAMES if list(tmp_path.glob(f"*-{name}-*.nrrd"))}
+    assert written == {"texture", *maps}
 
 
 def test_a_second_run_replaces_the_first_as_a_whole_and_nothing_of_the_users(
@@ -84,7 +130,7 @@ def test_a_page_that_fails_half_way_leaves_no_half_page(
     monkeypatch.setattr("NoduleRiskLib.results.nodule_page.write_page", fails)
     _, failures = write_results(tmp_path, volume, [assessment])
     assert len(failures) == 1 and "no ink" in failures[0]
-    assert files(tmp_path) == {CSV, JSON}
+    assert files(tmp_path) == {CSV, JSON, INDEX, OUTLINES}
 
 
 def test_a_disk_without_any_space_leaves_the_earlier_results_whole(

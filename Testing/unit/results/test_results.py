@@ -32,7 +32,7 @@ from NoduleRiskLib.networks.model_package import ModelPackage
 from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate, Nodule
 from NoduleRiskLib.results.nodule import Account, Term
 from NoduleRiskLib.results.phrases import along, percent
-from NoduleRiskLib.results.tables import COLUMNS, as_json, csv_text, json_text
+from NoduleRiskLib.results.tables import COLUMNS, as_json, csv_text, json_text, to_frame
 
 CENTRE = np.array([-40.0, 25.0, -110.0])
 RADIUS_MM = 6.0
@@ -241,6 +241,19 @@ def test_labels_with_commas_quotes_and_line_breaks_do_not_shift_columns(assessme
     label = 'upper lobe, "left"\nsecond line; größer'
     (row,) = table_of(named(assessment, label))
     assert row["label"] == label and row["model_id"] == PACKAGE.model_id
+
+
+def test_rows_of_two_cts_can_be_put_together_and_told_apart(volume: Volume, assessment: Assessment) -> None:
+    series = {"SeriesInstanceUID": "1.2.3"}
+    other = replace(volume, array=volume.array + np.int16(1), name="later.nrrd", identity=series)
+    texts = [csv_text([assessment], one) for one in (volume, other)]
+    assert texts[0].splitlines()[0] == texts[1].splitlines()[0]
+    first, second = (next(csv.DictReader(io.StringIO(text, newline=""))) for text in texts)
+    assert (first["ct"], first["ct_digest"]) == (volume.name, volume.digest)
+    assert (second["ct"], second["ct_digest"], second["series_uid"]) == ("later.nrrd", other.digest, "1.2.3")
+    frame = to_frame([assessment], other)
+    assert frame.loc[0, "ct_digest"] == other.digest and frame.loc[0, "series_uid"] == "1.2.3"
+    assert list(frame.columns) == texts[1].splitlines()[0].split(",")
 
 
 def test_every_column_is_explained_and_named_once() -> None:

@@ -67,6 +67,22 @@ def test_figures_and_names_stand_whole_on_narrow_terminals(assessment: Assessmen
         assert name in shown([assessment], width)
 
 
+def test_a_row_has_one_mark_if_there_are_warnings_about_its_nodule(assessment: Assessment) -> None:
+    for width in (60, 80):
+        lines = [
+            line.strip() for line in shown([named(assessment, "warned"), nothing_said(assessment)], width).splitlines()
+        ]
+        (warned,) = [line for line in lines if line.startswith("warned")]
+        (silent,) = [line for line in lines if line.startswith("silent")]
+        assert warned.count("!") == 1 and "!" not in silent
+
+
+def nothing_said(assessment: Assessment) -> Assessment:
+    """The assessment under another name without a word about its nodule."""
+    about_ct = tuple(one for one in assessment.warnings if one.about == "ct")
+    return replace(named(assessment, "silent"), warnings=about_ct)
+
+
 def test_what_holds_for_the_ct_stands_once_above_the_list_and_nodules_warnings_below(assessment: Assessment) -> None:
     for assessments in ([assessment], [assessment, named(assessment, "other")]):
         text = " ".join(shown(assessments).split())
