@@ -34,7 +34,7 @@ serve: $(VENV)/serve.ready
 test: $(VENV)/test.ready $(VENV)/scene.ready lint types
 	$(RUN) -m pytest $(AT_ONCE) Testing/unit Testing/package Testing/fuzz
 	@if $(RUN) -c 'import slicer, PySide6.QtWidgets'; then \
-		QT_QPA_PLATFORM=offscreen $(RUN) -m pytest $(AT_ONCE) Testing/scene Testing/panel; \
+		QT_QPA_PLATFORM=offscreen $(RUN) -m pytest Testing/scene Testing/panel; \
 	else \
 		echo "LEFT OUT: the scene and panel tests. They need Testing/scene/requirements.txt and, on Linux, the system's"; \
 		echo "libraries for drawing without a screen: apt-get install $(OFFSCREEN)"; \
