@@ -131,6 +131,9 @@ def whole_of(widget) -> QtGui.QImage:
     screenshots.grab(parent)
     # Once more: what the first round wraps asks for another height.
     for _ in range(2):
+        for label in parent.findChildren(QtWidgets.QLabel):
+            label.updateGeometry()
+        slicer.app.processEvents()
         needed = parent.layout().totalHeightForWidth(parent.width())
         parent.resize(parent.width(), max(needed, parent.sizeHint().height()))
         for _ in range(5):
