@@ -9,10 +9,10 @@ from ..imaging.dicom_headers import read_header
 from ..imaging.image_file import FILE_TYPES, HEADERS
 from ..imaging.image_header import HeaderError
 
-#: What a worker holds without a CT: networks, libraries, and what five nodules take for a moment
-#: (``python -m Testing.benchmark.cohort memory``: 1.1 GB at most).
+#: What a worker holds without a CT: networks, libraries, and what some nodules take for a moment
+#: (``python -m Testing.benchmark.cohort memory``: 0.94 GB, so a quarter is to spare).
 WORKER_MB = 1200
-#: What a CT takes while it is read and looked at, against its voxels in int16 (same command: 2.1 to 2.9 times).
+#: What a CT takes while it is read and looked at, against its voxels in int16 (same command: 2.0 times).
 TIMES_VOXELS = 3.0
 #: A worker has room for CTs of so many voxels, as megabytes of int16: 950 slices of 512 x 512. Larger ones come last,
 #: fewer at a time.

@@ -54,6 +54,8 @@ def ray_running(address: str | None, workers: int | None = None) -> Iterator[Any
         If there is no cluster at the address.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Its core writes to the terminal about workers that are started again, which is what it is there for.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
     import ray.data
 

@@ -27,7 +27,7 @@ def test_every_option_on_the_page_is_one() -> None:
     known = {option for name in ("cohort", "assess") for one in commands[name].params for option in one.opts}
     known |= {option for one in commands["cohort"].params for option in one.secondary_opts}
     of_others = {"--address", "--min-nodes", "--num-cpus", "--memory", "--nodes", "--ntasks", "--rm", "--network"}
-    named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", PAGE)) - of_others - {"--shm-size"}
+    named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", PAGE)) - of_others - {"--shm-size", "--generate"}
     batch = {"--job-name", "--ntasks-per-node", "--cpus-per-task", "--mem", "--time", "--output", "--requeue"}
     assert named - batch <= known
 
