@@ -81,7 +81,7 @@ def opened(server: Server, chromium: Any, width: int = 1280, height: int = 800, 
     page.goto(server.address)
     drawn(page)
     yield page
-    assert page.wrong == []
+    assert page.wrong == [], page.wrong
     assert [one for one in page.elsewhere if not one.startswith(("data:", "blob:"))] == []
     context.close()
 

@@ -49,6 +49,13 @@
     if (view && view.dataset.view !== "ThreeD") over = view.dataset.view;
   });
 
+  // --- names of the pictures that the server draws, for who cannot see them
+  new MutationObserver(() => {
+    for (const image of document.querySelectorAll("[data-view] img:not([alt])")) {
+      image.alt = image.closest("[data-view]").dataset.name;
+    }
+  }).observe(document.documentElement, { childList: true, subtree: true });
+
   // --- files
   const said = (text) => {
     const place = document.getElementById("nr-upload");
@@ -122,9 +129,13 @@
   });
 
   // --- coming back
-  setInterval(async () => {
+  const asking = setInterval(async () => {
     if (!document.getElementById("nr-gone")) return;
     const answer = await fetch("alive", { cache: "no-store" }).catch(() => null);
-    if (answer && (answer.ok || answer.status === 401)) window.location.reload();
+    if (answer && (answer.ok || answer.status === 401)) {
+      // Once: a second one would ask for a second session while the first is being started.
+      clearInterval(asking);
+      window.location.reload();
+    }
   }, 2000);
 })();
