@@ -180,21 +180,14 @@ class OutlinesTest(PanelCase):
         self.assertFalse(first.GetDisplayVisibility())
 
     def test_a_removed_point_takes_its_outline_along_and_undo_brings_it_back(self):
-        slicer.mrmlScene.SetUndoOn()
-        try:
-            self.points.SetUndoEnabled(True)
-            self.assess()
-            slicer.mrmlScene.SaveStateForUndo()
-            self.points.RemoveNthControlPoint(0)
-            self.settle()
-            self.assertEqual(self.names(), ["N-2", "N-3"])
-            slicer.mrmlScene.Undo()
-            self.settle()
-            self.assertEqual(sorted(self.names()), ["N-1", "N-2", "N-3"])
-            self.assertEqual(self.notes(), ["⚠ 2"] * 3)
-        finally:
-            slicer.mrmlScene.SetUndoOff()
-            slicer.mrmlScene.ClearUndoStack()
+        self.assess()
+        self.points.RemoveNthControlPoint(0)
+        self.settle()
+        self.assertEqual(self.names(), ["N-2", "N-3"])
+        self.panel._undo.undo(self.points)
+        self.settle()
+        self.assertEqual(sorted(self.names()), ["N-1", "N-2", "N-3"])
+        self.assertEqual(self.notes(), ["⚠ 2"] * 3)
 
     def test_undo_takes_nothing_of_what_was_drawn(self):
         slicer.mrmlScene.SetUndoOn()
