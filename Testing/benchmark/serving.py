@@ -55,6 +55,7 @@ def trial(server: Any, browser: Any, readers: int) -> tuple[list[float], float]:
     pages = []
     for _ in range(readers):
         page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+        page.set_default_timeout(180_000)
         page.goto(server.address)
         drawn(page)
         pages.append(page)
