@@ -30,7 +30,7 @@ endif
 serve: $(VENV)/serve.ready
 	$(RUN) -m NoduleRiskLib serve $(if $(CT),"$(CT)",--demo)
 
-## make test                              lint, types, unit, package, scene, panel
+## make test                              lint, types, unit, package, scene, panel, browser
 test: $(VENV)/test.ready $(VENV)/scene.ready lint types
 	$(RUN) -m pytest $(AT_ONCE) Testing/unit Testing/package Testing/fuzz
 	@if $(RUN) -c 'import slicer, PySide6.QtWidgets'; then \
@@ -39,6 +39,7 @@ test: $(VENV)/test.ready $(VENV)/scene.ready lint types
 		echo "LEFT OUT: the scene and panel tests. They need Testing/scene/requirements.txt and, on Linux, the system's"; \
 		echo "libraries for drawing without a screen: apt-get install $(OFFSCREEN)"; \
 	fi
+	$(RUN) -m pytest -rs $(AT_ONCE) Testing/browser
 
 ## make test-oldest                       a part of the tests with the oldest dependencies that pyproject.toml allows
 test-oldest: $(OLDEST)/ready

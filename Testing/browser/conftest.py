@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out the tests of the page itself where it cannot be opened, and say why."""
     left_out = pytest.mark.skip(reason=f"LEFT OUT: the page in a browser; it needs {', '.join(LACKING)}")
     for item in items:
-        if LACKING and "page" in getattr(item, "fixturenames", ()):
+        if LACKING and "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker(left_out)
 
 
@@ -40,14 +40,14 @@ def server(root: Path) -> Iterator[Any]:
     """A running server with the demo CT."""
     from driving import Server
 
-    one = Server("--demo", "--root", str(root), "--sessions", "4", "--upload", "40")
+    one = Server("--demo", "--root", str(root), "--sessions", "12", "--upload", "40")
     yield one
     one.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A headless browser."""
+    """A headless browser; Playwright's event loop ends with it, so that other files may have their own."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -161,7 +161,7 @@ def test_what_is_uploaded_is_opened_and_what_is_broken_is_told(page, tmp_path) -
     assert page.locator(".nr-error").count() == 0
 
 
-def test_a_server_that_is_started_again_is_found_again(chromium, root, page) -> None:
+def test_a_server_that_is_started_again_is_found_again(chromium, root) -> None:
     one = Server(str(root / "small"), "--sessions", "1")
     try:
         with opened(one, chromium) as reader:
