@@ -32,7 +32,7 @@ from NoduleRiskLib.results.estimates import account, estimates
 from NoduleRiskLib.results.nodule import Calcification
 
 #: A small package of format 4; the one of today's format is made from it.
-FORMAT_4 = Path(__file__).parents[1] / "unit" / "networks" / "data" / "format-4"
+FORMAT_4 = Path(__file__).parents[1] / "unit" / "networks" / "data" / "format-4.tar.xz"
 MOST_MEMORY = 2e9
 
 
@@ -113,7 +113,8 @@ DAMAGE = st.tuples(
 def originals() -> tuple[Files, Files]:
     """The files of two small whole packages, of format 4 and of today's."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(shutil.copytree(FORMAT_4, Path(folder) / "toy"))
+        shutil.unpack_archive(FORMAT_4, folder)
+        path = Path(folder) / "toy"
         older = files_of(path)
         package = load(path)
         fit = AccountFit(-1.0, {grade.name: TermFit(2.0, 0.5, 0.3) for grade in OTHER_GRADES})

@@ -26,14 +26,15 @@ from NoduleRiskLib.networks.nodule_vit import collate
 from NoduleRiskLib.networks.segmentation import CHANNELS
 
 #: Written by NoduleRisk 0.1.0 from untrained networks.
-FORMAT_4 = Path(__file__).with_name("data") / "format-4"
+FORMAT_4 = Path(__file__).with_name("data") / "format-4.tar.xz"
 #: What 0.1.0 gave for the stack of ``conftest.py``.
 GRADES = [1.987580, 2.786911, 3.056590, 0.678613, 2.046868, 2.266113, 2.435090, 13.807487, 2.004017]
 
 
 @pytest.fixture
 def older(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(FORMAT_4, tmp_path / "toy"))
+    shutil.unpack_archive(FORMAT_4, tmp_path)
+    return tmp_path / "toy"
 
 
 def written_by(path: Path, change: Callable[[dict[str, Any]], None], drop: str = "nothing") -> None:
@@ -52,8 +53,8 @@ def ramp(*shape: int) -> Tensor:
 
 
 @torch.no_grad()
-def test_a_package_of_0_1_0_grades_as_it_did(stack: SliceStack) -> None:
-    package = load(FORMAT_4)
+def test_a_package_of_0_1_0_grades_as_it_did(older: Path, stack: SliceStack) -> None:
+    package = load(older)
     assert package.model_id == "toy@38c940477aa3" and package.manifest.format == 4
     assert package.config == ModelConfig(Layout("tiny", slices=9, pixels=16, step_mm=2.0), dim=16, depth=1, heads=2)
     assert package.calibration.interval_at("lobulation", 3.0) == (-0.625, 0.875)
@@ -119,12 +120,13 @@ def test_todays_words_in_an_older_format_are_not_guessed_at(older: Path) -> None
 
 
 def test_a_new_card_brings_an_older_package_to_todays_format_and_leaves_its_networks(older: Path) -> None:
+    kept = Path(shutil.copytree(older, older.with_name("kept")))
     before = load(older)
     made = with_card(before, "# Another card\n")
     assert made == load(older) and made.manifest.format == FORMAT
     assert made.config == before.config and made.calibration == before.calibration
     assert made.model_id != before.model_id
-    stored = {name: value for name, value in load_file(FORMAT_4 / WEIGHTS).items()}
+    stored = {name: value for name, value in load_file(kept / WEIGHTS).items()}
     again = load_file(older / WEIGHTS)
     assert len(again) == len(stored)
     for name, value in stored.items():
@@ -132,6 +134,6 @@ def test_a_new_card_brings_an_older_package_to_todays_format_and_leaves_its_netw
         kind = {"grader": "graders", "locator": "segmentation", "recogniser": "false_positive"}[kind]
         same = again[f"{kind}.{rest}".replace(".shape.", ".shape_features.")]
         assert same.dtype == value.dtype and torch.equal(same, value)
-    for mine, theirs in zip(made.networks(), load(FORMAT_4).networks(), strict=True):
+    for mine, theirs in zip(made.networks(), load(kept).networks(), strict=True):
         for one, other in zip(mine, theirs, strict=True):
             assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
