@@ -25,7 +25,7 @@ def parts() -> Iterator[Part]:
     from driving import Server
     from playwright.sync_api import sync_playwright
 
-    server = Server("--demo", "--sessions", str(READERS), "--idle", str(IDLE_MINUTES))
+    server = Server("--demo", "--sessions", str(READERS + 1), "--idle", str(IDLE_MINUTES))
     try:
         before = memory_mb(server.process.pid)
         with sync_playwright() as playwright:
