@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import re
 import secrets
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import NoduleRiskError
+from .start import FirstCt
 from .uploads import Limits, below
 
 #: Where the demo looks first: one of its nodules.
@@ -86,7 +86,7 @@ def serve(wanted: Serving, say: Callable[[str], None], reading: Callable[[str], 
     logging.getLogger("aiohttp").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="nodulerisk-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        ct = _first_ct(wanted, folder, reading)
+        ct = _first_ct(wanted, reading)
         with reading("Loading the model"):
             grader = Grader(wanted.model, wanted.device)
         try:
@@ -114,9 +114,9 @@ def serve(wanted: Serving, say: Callable[[str], None], reading: Callable[[str], 
             grader.stop()
 
 
-def _first_ct(wanted: Serving, folder: Path, reading: Callable[[str], Any]) -> Path | None:
-    """The CT that every session opens, read once; a pickle of it."""
-    first: tuple[float, ...] | None = None
+def _first_ct(wanted: Serving, reading: Callable[[str], Any]) -> FirstCt | None:
+    """The CT that every session opens, read once."""
+    first: tuple[float, float, float] | None = None
     files: dict[str, Path] = {}
     if wanted.demo:
         from ..phantom.chest_ct import chest_ct
@@ -133,6 +133,4 @@ def _first_ct(wanted: Serving, folder: Path, reading: Callable[[str], Any]) -> P
             files = files_of(volume, wanted.ct)
     else:
         return None
-    pickled = folder / "ct.pickle"
-    pickled.write_bytes(pickle.dumps((volume, files, first), protocol=5))
-    return pickled
+    return FirstCt(volume, files, first)

@@ -6,7 +6,6 @@ import asyncio
 import hmac
 import logging
 import os
-import pickle
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -113,9 +112,8 @@ class Session:
         with DivLayout(self.server) as layout:
             layout.root.add_child((PAGE / "page.html").read_text(encoding="utf-8"))
         if start.ct:
-            volume, files, first = pickle.loads(start.ct.read_bytes())
-            self.work.show(volume, files)
-            self.work.look_first = first
+            self.work.show(start.ct.volume, start.ct.files)
+            self.work.look_first = start.ct.first
 
     def changed(self) -> None:
         """Something may look different now: with the next tick."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import NoduleRiskError
-from .start import Start
+from .start import FirstCt, Start
 from .uploads import Limits
 
 #: Sessions are forked from a process that has imported everything once: they start at once and share its memory.
@@ -118,8 +118,8 @@ class Sessions:
     Parameters
     ----------
     grader : Grader
-    ct, root : Path or None
-        As ``session.Start`` has them.
+    ct, root
+        As ``Start`` has them.
     folder : Path
         Where each session gets a folder of its own.
     most : int
@@ -132,7 +132,7 @@ class Sessions:
     def __init__(
         self,
         grader: Grader,
-        ct: Path | None,
+        ct: FirstCt | None,
         root: Path | None,
         folder: Path,
         most: int,
@@ -176,7 +176,8 @@ class Sessions:
                     "with more --sessions."
                 )
             cookie = secrets.token_urlsafe(32)
-            one = self._started()
+            # A large CT takes a moment on its way, and other readers' requests shall not wait for it.
+            one = await asyncio.to_thread(self._started)
             if not await one.ready():
                 one.end()
                 raise NoduleRiskError("The session could not be started; the server's log says why.")

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..imaging.volume import Volume
 from .uploads import Limits
 
 #: The header by which a session knows that a request came through the front.
 PASS = "X-NoduleRisk-Pass"
+
+
+class FirstCt(NamedTuple):
+    """The CT that every session opens: its files by SOP instance UID, and where to look first, RAS mm."""
+
+    volume: Volume
+    files: dict[str, Path]
+    first: tuple[float, float, float] | None
 
 
 @dataclass(frozen=True)
@@ -26,8 +35,7 @@ class Start:
         Address of the grader process and its key.
     device : str
         What people call the device in use.
-    ct : Path or None
-        Pickle of the first CT: (``Volume``, its files by SOP instance UID, where to look first in RAS mm or ``None``).
+    ct : FirstCt or None
     root : Path or None
         The folder of this computer from which CTs may be opened.
     folder : Path
@@ -40,7 +48,7 @@ class Start:
     grader: Any
     key: bytes
     device: str
-    ct: Path | None
+    ct: FirstCt | None
     root: Path | None
     folder: Path
     limits: Limits
