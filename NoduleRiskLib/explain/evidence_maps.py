@@ -13,7 +13,7 @@ from ..networks.evidence import LOWERED, OUTPUTS, counted
 from ..networks.manifest import AccountFit
 from ..networks.nodule_vit import Batch, NoduleViT
 
-#: Evidence (standard deviations of the readers' grades for each ``evidence.UNIT_MM3``) that is shown at full strength.
+#: Evidence that is shown at full strength: where a sign was planted, lessons ask for so much (``sign_losses.RISE``).
 FULL = 2.0
 #: Calcification is shown as its presence.
 _SHOWN = tuple("presence" if grade.name == "calcification" else grade.name for grade in GRADES)

@@ -5,6 +5,7 @@ The map that is added up is the map that is shown: nothing is derived from gradi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,13 +18,15 @@ from ..grades import CALCIFICATION_PATTERNS, GRADES
 OUTPUTS = (*(grade.name for grade in GRADES), "presence", *CALCIFICATION_PATTERNS)
 #: Of these evidence lowers the output: what stands out in the image is the low end of their scale.
 LOWERED = ("subtlety", "sphericity", "margin", "texture", "calcification")
+#: Channels of the slices before and after one, which alone tell a vessel from a spicule.
+BESIDE = 2
 #: A map's pixel is so many of the slice's pixels wide: 1.4 mm.
 STRIDE = 2
 #: Evidence counts up to so many map pixels from the outline: 8.4 mm.
 REACH = 6
-#: Evidence of 1 over this volume adds one standard deviation to a grade; what adds up to more than ``SATURATION`` of
-#: them adds less than in proportion: the whole nodule may be ground glass, and spicules are thin.
-UNIT_MM3, SATURATION = 60.0, 2.0
+#: Where training starts: the most that evidence adds to a grade (standard deviations), and the volume of evidence that
+#: adds half of it in a nodule of ``NODULE_MM3`` (10 mm).
+MOST, HALF_MM3, NODULE_MM3 = 3.0, 60.0, 520.0
 #: A standard deviation's worth of evidence adds so much to a logit.
 LOGITS = 2.0
 #: mm2 of a map's pixel, and mm that a nodule's only slice stands for.
@@ -46,8 +49,6 @@ class EvidenceMaps(nn.Module):
     width : int
     """
 
-    direction: Tensor
-
     def __init__(self, channels: int, stages: Sequence[int], width: int = 32) -> None:
         super().__init__()
         self.detail = nn.Sequential(_block(width, channels, stride=STRIDE), _block(width))
@@ -59,10 +60,7 @@ class EvidenceMaps(nn.Module):
         nn.init.zeros_(self.maps.weight)
         assert self.maps.bias is not None
         nn.init.zeros_(self.maps.bias)
-        direction = torch.tensor([-1.0 if name in LOWERED else 1.0 for name in OUTPUTS])
-        # Presence and patterns are logits.
-        direction[len(GRADES) :] = LOGITS
-        self.register_buffer("direction", direction, persistent=False)
+        self.response = Response()
 
     def forward(self, channels: Tensor, stages: Sequence[Tensor]) -> Tensor:
         """Maps (N, 15, h / 2, w / 2), strong where the sign is, from slices (N, C, h, w) and the encoder's stages."""
@@ -83,14 +81,49 @@ class EvidenceMaps(nn.Module):
         coarse = functional.max_pool2d(outline[:, None].float(), STRIDE)
         return functional.max_pool2d(coarse, 2 * REACH + 1, stride=1, padding=REACH)[:, 0] > 0.5
 
-    def added_up(self, maps: Tensor, near: Tensor) -> Tensor:
-        """The sum over the near pixels of each slice, (N, 15)."""
-        return (counted(maps) * near[:, None]).flatten(2).sum(-1)
+    def added_up(self, maps: Tensor, outline: Tensor) -> Tensor:
+        """Of each slice (N, 15 + 1): the sum over the pixels near the outline (N, h, w), and the outline's pixels."""
+        added = (counted(maps) * self.near(outline)[:, None]).flatten(2).sum(-1)
+        covered = (outline > 0.5).flatten(1).sum(-1, keepdim=True) / STRIDE**2
+        return torch.cat([added, covered.to(added.dtype)], 1)
 
     def terms(self, sums: Tensor, valid: Tensor) -> Tensor:
-        """What all slices of a nodule add to its head outputs, (B, 15), from their sums times thickness (B, S, 15)."""
-        total = (sums * valid[..., None]).sum(1) * (PIXEL_AREA / UNIT_MM3)
-        return SATURATION * torch.asinh(total / SATURATION) * self.direction
+        """What all slices of a nodule add to the outputs, (B, 15), from ``added_up`` times thickness (B, S, 16)."""
+        total = (sums * valid[..., None]).sum(1) * PIXEL_AREA
+        added: Tensor = self.response(total[:, :-1], total[:, -1])
+        return added
+
+
+class Response(nn.Module):
+    """How much a volume of evidence adds to each head output: a Hill curve with four numbers of its own, all learned.
+
+    A fleck of calcium says as much as a calcified nodule, ground glass counts by its share of the nodule, and one line
+    that runs into a nodule is a vessel where five are spicules: so how much there is at most, how much evidence gives
+    half of that, how steeply it rises there, and how the half grows with the nodule. (Hill 1910, J Physiol 40, iv-vii.)
+    """
+
+    direction: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        count = len(OUTPUTS)
+        self.log_most = nn.Parameter(torch.full((count,), math.log(MOST)))
+        self.log_half = nn.Parameter(torch.full((count,), math.log(HALF_MM3)))
+        #: Through ``softplus`` and ``sigmoid``: steepness 1 and more, the half between constant and a fixed share.
+        self.steeper = nn.Parameter(torch.full((count,), -2.0))
+        self.by_size = nn.Parameter(torch.full((count,), -1.0))
+        direction = torch.tensor([-1.0 if name in LOWERED else 1.0 for name in OUTPUTS])
+        # Presence and patterns are logits.
+        direction[len(GRADES) :] = LOGITS
+        self.register_buffer("direction", direction, persistent=False)
+
+    def forward(self, evidence_mm3: Tensor, nodule_mm3: Tensor) -> Tensor:
+        """What is added (B, 15), in standard deviations and logits, by evidence (B, 15) in nodules (B,); 0 by none."""
+        size = (nodule_mm3 / NODULE_MM3).clamp(min=0.02).log()[:, None]
+        share = evidence_mm3 / (self.log_half + self.by_size.sigmoid() * size).exp()
+        # A hair above nothing, so that there is a slope to learn from.
+        risen = share * (share.abs() + 1e-3).pow(functional.softplus(self.steeper))
+        return self.log_most.exp() * risen / (1 + risen.abs()) * self.direction
 
 
 def counted(maps: Tensor) -> Tensor:

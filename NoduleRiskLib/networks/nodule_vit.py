@@ -15,7 +15,7 @@ from ..grades import CALCIFICATION_PATTERNS, GRADES
 from ..imaging.shape_features import SHAPE_FEATURES, shape_features
 from ..imaging.slice_stack import PLANES, SliceStack
 from ..imaging.volume import Array
-from .evidence import EvidenceMaps, thickness_mm
+from .evidence import BESIDE, EvidenceMaps, thickness_mm
 from .model_config import ModelConfig
 
 #: As many slices are encoded at once on a CPU: more leave its caches, fewer make matrices that are too small.
@@ -157,7 +157,7 @@ class NoduleViT(nn.Module):
             nn.init.zeros_(self.shape_features.weight)
             nn.init.zeros_(self.shape_features.bias)
         if config.evidence:
-            self.evidence = EvidenceMaps(config.channels, self.vit.patch_embed.widths)
+            self.evidence = EvidenceMaps(BESIDE + config.channels, self.vit.patch_embed.widths)
         self.heads = nn.ModuleDict(
             {
                 grade.name: nn.Sequential(
@@ -178,16 +178,24 @@ class NoduleViT(nn.Module):
         return self.read(self.raw(self.tokens(batch), batch))
 
     def channels(self, batch: Batch) -> Tensor:
-        """The valid slices as the encoder sees them, (N, C, h, w): ``scaled``."""
-        return self.scaled(batch.pixels[batch.valid], batch.outline[batch.valid])
+        """The valid slices as the networks see them, (N, C, h, w): ``scaled``."""
+        hu = batch.pixels[batch.valid]
+        return self.scaled(hu, batch.outline[batch.valid], hu[self.beside(batch)])
 
-    def scaled(self, hu: Tensor, outline: Tensor) -> Tensor:
-        """HU windows scaled to -1..1, then the outline: (N, C, h, w), from slices (N, h, w) and their outlines."""
-        low, high = self.windows[:, 0, None, None], self.windows[:, 1, None, None]
-        # In place: what costs time here is to fetch new memory.
-        channels = hu.new_empty(len(hu), self.config.channels, *hu.shape[1:])
-        windows = channels[:, : len(self.windows)]
-        torch.addcmul((high + low) / (low - high), hu[:, None], 2 / (high - low), out=windows).clamp_(-1, 1)
+    def beside(self, batch: Batch) -> Tensor:
+        """Which of the N valid slices lie before and after each of them, (2, N); (0, N) if nobody looks at them."""
+        return neighbours(batch) if self.config.evidence else batch.plane.new_zeros(0, int(batch.valid.sum()))
+
+    def scaled(self, hu: Tensor, outline: Tensor, beside: Tensor) -> Tensor:
+        """HU scaled to -1..1: the slices ``beside`` (2, N, h, w) in one window, slices (N, h, w) in all, their outline.
+
+        (N, C, h, w). Only evidence sees the slices beside, which come first: a vessel goes on in them.
+        """
+        more = len(beside)
+        channels = hu.new_empty(len(hu), more + self.config.channels, *hu.shape[1:])
+        for at, one in enumerate(beside):
+            _windowed(one, self.windows[:1], channels[:, at : at + 1])
+        _windowed(hu, self.windows, channels[:, more : more + len(self.windows)])
         if self.config.outline:
             channels[:, -1] = outline
         return channels
@@ -224,9 +232,9 @@ class NoduleViT(nn.Module):
 
     def with_evidence(self, channels: Tensor) -> tuple[Tensor, Tensor]:
         """``embed`` (N, E), and the evidence's maps (N, 15, h / 2, w / 2) that are added up in it."""
-        stages, outline = self.vit.patch_embed.features(channels), channels[:, -1]
+        stages, outline = self.vit.patch_embed.features(channels[:, BESIDE:]), channels[:, -1]
         maps = self.evidence(channels, stages)
-        added = self.evidence.added_up(maps, self.evidence.near(outline))
+        added = self.evidence.added_up(maps, outline)
         return torch.cat([self.vit.patch_embed.pooled(stages[-1]), added], 1), maps
 
     def raw(self, tokens: Tensor, batch: Batch) -> Tensor:
@@ -278,7 +286,9 @@ def average(graders: Sequence[NoduleViT], batch: Batch) -> Prediction:
     """The mean of the graders' predictions; all read the same channels."""
     hu, outline = batch.pixels[batch.valid], batch.outline[batch.valid]
     piece = CPU_SLICES if hu.device.type == "cpu" else max(len(hu), 1)
-    pieces = map(graders[0].scaled, hu.split(piece), outline.split(piece))
+    beside = graders[0].beside(batch)
+    at = torch.arange(len(hu), device=hu.device).split(piece)
+    pieces = (graders[0].scaled(hu[rows], outline[rows], hu[beside[:, rows]]) for rows in at)
     encoded = zip(*([grader.embed(channels) for grader in graders] for channels in pieces), strict=True)
     each = [
         grader.read(grader.raw(grader.place(torch.cat(parts), batch), batch))
@@ -287,10 +297,28 @@ def average(graders: Sequence[NoduleViT], batch: Batch) -> Prediction:
     return Prediction(*(torch.stack(values).mean(0) for values in zip(*each, strict=True)))
 
 
+def _windowed(hu: Tensor, windows: Tensor, out: Tensor) -> None:
+    """Slices (N, h, w) in each window scaled to -1..1, into (N, windows, h, w): what costs time is new memory."""
+    low, high = windows[:, 0, None, None], windows[:, 1, None, None]
+    torch.addcmul((high + low) / (low - high), hu[:, None], 2 / (high - low), out=out).clamp_(-1, 1)
+
+
 def _convolution(before: int, after: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(before, after, 3, stride, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
     )
+
+
+def neighbours(batch: Batch) -> Tensor:
+    """Which of the N valid slices lie before and after each of them in its plane, (2, N); itself where none does."""
+    number = (batch.valid.flatten().cumsum(0) - 1).view_as(batch.valid)
+    found = []
+    for step in (1, -1):
+        other = number.roll(step, 1)
+        same = batch.valid.roll(step, 1) & (batch.plane.roll(step, 1) == batch.plane)
+        same[:, 0 if step == 1 else -1] = False
+        found.append(torch.where(same, other, number)[batch.valid])
+    return torch.stack(found)
 
 
 def waves(offset_mm: Tensor, dim: int) -> Tensor:

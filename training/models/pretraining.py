@@ -46,7 +46,9 @@ class FillIn(nn.Module):
         encoded = torch.where(hidden[batch.valid][:, None], self.hidden, model.embed(channels)[:, : len(self.hidden)])
         slices = model.vit.norm(model.attended(model.place(encoded, batch), batch))[:, 1:]
         decoded = self.decoder(slices[hidden[:, batch.valid.any(0)]])
-        wanted = nn.functional.adaptive_avg_pool2d(channels[:, :1], PIXELS).flatten(1)[hidden[batch.valid]]
+        wanted = nn.functional.adaptive_avg_pool2d(channels[:, -model.config.channels :][:, :1], PIXELS).flatten(1)[
+            hidden[batch.valid]
+        ]
         return nn.functional.mse_loss(decoded.float(), wanted)
 
 

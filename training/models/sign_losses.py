@@ -9,15 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from NoduleRiskLib.grades import GRADES
-from NoduleRiskLib.networks.evidence import (
-    LOGITS,
-    PIXEL_AREA,
-    SATURATION,
-    STRIDE,
-    UNIT_MM3,
-    EvidenceMaps,
-    thickness_mm,
-)
+from NoduleRiskLib.networks.evidence import STRIDE, EvidenceMaps
 from NoduleRiskLib.networks.nodule_vit import NoduleViT
 
 from ..data.planted_pairs import Pairs, joined
@@ -29,10 +21,10 @@ PRESENCE_SCALE = 0.5
 #: Of a wanted change and of one that is not wanted (all others of the pair together).
 NAMED_WEIGHT, OTHERS_WEIGHT, PATTERN_WEIGHT = 1.0, 2.0, 0.25
 NINE = len(GRADES)
-#: These signs are at a place, where the map must rise, by standard deviations between these.
+#: These signs are at a place, where the map must rise by this.
 PLACED = ("spiculation", "lobulation", "texture", "margin", "calcification", "presence")
 AT_PLACE = torch.tensor([name in PLACED for name in MOVES])
-RISE = (1.5, 4.0)
+RISE = 2.0
 PLACE_WEIGHT, OTHER_PLACES = 0.5, 0.3
 #: Of a map that must stay flat, beside its rise where the sign is: real lungs are full of what looks like spicules.
 STAYS_WEIGHT = 3.0
@@ -70,7 +62,7 @@ class Placed(NamedTuple):
     """The n slices of pairs that can be compared pixel by pixel, on the maps' pixels.
 
     owner (n,): of which pair; before, after (n,): where among the valid slices of ``joined``; touched, edge, near, bool
-    (n, h / 2, w / 2): what the sign covers by half, what it covers at all, where evidence counts; thickness (n,), mm.
+    (n, h / 2, w / 2): what the sign covers by half, what it covers at all, where evidence counts.
     """
 
     owner: Tensor
@@ -79,10 +71,9 @@ class Placed(NamedTuple):
     touched: Tensor
     edge: Tensor
     near: Tensor
-    thickness: Tensor
 
 
-def place_loss(before: Tensor, after: Tensor, pairs: Pairs, slices: Placed, std: Tensor) -> Tensor:
+def place_loss(before: Tensor, after: Tensor, pairs: Pairs, slices: Placed) -> Tensor:
     """How far the maps are from rising where a sign was planted, and nowhere else.
 
     Where the readers saw no such sign in the nodule itself, its map must be flat but for what was planted; elsewhere it
@@ -94,26 +85,17 @@ def place_loss(before: Tensor, after: Tensor, pairs: Pairs, slices: Placed, std:
         The maps (``EvidenceMaps``) of ``slices``.
     pairs : Pairs
     slices : Placed
-    std : Tensor, shape (9,)
     """
     device, count = before.device, len(MOVES)
-    scale = torch.cat([1 / std, std.new_tensor([1.0])])
     has_place = pairs.named & AT_PLACE
     free = ~torch.isfinite(pairs.moves) | pairs.named & ~has_place
-    # What the map must be on the sign for its volume to add up to the wanted change.
-    volume = torch.zeros(len(pairs.moves), device=device).index_add(
-        0, slices.owner, slices.touched.flatten(1).sum(1) * slices.thickness * PIXEL_AREA
-    )
-    asked = torch.nan_to_num(pairs.moves.to(device) * scale).abs()
-    asked[:, NINE:] /= LOGITS
-    rise = (SATURATION * torch.sinh(asked / SATURATION) * UNIT_MM3 / volume.clamp(min=1)[:, None]).clamp(*RISE)
 
     def by_slice(one: Tensor) -> Tensor:
         return one.to(device)[slices.owner][..., None, None]
 
     named, flat = by_slice(has_place), by_slice(pairs.clean)
     on, near = slices.touched[:, None], slices.near[:, None]
-    wanted = torch.where(named & on, by_slice(rise), 0.0)
+    wanted = torch.where(named & on, RISE, 0.0)
     before, after = before[:, :count], after[:, :count]
     base = torch.where(flat, 0.0, before)
     planted = (after - base - wanted).square() / 2
@@ -158,8 +140,7 @@ def placed(pairs: Pairs) -> Placed:
     outline = torch.maximum(after.outline[:, :width][at], before.outline[:, :width][at])
     near = EvidenceMaps.near(outline)
     numbers = number[:count, :width][at], number[count:, :width][at]
-    thickness = thickness_mm(before.offset_mm, before.valid)[owner]
-    return Placed(owner, *numbers, (covered >= 0.5) & near, covered > 0, near, thickness)
+    return Placed(owner, *numbers, (covered >= 0.5) & near, covered > 0, near)
 
 
 def clean_loss(terms: Tensor, pairs: Pairs) -> Tensor:
@@ -217,5 +198,5 @@ def pairs_loss(given: Answers, pairs: Pairs, std: Tensor, evidence_alone: bool =
     slices = placed(pairs)
     if len(slices.owner):
         both = given.maps[slices.before], given.maps[slices.after]
-        loss = loss + PLACE_WEIGHT * place_loss(*both, pairs, slices, std)
+        loss = loss + PLACE_WEIGHT * place_loss(*both, pairs, slices)
     return loss

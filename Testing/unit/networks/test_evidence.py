@@ -14,10 +14,10 @@ from NoduleRiskLib.explain.heatmaps import explain
 from NoduleRiskLib.explain.slice_attribution import with_slices
 from NoduleRiskLib.grades import GRADE_NAMES, OTHER_GRADES
 from NoduleRiskLib.imaging.slice_stack import SliceStack
-from NoduleRiskLib.networks.evidence import LOWERED, OUTPUTS, PIXEL_AREA, SATURATION, STRIDE, UNIT_MM3, thickness_mm
+from NoduleRiskLib.networks.evidence import LOWERED, OUTPUTS, PIXEL_AREA, STRIDE, Response, thickness_mm
 from NoduleRiskLib.networks.manifest import AccountFit, TermFit
 from NoduleRiskLib.networks.model_config import ModelConfig
-from NoduleRiskLib.networks.nodule_vit import NoduleViT, collate
+from NoduleRiskLib.networks.nodule_vit import NoduleViT, collate, neighbours
 
 Trained = Callable[..., NoduleViT]
 
@@ -45,16 +45,53 @@ def test_what_maps_hold_is_what_is_added(grader: NoduleViT, stack: SliceStack) -
     maps = grader.with_evidence(channels)[1]
     near = grader.evidence.near(channels[:, -1])
     counted = maps * torch.sigmoid(6 * (maps - 0.5)) * near[:, None]
-    volume = counted.sum((0, 2, 3)) * PIXEL_AREA * thickness_mm(batch.offset_mm, batch.valid)
-    expected = SATURATION * torch.asinh(volume / UNIT_MM3 / SATURATION)
+    thickness = thickness_mm(batch.offset_mm, batch.valid)
+    volume = counted.sum((0, 2, 3)) * PIXEL_AREA * thickness
+    nodule = (channels[:, -1] > 0.5).sum() / STRIDE**2 * PIXEL_AREA * thickness
+    expected = grader.evidence.response(volume[None], nodule)[0]
     terms = grader.terms(grader.tokens(batch), batch)[0]
-    direction = grader.evidence.direction
+    direction = grader.evidence.response.direction
     assert [name for name, way in zip(OUTPUTS, direction, strict=True) if way < 0] == list(LOWERED)
-    assert torch.allclose(terms, expected * direction, atol=1e-4)
+    assert torch.allclose(terms, expected, atol=1e-4)
     without = grader.raw(grader.tokens(batch), batch)[0] - terms
     plain = NoduleViT(replace(grader.config, evidence=False)).eval()
     plain.load_state_dict({name: one for name, one in grader.state_dict().items() if not name.startswith("evidence.")})
     assert torch.allclose(without, plain.raw(plain.tokens(batch), batch)[0], atol=1e-4)
+
+
+@torch.no_grad()
+def test_more_evidence_moves_more_up_to_a_limit_and_none_moves_nothing() -> None:
+    response = Response()
+    torch.nn.init.normal_(response.steeper)
+    nodule = torch.full((200,), 520.0)
+    added = response(torch.linspace(0, 2000, 200)[:, None].expand(-1, len(OUTPUTS)), nodule) / response.direction
+    assert not added[0].any()
+    assert (added.diff(dim=0) > 0).all()
+    assert (added < response.log_most.exp() * response.direction.abs().clamp(max=1)).all()
+    half = response.log_half.exp()[None]
+    assert torch.allclose(response(half, nodule[:1]) / response.direction, response.log_most.exp() / 2, atol=1e-2)
+    # A share of the nodule, where that is what was learned.
+    torch.nn.init.constant_(response.by_size, 20.0)
+    twice = response(2 * half, 2 * nodule[:1]) / response.direction
+    assert torch.allclose(twice, response.log_most.exp() / 2, atol=1e-2)
+
+
+@torch.no_grad()
+def test_a_slice_sees_those_beside_it_in_its_own_plane(grader: NoduleViT, stack: SliceStack) -> None:
+    batch = collate([stack, replace(stack, pixels=stack.pixels + 200)])
+    plane, offset = batch.plane[batch.valid], batch.offset_mm[batch.valid]
+    owner = batch.valid.nonzero()[:, 0]
+    number = torch.arange(len(plane))
+    before, after = neighbours(batch)
+    for one, other, missing in ((before, number - 1, 0), (after, number + 1, -1)):
+        inside = (other >= 0) & (other < len(number))
+        near = other.clamp(0, len(number) - 1)
+        alike = inside & (owner[near] == owner) & (plane[near] == plane)
+        assert torch.equal(one, torch.where(alike, near, number))
+        assert one[missing] == number[missing]
+    assert (offset[before] <= offset).all() and (offset[after] >= offset).all()
+    channels = grader.channels(batch)
+    assert torch.equal(channels[:, 0], channels[before, 2]) and torch.equal(channels[:, 1], channels[after, 2])
 
 
 @torch.no_grad()
