@@ -26,7 +26,7 @@ from training.evaluation import sign_scores
 from training.models.devices import OneProcess
 from training.models.grader_settings import GraderSettings
 from training.models.sign_lessons import SignLessons
-from training.models.sign_losses import answers, clean_loss, difference_loss, place_loss, placed
+from training.models.sign_losses import RISE, answers, clean_loss, difference_loss, place_loss, placed
 from training.models.targets_and_losses import TASKS, Labels
 from training.models.training_nodules import TrainingNodules
 from training.studies import sign_study
@@ -97,21 +97,21 @@ def test_a_map_must_rise_on_the_sign_and_nowhere_else() -> None:
     flat = torch.zeros(len(slices.owner), 15, 32, 32)
     at = [MOVES.index(name) for name in ("presence", "calcification")]
     on = flat.clone()
-    on[:, at] = torch.where(slices.touched[:, None], 4.0, 0.0)
+    on[:, at] = torch.where(slices.touched[:, None], RISE, 0.0)
     everywhere = flat.clone()
-    everywhere[:, at] = 4.0
+    everywhere[:, at] = RISE
     beside = flat.clone()
-    beside[:, at] = torch.where(slices.touched[:, None], 0.0, 4.0)
+    beside[:, at] = torch.where(slices.touched[:, None], 0.0, RISE)
     other = on.clone()
-    other[:, MOVES.index("texture")] = torch.where(slices.touched, 4.0, 0.0)
+    other[:, MOVES.index("texture")] = torch.where(slices.touched, RISE, 0.0)
     losses = {
-        name: float(place_loss(flat, after, made, slices, STD))
+        name: float(place_loss(flat, after, made, slices))
         for name, after in {"on": on, "flat": flat, "all": everywhere, "beside": beside, "other": other}.items()
     }
     assert losses["on"] < losses["flat"] < losses["beside"]
     assert losses["on"] < losses["all"] and losses["on"] < losses["other"]
     # Where the readers saw no calcium, there is none before it was planted.
-    assert place_loss(everywhere, everywhere + on, made, slices, STD) > losses["on"]
+    assert place_loss(everywhere, everywhere + on, made, slices) > losses["on"]
 
 
 def test_evidence_where_readers_saw_no_sign_is_a_fault() -> None:
@@ -175,7 +175,7 @@ def test_lessons_teach_evidence_and_heads_and_leave_the_rest(tmp_path: Path) -> 
         clean, planted = answers(model.eval(), lesson).terms[:, MOVES.index("presence")].chunk(2)
     change = planted - clean
     # Little after so few lessons, but of calcium, not of a vessel.
-    assert change[:2].mean() > 1e-3 and change[:2].mean() > 3 * change[2].abs()
+    assert change[:2].mean() > 1e-4 and change[:2].mean() > 3 * change[2].abs()
     for name, value in model.state_dict().items():
         if not name.startswith(("evidence.", "heads.")):
             assert torch.equal(value, before[name]), name
