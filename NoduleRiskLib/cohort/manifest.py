@@ -107,9 +107,7 @@ def _from_table(path: str, table: pd.DataFrame, elsewhere: bool) -> list[Series]
     form = next((read for needed, read in FORMS if needed <= columns), None)
     if form is None or (key := _key(table)) is None or (form is _own and "ct" not in columns and not elsewhere):
         raise NoduleRiskError(f"{path} has the columns {shown(', '.join(map(str, table.columns)))}: {EXPECTED}.")
-    missing = [number for number, one in enumerate(table[key], 2) if not one]
-    if missing:
-        raise NoduleRiskError(f"{path}, row {missing[0]}, has no {key}: name every series.")
+    _refuse_blank(path, table, key)
     return form(path, table, key)
 
 
@@ -170,10 +168,23 @@ def _with_points(series: list[Series], path: str) -> list[Series]:
     key = _key(table)
     if key is None:
         raise NoduleRiskError(f"{path} has no column of {', '.join(ID_COLUMNS)}: say whose points they are.")
+    _refuse_blank(path, table, key)
     files = [name for name in ("points", "segmentation") if name in table.columns]
+    axes = _axes(table)
+    if files and axes:
+        raise NoduleRiskError(
+            f"{path} has the columns {' and '.join(files)} and {', '.join(axes)}: keep either files or positions."
+        )
     if files:
         beside = path.rpartition("/")[0] if is_remote(path) else os.path.dirname(os.path.abspath(path))
-        named = {row[key]: _places(row, files, beside) for row in table.to_dict("records")}
+        named: dict[str, dict[str, Any]] = {}
+        for number, row in enumerate(table.to_dict("records"), 2):
+            places = _places(row, files, beside)
+            if named.setdefault(row[key], places) != places:
+                raise NoduleRiskError(
+                    f"{path}, row {number}, names other files for {shown(row[key])} than a row before: keep one row a "
+                    "series."
+                )
     else:
         named = {name: {"placed": tuple(points)} for name, points in _placed(path, table, key).items()}
     known = [named.get(one.id) or named.get(one.series_uid) or {} for one in series]
@@ -184,7 +195,7 @@ def _with_points(series: list[Series], path: str) -> list[Series]:
 
 def _placed(path: str, table: pd.DataFrame, key: str) -> dict[str, list[Point]]:
     """The points of a table with coordinates, by series; those without a label are numbered within theirs."""
-    axes = next((axes for axes in AXES if set(axes) <= set(table.columns)), None)
+    axes = _axes(table)
     if axes is None:
         raise NoduleRiskError(
             f"{path} has the columns {shown(', '.join(map(str, table.columns)))}: a table of points has the series' "
@@ -235,6 +246,16 @@ def _found(series: list[Series], cts: Path) -> Iterator[Series]:
 
 def _key(table: pd.DataFrame) -> str | None:
     return next((name for name in ID_COLUMNS if name in table.columns), None)
+
+
+def _axes(table: pd.DataFrame) -> tuple[str, str, str] | None:
+    return next((axes for axes in AXES if set(axes) <= set(table.columns)), None)
+
+
+def _refuse_blank(path: str, table: pd.DataFrame, key: str) -> None:
+    """Refuse rows without an id: an empty one would be that of every series without a UID."""
+    if missing := [number for number, one in enumerate(table[key], 2) if not one.strip()]:
+        raise NoduleRiskError(f"{path}, row {missing[0]}, has no {key}: name every series.")
 
 
 def _table(path: str) -> pd.DataFrame:

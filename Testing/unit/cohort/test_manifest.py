@@ -113,6 +113,30 @@ def test_points_of_other_series_are_noticed(tmp_path: Path) -> None:
         read_manifest(table, write(tmp_path / "q.csv", "id,r,a,s\nb,1,2,3\n"))
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        # Without the refusal, the second row's points went to every series without points of its own.
+        ("id,r,a,s\na,1,2,3\n,4,5,6\n", "row 3, has no id"),
+        ('id,r,a,s\n" ",4,5,6\n', "row 2, has no id"),
+        ("id,points\na,1.csv\n,2.csv\n", "row 3, has no id"),
+        ("id,points\na,1.csv\nb,2.csv\na,2.csv\n", "row 4, names other files for a "),
+        ("id,segmentation\na,1.nrrd\na,\n", "row 3, names other files for a "),
+        ("id,points,r,a,s\na,1.csv,1,2,3\n", "has the columns points and r, a, s: keep either"),
+    ],
+)
+def test_points_that_could_go_to_the_wrong_series_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    table = write(tmp_path / "m.csv", "id,ct\na,/a\nb,/b\n")
+    with pytest.raises(NoduleRiskError, match=words):
+        read_manifest(table, write(tmp_path / "p.csv", text))
+
+
+def test_a_row_of_files_may_stand_there_twice(tmp_path: Path) -> None:
+    table = write(tmp_path / "m.csv", "id,ct\na,/a\n")
+    (one,) = read_manifest(table, write(tmp_path / "p.csv", "id,points\na,1.csv\na,1.csv\n"))
+    assert one.points == str(tmp_path / "1.csv")
+
+
 @pytest.mark.parametrize("value", ["", "nan", "left"])
 def test_a_point_that_is_none_is_refused_with_its_row(tmp_path: Path, value: str) -> None:
     table = write(tmp_path / "m.csv", "id,ct\na,/a\n")
