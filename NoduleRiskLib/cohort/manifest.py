@@ -27,6 +27,10 @@ AXES = {("r", "a", "s"): (1, 1, 1), ("l", "p", "s"): (-1, -1, 1), ("coordX", "co
 LABEL_COLUMNS = ("label", "name")
 #: A line of the manifests that idc-index and the IDC portal write for s5cmd; the folder's name is the series' UUID.
 S5CMD = re.compile(r"\s*cp\s+'?(s3://[^\s']+?/([0-9a-fA-F-]{36}))/\*'?(\s.*)?")
+#: idc-index calls its folders CT_<SeriesInstanceUID>.
+IDC_FOLDER = "CT_"
+#: LUNA16's lung masks, which are called as their CTs are.
+MASKS = {"seg-lungs-LUNA16"}
 EXPECTED = (
     "a manifest has the columns id (or series_uid) and ct, or those of idc-index (SeriesInstanceUID, series_aws_url), "
     "or those of LUNA16's annotations.csv; or it is idc-index's list of cp s3://... lines"
@@ -80,12 +84,14 @@ def read_manifest(path: str, points: str | None = None, cts: Path | None = None)
         A second table, CSV or Parquet: the id, and r, a, s or l, p, s (mm) with or without a label, several rows a
         series; or ``points`` or ``segmentation``, files, one row a series. LUNA16's annotations.csv is one, too.
     cts : Path, optional
-        Where CTs lie whose paths the manifest does not tell: files or folders called by the id, at any depth.
+        Where CTs lie that the manifest gives no path of on this computer: files or folders called by the id, or
+        ``CT_`` and the id, at any depth.
 
     Raises
     ------
     NoduleRiskError
-        If a table cannot be read or is none of these, an id stands there twice, or a CT is not found below ``cts``.
+        If a table cannot be read or is none of these, an id stands there twice, or a CT is not found below ``cts``
+        or more than once.
     """
     series = _idc_list(path) or _from_table(path, _table(path), cts is not None)
     if points:
@@ -224,24 +230,37 @@ def _places(row: Mapping[str, str], names: Iterable[str], beside: str) -> dict[s
 
 
 def _found(series: list[Series], cts: Path) -> Iterator[Series]:
-    """The series with their CTs' places below a folder; those that are not there keep what the manifest said."""
+    """The series with their CTs' places below a folder; a place on this computer that the manifest tells stays."""
     if not cts.is_dir():
         raise NoduleRiskError(f"{cts} is no folder: name the one that holds the CTs.")
-    there: dict[str, str] = {}
+    wanted = {name for one in series if not _is_here(one.ct) for name in (one.id, IDC_FOLDER + one.id)}
+    there: dict[str, list[str]] = {}
     for folder, folders, files in os.walk(cts):
-        for name in (*folders, *files):
+        folders[:] = sorted(set(folders) - MASKS)
+        for name in (*folders, *sorted(files)):
             stem = next((name[: -len(end)] for end in FILE_TYPES if name.lower().endswith(end)), name)
-            # idc-index calls its folders CT_<SeriesInstanceUID>.
-            for known in (stem, stem.rpartition("_")[2]):
-                there.setdefault(known, os.path.join(folder, name))
+            for known in {stem, name} & wanted:
+                there.setdefault(known, []).append(os.path.join(folder, name))
     for one in series:
-        place = there.get(one.id, one.ct)
-        if not place:
+        if _is_here(one.ct):
+            yield one
+            continue
+        places = there.get(one.id) or there.get(IDC_FOLDER + one.id) or [one.ct]
+        if len(places) > 1:
+            raise NoduleRiskError(
+                f"{places[0]} and {places[1]} could both be the CT of {shown(one.id)}: write the right path into a "
+                "column ct, or name the folder that holds the CTs alone."
+            )
+        if not places[0]:
             raise NoduleRiskError(
                 f"No file or folder below {cts} is called {shown(one.id)}: name the folder that holds all CTs, or "
                 "write their paths into a column ct."
             )
-        yield replace(one, ct=place)
+        yield replace(one, ct=places[0])
+
+
+def _is_here(ct: str) -> bool:
+    return bool(ct) and not is_remote(ct)
 
 
 def _key(table: pd.DataFrame) -> str | None:
