@@ -130,6 +130,7 @@ def series_row(series: Series, wanted: Wanted, **told: Any) -> dict[str, Any]:
         "id": series.id,
         "ct": series.ct,
         "series_uid": series.series_uid,
+        "inputs": series.inputs,
         "nodules": 0,
         "doubtful": 0,
         "computer": platform.node(),

@@ -53,6 +53,8 @@ class Series:
         Files, or addresses; "" for none.
     placed : tuple of Point
         Points of a second table, RAS mm.
+    inputs : str
+        Digest of all these, see ``inputs.with_digests``; "" if unknown.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Series:
     points: str = ""
     segmentation: str = ""
     placed: tuple[Point, ...] = ()
+    inputs: str = ""
 
     def to_json(self) -> str:
         """As text, for a worker."""
