@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from test_results import PACKAGE
 
-from NoduleRiskLib.cohort import memory
+from NoduleRiskLib.cohort import memory, running
 from NoduleRiskLib.cohort.checking import checked
 from NoduleRiskLib.cohort.data_set import DataSet
 from NoduleRiskLib.cohort.grading import LARGE, MemoryShortError, Wanted, folder_of, graded, series_row
@@ -132,6 +134,31 @@ def test_workers_leave_a_processor_to_whoever_hands_out_the_series() -> None:
 def test_what_cannot_run_anywhere_is_one_sentence(nodes: list[dict[str, Any]], device: str) -> None:
     with pytest.raises(NoduleRiskError, match=r"^[A-Z].*\.$"):
         crew_of(nodes, 2700, device)
+
+
+def test_a_ct_that_fits_into_no_computer_fails_and_the_others_are_graded(
+    tmp_path: Path, wanted: Wanted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended the cohort: the large ones beside it were not graded, and there was no summary."""
+    needed = {"small": 0.0, "large": 5000.0, "too large": 90000.0}
+    rooms: list[float] = []
+
+    def streamed(ray: Any, series: Sequence[Series], wanted: Wanted, crew: Crew) -> Iterator[Any]:
+        rooms.append(crew.room_mb)
+        for one in series:
+            status = "done" if needed[one.id] <= crew.room_mb else LARGE
+            yield series_row(one, wanted, status=status, sentence="", needed_mb=needed[one.id]), []
+
+    ray = SimpleNamespace(nodes=lambda: [node(8, 8), node(8, 999, alive=False)])
+    monkeypatch.setattr(running, "ray_running", lambda *given: nullcontext(ray))
+    monkeypatch.setattr(running, "_graded", streamed)
+    told: list[str] = []
+    with DataSet(tmp_path, {}) as data_set:
+        running.run([Series(name, "/ct") for name in needed], data_set, wanted, done=lambda row: told.append(row["id"]))
+    rows = read_cohort(tmp_path).series.set_index("id")
+    assert dict(rows.status) == {"small": "done", "large": "done", "too large": "failed"}
+    assert "needs 90.0 GB of memory, and no computer here has more than 8.0 GB" in rows.sentence["too large"]
+    assert rooms[1:] == [5000] and sorted(told) == sorted(needed)
 
 
 def test_a_dry_run_names_what_would_be_refused(ct: Path, tmp_path: Path) -> None:
