@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -55,6 +57,41 @@ def test_whatever_is_wrong_is_a_row(
 ) -> None:
     one = graded(quick(raises), Series("a", str(ct), placed=POINTS), wanted)
     assert (one.series["status"], one.series["sentence"], one.nodules) == (status, words, [])
+
+
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "failed"),
+        (OSError(errno.ESTALE, "Stale file handle"), "failed"),
+        (PermissionError(errno.EACCES, "Permission denied"), "failed"),
+        (ConnectionResetError(), "failed"),
+        (TimeoutError(), "failed"),
+        (ModuleNotFoundError("Install s3fs to access S3"), "failed"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), "refused"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory"), "refused"),
+        (OSError("broken data stream when reading image file"), "refused"),
+        (gzip.BadGzipFile("Not a gzipped file"), "refused"),
+        (ValueError("no number"), "refused"),
+    ],
+)
+def test_what_disk_and_network_do_is_no_fault_of_the_ct(
+    ct: Path, quick: Any, wanted: Wanted, cause: Exception, status: str
+) -> None:
+    """A refused series is not tried again by --again failed."""
+    error = NoduleRiskError("It cannot be read.")
+    error.__cause__ = cause
+    one = graded(quick(error), Series("a", str(ct), placed=POINTS), wanted)
+    assert (one.series["status"], one.series["sentence"]) == (status, "It cannot be read.")
+
+
+def test_an_address_whose_library_is_missing_fails(quick: Any, wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*given: object) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", missing)
+    one = graded(quick(), Series("a", "s3://bucket/a", placed=POINTS), wanted)
+    assert one.series["status"] == "failed" and "Install s3fs" in one.series["sentence"]
 
 
 @pytest.mark.parametrize(
