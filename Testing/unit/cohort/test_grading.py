@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -215,6 +216,28 @@ def test_a_dry_run_names_what_would_be_refused(ct: Path, tmp_path: Path) -> None
         )
     ]
     assert [bool(one) for one in found] == [False, True, True, True, True, True, False]
+
+
+def test_a_dry_run_goes_on_past_a_folder_that_may_not_be_entered(
+    ct: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.stat
+
+    def stat(self: Path, **more: Any) -> os.stat_result:
+        if self.parent.name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(self, **more)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    locked = tmp_path / "locked"
+    series = [
+        Series("a", str(locked / "ct.nrrd"), placed=POINTS),
+        Series("b", str(ct), points=str(locked / "points.csv")),
+        Series("c", str(ct), placed=POINTS),
+    ]
+    first, second, third = (one.sentence for one in checked(series))
+    assert first == f"{locked / 'ct.nrrd'} cannot be read (Permission denied): check the disk and your rights."
+    assert second.startswith(f"{locked / 'points.csv'} cannot be read") and not third
 
 
 def test_pages_are_written_and_trouble_with_them_is_no_refusal(
