@@ -88,12 +88,14 @@ def cohort(
         raise NoduleRiskError(f"--again takes failed or refused, not {min(wrong)}.")
     from ..cohort.data_set import DataSet
     from ..cohort.grading import Wanted
+    from ..cohort.inputs import with_digests
     from ..cohort.running import run
     from ..cohort.summary import SUMMARY, summary_html
     from ..results.cohort_tables import parts, read_cohort
 
     if not resume and parts(out):
         raise NoduleRiskError(f"{out} holds results: leave --no-resume away to go on, or name another folder.")
+    series = with_digests(series, manifest)
     loaded = model_package.load(model)
     wanted = Wanted(
         model=os.path.abspath(model),
@@ -106,7 +108,12 @@ def cohort(
         about=about_package(loaded),
     )
     with DataSet(out, {"model package": loaded.digest, "NoduleRisk": __version__}) as data_set:
-        data_set.forget(again or ())
+        statuses, inputs = data_set.done(), data_set.done("inputs")
+        changed = {one.id for one in series if inputs.get(one.id) not in (None, "", one.inputs)}
+        data_set.forget(changed | {one.id for one in series if statuses.get(one.id) in (again or ())})
+        if changed:
+            there = f"{len(changed)} series have another CT, points or outlines than before: they are graded again."
+            stderr().print(Text(printable(there)), soft_wrap=True)
         before = data_set.done()
         left = [one for one in series if one.id not in before]
         if len(left) < len(series):

@@ -54,4 +54,7 @@ def _check(series: Series) -> Checked:
                     raise NoduleRiskError(f"{place_of_ct} has no header that tells of a CT.")
     except NoduleRiskError as error:
         return Checked(series, str(error), needed)
+    except OSError as error:
+        place, why = error.filename or series.ct, error.strerror or error
+        return Checked(series, f"{place} cannot be read ({why}): check the disk and your rights.", needed)
     return Checked(series, "", needed)

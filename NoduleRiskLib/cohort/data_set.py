@@ -6,17 +6,19 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ..errors import NoduleRiskError
-from ..results.cohort_tables import DONE, NODULES, SERIES, STATUSES, part_file, parts, read_parts, schema
+from ..results.cohort_tables import NODULES, SERIES, part_file, parts, read_parts, schema
 from ..results.result_folder import partial_folder, write_whole
 
 #: What the data set was made with; all of its series are made with the same.
 ABOUT = "cohort.json"
+#: The series that are being taken out of the tables, as long as that is not done.
+FORGETTING = ".forgetting.json"
 #: Results wait no longer than this for others to share a part with: so much is graded again after a kill.
 SECONDS_A_PART, SERIES_A_PART = 5.0, 500
 
@@ -54,6 +56,7 @@ class DataSet:
             self._check(about)
             self._number = max(parts(folder), default=0)
             self._remove_unfinished()
+            self._forget()
         except Timeout as error:
             raise NoduleRiskError(f"Another run writes to {folder}: wait for it or name another folder.") from error
         except OSError as error:
@@ -72,22 +75,28 @@ class DataSet:
         finally:
             self._lock.release()
 
-    def done(self) -> dict[str, str]:
-        """The status of every series that the tables hold, by id."""
-        there = read_parts(self.folder, SERIES, parts(self.folder), ["id", "status"]).to_pydict()
-        return dict(zip(there["id"], there["status"], strict=True))
+    def done(self, column: str = "status") -> dict[str, str | None]:
+        """The status, or another text, of every series that the tables hold, by id; ``None`` if it was not kept yet."""
+        there = read_parts(self.folder, SERIES, parts(self.folder), ["id", column]).to_pydict()
+        return dict(zip(there["id"], there[column], strict=True))
 
-    def forget(self, statuses: Iterable[str]) -> None:
-        """Take the series of these statuses out of the tables, so that they are tried again."""
-        import pyarrow.compute as compute
+    def forget(self, ids: Collection[str]) -> None:
+        """Take series and their nodules out of the tables, so that they are graded again.
 
-        again = [one for one in statuses if one != DONE and one in STATUSES]
-        for number in parts(self.folder):
-            rows = read_parts(self.folder, SERIES, [number])
-            kept = rows.filter(compute.invert(compute.is_in(rows["status"], compute.cast(again, "string"))))
-            if again and len(kept) < len(rows):
-                # Those that were not graded have no nodules.
-                self._replace(SERIES, number, kept)
+        Which ones is written down first: what a killed run left of them is taken out when the next one begins.
+
+        Raises
+        ------
+        NoduleRiskError
+            If the disk is full.
+        """
+        if not ids:
+            return
+        try:
+            write_whole(self.folder / FORGETTING, json.dumps(sorted(ids)))
+            self._forget()
+        except OSError as error:
+            raise self._unwritten(error) from error
 
     def add(self, series: dict[str, Any], nodules: Iterable[dict[str, Any]]) -> None:
         """Take the rows of a series; they are written with others', soon."""
@@ -147,6 +156,23 @@ class DataSet:
             )
         if not file.exists():
             write_whole(file, json.dumps(dict(about), indent=1) + "\n")
+
+    def _forget(self) -> None:
+        import pyarrow
+        import pyarrow.compute as compute
+
+        file = self.folder / FORGETTING
+        if not file.exists():
+            return
+        ids = pyarrow.array(json.loads(file.read_text(encoding="utf-8")), "string")
+        # Nodules without their series are not read, so that these go first.
+        for table in (SERIES, NODULES):
+            for number in parts(self.folder):
+                rows = read_parts(self.folder, table, [number])
+                kept = rows.filter(compute.invert(compute.is_in(rows["id"], ids)))
+                if len(kept) < len(rows):
+                    self._replace(table, number, kept)
+        file.unlink()
 
     def _remove_unfinished(self) -> None:
         """Remove nodules whose series never came: their run was killed between both."""

@@ -40,6 +40,8 @@ LOST = (
 SHORT = "Memory ran short three times: give it a computer with more, or fewer workers"
 #: A series that needs more memory than its worker has: it comes again, to a worker with more.
 LARGE = "large"
+#: Errors of the system that tell of a wrong path.
+OF_THE_MANIFEST = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 #: How torch begins what it says when the processor's memory is short.
 NO_MEMORY = ("DefaultCPUAllocator", "not enough memory", "can't allocate memory")
 
@@ -110,7 +112,7 @@ def graded(assessor: Assessor, series: Series, wanted: Wanted) -> Graded:
     except NoduleRiskError as error:
         if isinstance(error.__cause__, MemoryError):
             raise MemoryShortError(str(error)) from error
-        told |= {"status": REFUSED, "sentence": str(error)}
+        told |= {"status": FAILED if _lies_elsewhere(error.__cause__) else REFUSED, "sentence": str(error)}
     except MemoryError as error:
         raise MemoryShortError(repr(error)) from error
     except _UnwrittenError as error:
@@ -130,6 +132,7 @@ def series_row(series: Series, wanted: Wanted, **told: Any) -> dict[str, Any]:
         "id": series.id,
         "ct": series.ct,
         "series_uid": series.series_uid,
+        "inputs": series.inputs,
         "nodules": 0,
         "doubtful": 0,
         "computer": platform.node(),
@@ -193,6 +196,17 @@ def _write_files(folder: Path, volume: Volume, found: Sequence[Assessment], want
     except NoduleRiskError as error:
         raise _UnwrittenError(str(error)) from error
     return " ".join(failures)
+
+
+def _lies_elsewhere(cause: BaseException | None) -> bool:
+    """Whether disk, network or installation are what is wrong, rather than the CT, its points or the manifest.
+
+    Decoders of pictures, too, raise ``OSError`` for what is broken; the system's own have a number.
+    """
+    if isinstance(cause, OSError):
+        told = cause.errno is not None or isinstance(cause, TimeoutError | ConnectionError)
+        return told and not isinstance(cause, OF_THE_MANIFEST)
+    return isinstance(cause, ImportError)
 
 
 def _forget_peak() -> None:

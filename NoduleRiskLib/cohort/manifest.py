@@ -27,6 +27,10 @@ AXES = {("r", "a", "s"): (1, 1, 1), ("l", "p", "s"): (-1, -1, 1), ("coordX", "co
 LABEL_COLUMNS = ("label", "name")
 #: A line of the manifests that idc-index and the IDC portal write for s5cmd; the folder's name is the series' UUID.
 S5CMD = re.compile(r"\s*cp\s+'?(s3://[^\s']+?/([0-9a-fA-F-]{36}))/\*'?(\s.*)?")
+#: idc-index calls its folders CT_<SeriesInstanceUID>.
+IDC_FOLDER = "CT_"
+#: LUNA16's lung masks, which are called as their CTs are.
+MASKS = {"seg-lungs-LUNA16"}
 EXPECTED = (
     "a manifest has the columns id (or series_uid) and ct, or those of idc-index (SeriesInstanceUID, series_aws_url), "
     "or those of LUNA16's annotations.csv; or it is idc-index's list of cp s3://... lines"
@@ -49,6 +53,8 @@ class Series:
         Files, or addresses; "" for none.
     placed : tuple of Point
         Points of a second table, RAS mm.
+    inputs : str
+        Digest of all these, see ``inputs.with_digests``; "" if unknown.
     """
 
     id: str
@@ -57,6 +63,7 @@ class Series:
     points: str = ""
     segmentation: str = ""
     placed: tuple[Point, ...] = ()
+    inputs: str = ""
 
     def to_json(self) -> str:
         """As text, for a worker."""
@@ -80,12 +87,14 @@ def read_manifest(path: str, points: str | None = None, cts: Path | None = None)
         A second table, CSV or Parquet: the id, and r, a, s or l, p, s (mm) with or without a label, several rows a
         series; or ``points`` or ``segmentation``, files, one row a series. LUNA16's annotations.csv is one, too.
     cts : Path, optional
-        Where CTs lie whose paths the manifest does not tell: files or folders called by the id, at any depth.
+        Where CTs lie that the manifest gives no path of on this computer: files or folders called by the id, or
+        ``CT_`` and the id, at any depth.
 
     Raises
     ------
     NoduleRiskError
-        If a table cannot be read or is none of these, an id stands there twice, or a CT is not found below ``cts``.
+        If a table cannot be read or is none of these, an id stands there twice, or a CT is not found below ``cts``
+        or more than once.
     """
     series = _idc_list(path) or _from_table(path, _table(path), cts is not None)
     if points:
@@ -107,9 +116,7 @@ def _from_table(path: str, table: pd.DataFrame, elsewhere: bool) -> list[Series]
     form = next((read for needed, read in FORMS if needed <= columns), None)
     if form is None or (key := _key(table)) is None or (form is _own and "ct" not in columns and not elsewhere):
         raise NoduleRiskError(f"{path} has the columns {shown(', '.join(map(str, table.columns)))}: {EXPECTED}.")
-    missing = [number for number, one in enumerate(table[key], 2) if not one]
-    if missing:
-        raise NoduleRiskError(f"{path}, row {missing[0]}, has no {key}: name every series.")
+    _refuse_blank(path, table, key)
     return form(path, table, key)
 
 
@@ -170,10 +177,23 @@ def _with_points(series: list[Series], path: str) -> list[Series]:
     key = _key(table)
     if key is None:
         raise NoduleRiskError(f"{path} has no column of {', '.join(ID_COLUMNS)}: say whose points they are.")
+    _refuse_blank(path, table, key)
     files = [name for name in ("points", "segmentation") if name in table.columns]
+    axes = _axes(table)
+    if files and axes:
+        raise NoduleRiskError(
+            f"{path} has the columns {' and '.join(files)} and {', '.join(axes)}: keep either files or positions."
+        )
     if files:
         beside = path.rpartition("/")[0] if is_remote(path) else os.path.dirname(os.path.abspath(path))
-        named = {row[key]: _places(row, files, beside) for row in table.to_dict("records")}
+        named: dict[str, dict[str, Any]] = {}
+        for number, row in enumerate(table.to_dict("records"), 2):
+            places = _places(row, files, beside)
+            if named.setdefault(row[key], places) != places:
+                raise NoduleRiskError(
+                    f"{path}, row {number}, names other files for {shown(row[key])} than a row before: keep one row a "
+                    "series."
+                )
     else:
         named = {name: {"placed": tuple(points)} for name, points in _placed(path, table, key).items()}
     known = [named.get(one.id) or named.get(one.series_uid) or {} for one in series]
@@ -184,7 +204,7 @@ def _with_points(series: list[Series], path: str) -> list[Series]:
 
 def _placed(path: str, table: pd.DataFrame, key: str) -> dict[str, list[Point]]:
     """The points of a table with coordinates, by series; those without a label are numbered within theirs."""
-    axes = next((axes for axes in AXES if set(axes) <= set(table.columns)), None)
+    axes = _axes(table)
     if axes is None:
         raise NoduleRiskError(
             f"{path} has the columns {shown(', '.join(map(str, table.columns)))}: a table of points has the series' "
@@ -213,28 +233,51 @@ def _places(row: Mapping[str, str], names: Iterable[str], beside: str) -> dict[s
 
 
 def _found(series: list[Series], cts: Path) -> Iterator[Series]:
-    """The series with their CTs' places below a folder; those that are not there keep what the manifest said."""
+    """The series with their CTs' places below a folder; a place on this computer that the manifest tells stays."""
     if not cts.is_dir():
         raise NoduleRiskError(f"{cts} is no folder: name the one that holds the CTs.")
-    there: dict[str, str] = {}
+    wanted = {name for one in series if not _is_here(one.ct) for name in (one.id, IDC_FOLDER + one.id)}
+    there: dict[str, list[str]] = {}
     for folder, folders, files in os.walk(cts):
-        for name in (*folders, *files):
+        folders[:] = sorted(set(folders) - MASKS)
+        for name in (*folders, *sorted(files)):
             stem = next((name[: -len(end)] for end in FILE_TYPES if name.lower().endswith(end)), name)
-            # idc-index calls its folders CT_<SeriesInstanceUID>.
-            for known in (stem, stem.rpartition("_")[2]):
-                there.setdefault(known, os.path.join(folder, name))
+            for known in {stem, name} & wanted:
+                there.setdefault(known, []).append(os.path.join(folder, name))
     for one in series:
-        place = there.get(one.id, one.ct)
-        if not place:
+        if _is_here(one.ct):
+            yield one
+            continue
+        places = there.get(one.id) or there.get(IDC_FOLDER + one.id) or [one.ct]
+        if len(places) > 1:
+            raise NoduleRiskError(
+                f"{places[0]} and {places[1]} could both be the CT of {shown(one.id)}: write the right path into a "
+                "column ct, or name the folder that holds the CTs alone."
+            )
+        if not places[0]:
             raise NoduleRiskError(
                 f"No file or folder below {cts} is called {shown(one.id)}: name the folder that holds all CTs, or "
                 "write their paths into a column ct."
             )
-        yield replace(one, ct=place)
+        yield replace(one, ct=places[0])
+
+
+def _is_here(ct: str) -> bool:
+    return bool(ct) and not is_remote(ct)
 
 
 def _key(table: pd.DataFrame) -> str | None:
     return next((name for name in ID_COLUMNS if name in table.columns), None)
+
+
+def _axes(table: pd.DataFrame) -> tuple[str, str, str] | None:
+    return next((axes for axes in AXES if set(axes) <= set(table.columns)), None)
+
+
+def _refuse_blank(path: str, table: pd.DataFrame, key: str) -> None:
+    """Refuse rows without an id: an empty one would be that of every series without a UID."""
+    if missing := [number for number, one in enumerate(table[key], 2) if not one.strip()]:
+        raise NoduleRiskError(f"{path}, row {missing[0]}, has no {key}: name every series.")
 
 
 def _table(path: str) -> pd.DataFrame:

@@ -24,6 +24,11 @@ CPUS_A_WORKER, CPUS_TO_SPARE = 0.5, 1
 WORKERS_A_GPU = 4
 #: A Ray of our own holds rows of tables and no voxels in its shared memory.
 OBJECT_STORE_BYTES = 128 * 2**20
+#: What a series is told that no computer has the memory for, in GB.
+TOO_LARGE = (
+    "It needs {:.1f} GB of memory, and no computer here has more than {:.1f} GB to spare: close other programs or take "
+    "a larger computer, then try it with --again failed."
+)
 
 
 @dataclass(frozen=True)
@@ -116,16 +121,20 @@ def crew_of(nodes: Sequence[dict[str, Any]], room_mb: float, device: str, worker
         raise NoduleRiskError("Ray finds no GPU here: use --device cpu.")
     fitting = sum(int(one.get("memory", 0) / 1e6 // room_mb) for one in alive)
     if fitting < 1:
-        most = max((one.get("memory", 0) / 1e6 for one in alive), default=0)
         raise NoduleRiskError(
-            f"A worker needs {room_mb / 1e3:.1f} GB of memory, and no computer here has more than {most / 1e3:.1f} GB "
-            "to spare: close other programs or leave the largest CTs out."
+            f"A worker needs {room_mb / 1e3:.1f} GB of memory, and no computer here has more than "
+            f"{_most_mb(nodes) / 1e3:.1f} GB to spare: close other programs or leave the largest CTs out."
         )
     # Two workers a processor that Ray counts, but one for that which hands out the series.
     at_most = int((sum(one.get("CPU", 0) for one in alive) - CPUS_TO_SPARE) / CPUS_A_WORKER)
     wished = int(gpus * WORKERS_A_GPU) if on_gpu else int(sum(one.get("CPU", 0) for one in alive))
     count = max(min(workers or wished, wished if on_gpu else at_most, at_most, fitting), 1)
     return Crew(count, room_mb, 1 / WORKERS_A_GPU if on_gpu else 0.0)
+
+
+def _most_mb(nodes: Sequence[dict[str, Any]]) -> float:
+    """The memory of the computer that has most of it."""
+    return max((node["Resources"].get("memory", 0) / 1e6 for node in nodes if node["Alive"]), default=0.0)
 
 
 def run(
@@ -138,7 +147,8 @@ def run(
 ) -> None:
     """Grade series and write them to the data set, on this computer or on a cluster.
 
-    Those that need more memory than an ordinary worker has come last, with as many workers as fit then.
+    Those that need more memory than an ordinary worker has come last, with as many workers as fit then; those
+    that fit into no computer fail.
 
     Parameters
     ----------
@@ -162,16 +172,23 @@ def run(
     with ray_running(address, workers) as ray:
         some, room_mb = list(series), WORKER_MB + TIMES_VOXELS * ORDINARY_MB
         while some:
-            large: dict[str, float] = {}
+            large: dict[str, dict[str, Any]] = {}
             for row, nodules in _graded(ray, some, wanted, crew_of(ray.nodes(), room_mb, wanted.device, workers)):
                 if row["status"] == LARGE:
-                    large[row["id"]] = row["needed_mb"]
+                    large[row["id"]] = row
                 else:
                     data_set.add(row, nodules)
                     done(row)
+            most_mb, room_mb, some = _most_mb(ray.nodes()), 0.0, []
+            for row in sorted(large.values(), key=lambda row: row["needed_mb"]):
+                if row["needed_mb"] <= most_mb:
+                    some.append(by_id[row["id"]])
+                    room_mb = row["needed_mb"]
+                else:
+                    sentence = TOO_LARGE.format(row["needed_mb"] / 1e3, most_mb / 1e3)
+                    data_set.add(row | {"status": FAILED, "sentence": sentence}, [])
+                    done(row | {"status": FAILED})
             data_set.commit()
-            some = [by_id[one] for one in sorted(large, key=large.__getitem__)]
-            room_mb = max(large.values(), default=0.0)
 
 
 def _graded(

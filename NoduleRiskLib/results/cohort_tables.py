@@ -1,7 +1,7 @@
 """What a cohort leaves on disk: a table of nodules and a table of series, both Parquet in numbered parts.
 
-A part is there once its series are: its nodules are renamed into place first, its series last. Nodules without the
-series of their part were left by a run that was killed between the two, and are not read.
+A part is there once its series are: its nodules are renamed into place first, its series last. Nodules without
+their series were left by a run that was killed between the two, and are not read.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ SERIES_COLUMNS = (
     CohortColumn("finished", "when, ISO 8601 in UTC"),
     CohortColumn("package_sha256", "hash of the model package"),
     CohortColumn("nodulerisk", "version"),
+    CohortColumn("inputs", "digest of its row, points and outlines: with others it is graded again"),
 )
 TABLES = {NODULES: NODULE_COLUMNS, SERIES: SERIES_COLUMNS}
 
@@ -94,7 +95,9 @@ def read_cohort(path: Path | str) -> Cohort:
     numbers = parts(folder)
     if not (folder / SERIES).is_dir():
         raise NoduleRiskError(f"{folder} holds no cohort: give the folder that nodulerisk cohort wrote with --out.")
-    return Cohort(*(read_parts(folder, table, numbers).to_pandas() for table in (NODULES, SERIES)))
+    # In this order: of a series that is taken out meanwhile, the nodules go last.
+    nodules, series = (read_parts(folder, table, numbers).to_pandas() for table in (NODULES, SERIES))
+    return Cohort(nodules[nodules["id"].isin(series["id"])].reset_index(drop=True), series)
 
 
 def parts(folder: Path) -> list[int]:

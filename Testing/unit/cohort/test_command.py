@@ -30,20 +30,24 @@ def test_a_dry_run_starts_nothing_and_writes_nothing(manifest: Path, tmp_path: P
     assert run("cohort", manifest, "--out", tmp_path / "out", "--dry-run", "--limit", "2").code == 0
 
 
-def test_a_run_goes_on_where_the_last_one_ended(
-    manifest: Path, tmp_path: Path, quick: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[str] = []
+@pytest.fixture
+def begun(quick: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The series that are graded, here and without networks; those that are called so fail."""
+    names: list[str] = []
 
     def graded_here(series: Any, data_set: DataSet, wanted: Any, address: Any, workers: Any, done: Any) -> None:
         for one in series:
-            begun.append(one.id)
-            result = graded(quick(), one, wanted)
+            names.append(one.id)
+            result = graded(quick(RuntimeError("fails") if one.id.startswith("fails") else None), one, wanted)
             data_set.add(result.series, result.nodules)
             done(result.series)
         data_set.commit()
 
     monkeypatch.setattr(running, "run", graded_here)
+    return names
+
+
+def test_a_run_goes_on_where_the_last_one_ended(manifest: Path, tmp_path: Path, begun: list[str]) -> None:
     out = tmp_path / "out"
     assert run("cohort", manifest, "--out", out, "--limit", "1").code == 0
     answer = run("cohort", manifest, "--out", out)
@@ -54,6 +58,46 @@ def test_a_run_goes_on_where_the_last_one_ended(
     assert "2</b>done" in (out / "summary.html").read_text()
     assert_refused(run("cohort", manifest, "--out", out, "--no-resume"), "holds results")
     assert_refused(run("cohort", manifest, "--out", out, "--again", "done"), "--again takes failed or refused")
+
+
+def test_corrected_points_are_graded_again(tmp_path: Path, ct: Path, begun: list[str]) -> None:
+    """They were taken for done: the tables then told of nodules that nobody marks any more."""
+    manifest, points, out = tmp_path / "m.csv", tmp_path / "p.csv", tmp_path / "out"
+    (tmp_path / "b.csv").write_text("r,a,s\n-10,-10,20\n")
+    manifest.write_text(f"id,ct,points\na,{ct},\nb,{ct},b.csv\nc,{ct},\n")
+    points.write_text("id,r,a,s\na,-10,-10,20\na,-12,-10,20\nc,-10,-10,20\n")
+    given = ("cohort", manifest, "--points", points, "--out", out)
+    assert run(*given).code == run(*given).code == 0 and begun == ["a", "b", "c"]
+    points.write_text("id,r,a,s\na,-11,-10,20\nc,-10,-10,20\n")
+    (tmp_path / "b.csv").write_text("r,a,s\n-10,-10,20\n-12,-10,20\n")
+    answer = run(*given)
+    assert "2 series have another CT, points or outlines" in answer.err and begun[3:] == ["a", "b"]
+    cohort = read_cohort(out)
+    assert sorted(zip(cohort.nodules.id, cohort.nodules.r, strict=True)) == [
+        ("a", -11),
+        ("b", -12),
+        ("b", -10),
+        ("c", -10),
+    ]
+    assert sorted(zip(cohort.series.id, cohort.series.nodules, strict=True)) == [("a", 1), ("b", 2), ("c", 1)]
+    # The same cohort at another place is the same.
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("m.csv", "p.csv", "b.csv", "out", ct.name):
+        (tmp_path / name).rename(moved / name)
+    (moved / "m.csv").write_text((moved / "m.csv").read_text().replace(str(ct), str(moved / ct.name)))
+    run("cohort", moved / "m.csv", "--points", moved / "p.csv", "--out", moved / "out")
+    assert len(begun) == 5
+
+
+def test_what_failed_and_is_not_of_this_run_stays(tmp_path: Path, ct: Path, begun: list[str]) -> None:
+    manifest, out = tmp_path / "m.csv", tmp_path / "out"
+    manifest.write_text(f"id,ct,points\nfails,{ct},p.csv\nfails-too,{ct},p.csv\n")
+    (tmp_path / "p.csv").write_text("r,a,s\n-10,-10,20\n")
+    run("cohort", manifest, "--out", out)
+    run("cohort", manifest, "--out", out, "--limit", "1", "--again", "failed")
+    assert begun == ["fails", "fails-too", "fails"]
+    assert sorted(read_cohort(out).series.id) == ["fails", "fails-too"]
 
 
 def test_a_failed_disk_ends_with_a_sentence(

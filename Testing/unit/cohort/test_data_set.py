@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,16 +76,60 @@ def test_killed_at_any_step_the_tables_are_whole_and_the_run_goes_on(
     assert len(pd.read_parquet(tmp_path / "nodules")) == 6 and len(pd.read_parquet(tmp_path / "series")) == 3
 
 
-def test_failed_series_are_tried_again_when_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", range(19))
+def test_killed_while_series_are_taken_out_none_is_told_twice_or_halved(
+    tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    class Killed(BaseException):
+        pass
+
+    def dying(real: Any) -> Any:
+        def call(*given: Any, **more: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > step:
+                raise Killed
+            return real(*given, **more)
+
+        return call
+
     with DataSet(tmp_path, ABOUT) as data_set:
         data_set.add(*rows("a"))
-        data_set.add(*rows("b", 0, "failed"))
-        data_set.add(*rows("c", 0, "refused"))
-    with DataSet(tmp_path, ABOUT) as data_set:
-        data_set.forget(["failed", "done"])
-        assert data_set.done() == {"a": "done", "c": "refused"}
         data_set.add(*rows("b"))
+        data_set.commit()
+        data_set.add(*rows("c"))
+    with DataSet(tmp_path, ABOUT) as data_set:
+        with monkeypatch.context() as patch:
+            for place, name in ((os, "replace"), (os, "fsync"), (Path, "mkdir"), (Path, "unlink")):
+                patch.setattr(place, name, dying(getattr(place, name)))
+            with suppress(Killed):
+                data_set.forget({"a", "c"})
+        assert "b" in ids(tmp_path)
+    with DataSet(tmp_path, ABOUT) as data_set:
+        # All of them or none, and what is there is as it was.
+        assert set(data_set.done()) in ({"b"}, {"a", "b", "c"})
+        data_set.forget({"a", "c"})
+        for name in "ac":
+            data_set.add(*rows(name, 3))
     assert ids(tmp_path) == ["a", "b", "c"]
+    import pandas as pd
+
+    assert len(pd.read_parquet(tmp_path / "nodules")) == 8 and len(pd.read_parquet(tmp_path / "series")) == 3
+
+
+def test_a_data_set_from_before_digests_were_kept_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    with DataSet(tmp_path, ABOUT) as data_set:
+        data_set.add(*rows("a"))
+    (part,) = tmp_path.glob("series/*/*.parquet")
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(part, partitioning=None).drop_columns(["inputs"]), part)
+    with DataSet(tmp_path, ABOUT) as data_set:
+        assert data_set.done("inputs") == {"a": None}
+        data_set.add(*rows("b"))
+    assert ids(tmp_path) == ["a", "b"]
 
 
 def test_other_weights_do_not_go_into_the_same_tables(tmp_path: Path) -> None:

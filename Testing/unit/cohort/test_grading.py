@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from test_results import PACKAGE
 
-from NoduleRiskLib.cohort import memory
+from NoduleRiskLib.cohort import memory, running
 from NoduleRiskLib.cohort.checking import checked
 from NoduleRiskLib.cohort.data_set import DataSet
 from NoduleRiskLib.cohort.grading import LARGE, MemoryShortError, Wanted, folder_of, graded, series_row
@@ -53,6 +58,41 @@ def test_whatever_is_wrong_is_a_row(
 ) -> None:
     one = graded(quick(raises), Series("a", str(ct), placed=POINTS), wanted)
     assert (one.series["status"], one.series["sentence"], one.nodules) == (status, words, [])
+
+
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "failed"),
+        (OSError(errno.ESTALE, "Stale file handle"), "failed"),
+        (PermissionError(errno.EACCES, "Permission denied"), "failed"),
+        (ConnectionResetError(), "failed"),
+        (TimeoutError(), "failed"),
+        (ModuleNotFoundError("Install s3fs to access S3"), "failed"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), "refused"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory"), "refused"),
+        (OSError("broken data stream when reading image file"), "refused"),
+        (gzip.BadGzipFile("Not a gzipped file"), "refused"),
+        (ValueError("no number"), "refused"),
+    ],
+)
+def test_what_disk_and_network_do_is_no_fault_of_the_ct(
+    ct: Path, quick: Any, wanted: Wanted, cause: Exception, status: str
+) -> None:
+    """A refused series is not tried again by --again failed."""
+    error = NoduleRiskError("It cannot be read.")
+    error.__cause__ = cause
+    one = graded(quick(error), Series("a", str(ct), placed=POINTS), wanted)
+    assert (one.series["status"], one.series["sentence"]) == (status, "It cannot be read.")
+
+
+def test_an_address_whose_library_is_missing_fails(quick: Any, wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*given: object) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", missing)
+    one = graded(quick(), Series("a", "s3://bucket/a", placed=POINTS), wanted)
+    assert one.series["status"] == "failed" and "Install s3fs" in one.series["sentence"]
 
 
 @pytest.mark.parametrize(
@@ -134,6 +174,31 @@ def test_what_cannot_run_anywhere_is_one_sentence(nodes: list[dict[str, Any]], d
         crew_of(nodes, 2700, device)
 
 
+def test_a_ct_that_fits_into_no_computer_fails_and_the_others_are_graded(
+    tmp_path: Path, wanted: Wanted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended the cohort: the large ones beside it were not graded, and there was no summary."""
+    needed = {"small": 0.0, "large": 5000.0, "too large": 90000.0}
+    rooms: list[float] = []
+
+    def streamed(ray: Any, series: Sequence[Series], wanted: Wanted, crew: Crew) -> Iterator[Any]:
+        rooms.append(crew.room_mb)
+        for one in series:
+            status = "done" if needed[one.id] <= crew.room_mb else LARGE
+            yield series_row(one, wanted, status=status, sentence="", needed_mb=needed[one.id]), []
+
+    ray = SimpleNamespace(nodes=lambda: [node(8, 8), node(8, 999, alive=False)])
+    monkeypatch.setattr(running, "ray_running", lambda *given: nullcontext(ray))
+    monkeypatch.setattr(running, "_graded", streamed)
+    told: list[str] = []
+    with DataSet(tmp_path, {}) as data_set:
+        running.run([Series(name, "/ct") for name in needed], data_set, wanted, done=lambda row: told.append(row["id"]))
+    rows = read_cohort(tmp_path).series.set_index("id")
+    assert dict(rows.status) == {"small": "done", "large": "done", "too large": "failed"}
+    assert "needs 90.0 GB of memory, and no computer here has more than 8.0 GB" in rows.sentence["too large"]
+    assert rooms[1:] == [5000] and sorted(told) == sorted(needed)
+
+
 def test_a_dry_run_names_what_would_be_refused(ct: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.nrrd").touch()
     found = [
@@ -151,6 +216,28 @@ def test_a_dry_run_names_what_would_be_refused(ct: Path, tmp_path: Path) -> None
         )
     ]
     assert [bool(one) for one in found] == [False, True, True, True, True, True, False]
+
+
+def test_a_dry_run_goes_on_past_a_folder_that_may_not_be_entered(
+    ct: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.stat
+
+    def stat(self: Path, **more: Any) -> os.stat_result:
+        if self.parent.name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(self, **more)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    locked = tmp_path / "locked"
+    series = [
+        Series("a", str(locked / "ct.nrrd"), placed=POINTS),
+        Series("b", str(ct), points=str(locked / "points.csv")),
+        Series("c", str(ct), placed=POINTS),
+    ]
+    first, second, third = (one.sentence for one in checked(series))
+    assert first == f"{locked / 'ct.nrrd'} cannot be read (Permission denied): check the disk and your rights."
+    assert second.startswith(f"{locked / 'points.csv'} cannot be read") and not third
 
 
 def test_pages_are_written_and_trouble_with_them_is_no_refusal(

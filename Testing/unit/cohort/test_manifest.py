@@ -91,6 +91,45 @@ def test_idc_index_s_own_folders_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        # The first name that ended in the id was taken before.
+        (["old_7.nrrd", "z/7.nrrd"], "z/7.nrrd"),
+        (["CT_7.nrrd", "z/7.nrrd"], "z/7.nrrd"),
+        (["a_7.nrrd", "z/CT_7/1.dcm"], "z/CT_7"),
+        (["seg-lungs-LUNA16/7.mhd", "subset3/7.mhd"], "subset3/7.mhd"),
+    ],
+)
+def test_a_ct_is_found_by_its_exact_name(tmp_path: Path, files: list[str], found: str) -> None:
+    for name in files:
+        write(tmp_path / "cts" / name, "")
+    (one,) = read_manifest(write(tmp_path / "m.csv", "id,ct\n7,\n"), cts=tmp_path / "cts")
+    assert one.ct == str(tmp_path / "cts" / found)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (["a/7.nrrd", "b/7.nrrd"], "a/7.nrrd and .*b/7.nrrd could both be the CT of 7"),
+        (["a/CT_7/1.dcm", "b/CT_7/1.dcm"], "a/CT_7 and .*b/CT_7 could both be"),
+        (["old_7.nrrd"], "No file or folder below .* is called 7"),
+    ],
+)
+def test_a_ct_that_could_be_another_is_refused(tmp_path: Path, files: list[str], words: str) -> None:
+    for name in files:
+        write(tmp_path / "cts" / name, "")
+    with pytest.raises(NoduleRiskError, match=words):
+        read_manifest(write(tmp_path / "m.csv", "id,ct\n7,\n"), cts=tmp_path / "cts")
+
+
+def test_a_path_in_the_manifest_is_not_looked_for(tmp_path: Path) -> None:
+    for name in ("cts/a/7.nrrd", "cts/b/7.nrrd", "right.nrrd"):
+        write(tmp_path / name, "")
+    (one,) = read_manifest(write(tmp_path / "m.csv", "id,ct\n7,right.nrrd\n"), cts=tmp_path / "cts")
+    assert one.ct == str(tmp_path / "right.nrrd")
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("id,ct\na,/a\na,/b\n", "names the series a twice"),
@@ -111,6 +150,30 @@ def test_points_of_other_series_are_noticed(tmp_path: Path) -> None:
     assert read_manifest(table, write(tmp_path / "p.csv", "SeriesInstanceUID,r,a,s\n1.2,1,2,3\n"))[0].placed
     with pytest.raises(NoduleRiskError, match="None of the series"):
         read_manifest(table, write(tmp_path / "q.csv", "id,r,a,s\nb,1,2,3\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        # Without the refusal, the second row's points went to every series without points of its own.
+        ("id,r,a,s\na,1,2,3\n,4,5,6\n", "row 3, has no id"),
+        ('id,r,a,s\n" ",4,5,6\n', "row 2, has no id"),
+        ("id,points\na,1.csv\n,2.csv\n", "row 3, has no id"),
+        ("id,points\na,1.csv\nb,2.csv\na,2.csv\n", "row 4, names other files for a "),
+        ("id,segmentation\na,1.nrrd\na,\n", "row 3, names other files for a "),
+        ("id,points,r,a,s\na,1.csv,1,2,3\n", "has the columns points and r, a, s: keep either"),
+    ],
+)
+def test_points_that_could_go_to_the_wrong_series_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    table = write(tmp_path / "m.csv", "id,ct\na,/a\nb,/b\n")
+    with pytest.raises(NoduleRiskError, match=words):
+        read_manifest(table, write(tmp_path / "p.csv", text))
+
+
+def test_a_row_of_files_may_stand_there_twice(tmp_path: Path) -> None:
+    table = write(tmp_path / "m.csv", "id,ct\na,/a\n")
+    (one,) = read_manifest(table, write(tmp_path / "p.csv", "id,points\na,1.csv\na,1.csv\n"))
+    assert one.points == str(tmp_path / "1.csv")
 
 
 @pytest.mark.parametrize("value", ["", "nan", "left"])
