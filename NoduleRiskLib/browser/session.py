@@ -207,9 +207,13 @@ class Session:
         except NoduleRiskError as error:
             shutil.rmtree(unpack, ignore_errors=True)
             return web.json_response({"error": str(error)}, status=400)
+        except OSError as error:
+            shutil.rmtree(unpack, ignore_errors=True)
+            told = f"The server cannot keep this upload ({error.strerror or error}): tell who runs it."
+            return web.json_response({"error": told}, status=507)
         finally:
             shutil.rmtree(sent, ignore_errors=True)
-        self.work.open(place, prior=request.query.get("prior") == "1")
+        self.work.open(place, unpack, prior=request.query.get("prior") == "1")
         return web.json_response({})
 
 
