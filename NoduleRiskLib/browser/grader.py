@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -163,6 +164,8 @@ def run(key: bytes, package: Path | None, device: str, started: Connection) -> N
     """
     from ..assessor import Assessor
 
+    # The terminal's Ctrl-C is for the process that started this one, whose end ends this.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         assessor = Assessor(package, device)
     except NoduleRiskError as error:

@@ -9,6 +9,7 @@ import os
 import pickle
 import shutil
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -48,6 +49,9 @@ def run(start: Start, parent: Connection) -> None:
     vtk.vtkObject.GlobalWarningDisplayOff()
     try:
         asyncio.run(_serve(start, parent))
+    except BaseException:
+        # The process ends below without Python's own words.
+        traceback.print_exc()
     finally:
         _end(start)
 
