@@ -127,7 +127,8 @@ def triggers(work: Work, state: Any, root: Path | None) -> dict[str, Callable[..
     def open_ct(relative: str, prior: bool = False) -> None:
         place = below(root, str(relative))
         state.dialog = ""
-        work.open(place, bool(prior))
+        assert root is not None
+        work.open(place, root, bool(prior))
 
     def slice_to(name: str, value: float) -> None:
         if name in SLICES:

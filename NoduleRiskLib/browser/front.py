@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import html
+import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 from aiohttp import web
@@ -60,6 +62,8 @@ class Front:
         self._sessions, self._token, self._most_bytes = sessions, token, most_bytes
         self._logins: set[str] = set()
         self._sockets = 0
+        #: Why the server ended by itself; empty: it did not.
+        self.fault = ""
         self._suffix = secrets.token_hex(3)
         self._index = _index()
         self.app = web.Application(middlewares=[self._answer], client_max_size=2**14)
@@ -89,6 +93,9 @@ class Front:
         while True:
             await asyncio.sleep(SWEEP_S)
             self._sessions.end_idle()
+            if not self._sessions.grader_alive:
+                self.fault = "The process that holds the model has ended: start the server again."
+                raise web.GracefulExit
 
     # --- who may come in
 
@@ -103,6 +110,9 @@ class Front:
             response = _told(503, str(error))
         except (aiohttp.ClientError, ConnectionError):
             response = web.Response(status=502, text="The session does not answer.")
+        except Exception:
+            logging.exception("NoduleRisk")
+            response = web.Response(status=500, text="The server made a mistake; its log says more.")
         if not response.prepared:
             response.headers.update(HEADERS)
             if request.path.startswith(("/assets/", "/__trame", "/nodulerisk/")) and response.status == 200:
@@ -110,11 +120,11 @@ class Front:
         return response
 
     def _refused(self, request: web.Request) -> web.StreamResponse | None:
-        host = urlsplit(f"//{request.host}").hostname or ""
+        host = _split(f"//{request.host}").hostname or ""
         if not self._token and host not in LOOPBACK:
             return web.Response(status=421, text="This server answers on this computer only.")
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
+        if (origin is not None and _split(origin).netloc != request.host) or _from_elsewhere(request):
             return web.Response(status=403, text="Requests come from this server's own page only.")
         if self._token and request.cookies.get(self._cookie("login")) not in self._logins and request.path != "/login":
             given = request.query.get("token", "") if request.path == "/" else ""
@@ -142,8 +152,9 @@ class Front:
         return f"nodulerisk-{what}-{self._suffix}"
 
     def _set_cookie(self, request: web.Request, response: web.StreamResponse, what: str, value: str) -> None:
+        # Lax and not Strict: a link from another site must find the session, not start one in its place.
         secure = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
-        response.set_cookie(self._cookie(what), value, httponly=True, samesite="Strict", secure=secure, path="/")
+        response.set_cookie(self._cookie(what), value, httponly=True, samesite="Lax", secure=secure, path="/")
 
     # --- whose session it is
 
@@ -241,6 +252,20 @@ async def _joined(theirs: web.WebSocketResponse, ours: aiohttp.ClientWebSocketRe
             await theirs.close()
 
 
+def _split(url: str) -> SplitResult:
+    """An address' parts; nothing of what is none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
+def _from_elsewhere(request: web.Request) -> bool:
+    """Whether another site's page asks, other than by a link that the reader follows; browsers say so (W3C)."""
+    site, mode, what = (request.headers.get(f"Sec-Fetch-{name}") for name in ("Site", "Mode", "Dest"))
+    return site not in (None, "same-origin", "none") and (mode, what) != ("navigate", "document")
+
+
 def _too_much(most_bytes: int) -> str:
     return f"This is more than {most_bytes / 2**20:,.0f} MB: choose the CT's series alone."
 
@@ -278,6 +303,7 @@ def _told(status: int, sentence: str, form: bool = False) -> web.Response:
             '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>NoduleRisk</title><style>'
             "body{font:16px/1.5 system-ui,sans-serif;background:#101418;color:#e8ecf0;margin:15vh auto;max-width:34em;"
             "padding:0 1em}input,button{font:inherit;padding:.3em .6em}</style></head>"
-            f"<body><main><h1>NoduleRisk</h1><p>{sentence}</p>{asking}<p>Research use only</p></main></body></html>"
+            f"<body><main><h1>NoduleRisk</h1><p>{html.escape(sentence)}</p>{asking}"
+            "<p>Research use only</p></main></body></html>"
         ),
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, Listener
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NoduleRiskError
@@ -85,21 +88,37 @@ class Queue:
 
     def _tell(self) -> None:
         with self._changed:
-            jobs = list(self._jobs)
-        for before, job in enumerate(jobs):
-            job.tell(PLACE, before)
+            for before, job in enumerate(self._jobs):
+                job.tell(PLACE, before)
 
 
 class Client:
-    """A session's connection: reads what it asks for, keeps its CT prepared, sends it what was found."""
+    """A session's connection: reads what it asks for, keeps its CT prepared, sends it what was found.
+
+    A session reads only while it waits for something. What it is sent therefore waits in a queue of its own: the thread
+    that assesses, which all sessions share, never waits for a reader.
+    """
 
     def __init__(self, connection: Connection, queue: Queue, assessor: Assessor) -> None:
         self._connection, self._queue, self._assessor = connection, queue, assessor
         self._prepared: PreparedVolume | None = None
-        self._sending = threading.Lock()
+        self._outgoing: SimpleQueue[memoryview | None] = SimpleQueue()
 
     def listen(self) -> None:
         """Take messages until the session has gone; then nothing of it is kept."""
+        sending = threading.Thread(target=self._send_for_ever, daemon=True)
+        sending.start()
+        try:
+            self._take_messages()
+        finally:
+            self._queue.drop(self)
+            self._prepared = None
+            self._outgoing.put(None)
+            # Closed only then: its number may at once be another session's.
+            sending.join()
+            self._connection.close()
+
+    def _take_messages(self) -> None:
         with suppress(EOFError, OSError):
             while True:
                 number, what, *more = self._connection.recv()
@@ -108,14 +127,16 @@ class Client:
                 else:
                     work = partial(self._prepare if what == PREPARE else self._assess, *more)
                     self._queue.add(Job(self, number, work))
-        self._queue.drop(self)
-        self._prepared = None
-        self._connection.close()
 
     def send(self, *message: Any) -> None:
-        """Send a message, if the session is still there."""
-        with suppress(OSError), self._sending:
-            self._connection.send(message)
+        """Send a message as soon as the session reads, if it is still there; returns at once."""
+        self._outgoing.put(ForkingPickler.dumps(message))
+
+    def _send_for_ever(self) -> None:
+        # TypeError: what a connection says that was closed while it wrote.
+        with suppress(OSError, TypeError):
+            while (message := self._outgoing.get()) is not None:
+                self._connection.send_bytes(message)
 
     def _prepare(self, volume: Any, job: Job) -> None:
         self._prepared = None
@@ -123,9 +144,9 @@ class Client:
 
     def _assess(self, points: Any, heatmaps: bool, outlines: Any, job: Job) -> None:
         for assessment in self._assessor.assess(self._prepared, points, heatmaps, outlines):
-            job.tell(FOUND, assessment)
             if job.cancelled.is_set():
                 return
+            job.tell(FOUND, assessment)
 
 
 def run(key: bytes, package: Path | None, device: str, started: Connection) -> None:
@@ -143,6 +164,8 @@ def run(key: bytes, package: Path | None, device: str, started: Connection) -> N
     """
     from ..assessor import Assessor
 
+    # The terminal's Ctrl-C is for the process that started this one, whose end ends this.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         assessor = Assessor(package, device)
     except NoduleRiskError as error:

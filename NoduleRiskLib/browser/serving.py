@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..errors import NoduleRiskError
 from .start import FirstCt
@@ -68,7 +69,7 @@ def serve(wanted: Serving, say: Callable[[str], None], reading: Callable[[str], 
     Raises
     ------
     NoduleRiskError
-        If the CT cannot be read, the model not loaded, or the port is taken.
+        If the CT cannot be read, the model not loaded, or the port is taken; later, if the model's process ends.
     """
     try:
         import trame_slicer  # noqa: F401
@@ -95,16 +96,17 @@ def serve(wanted: Serving, say: Callable[[str], None], reading: Callable[[str], 
             token = secrets.token_urlsafe(24) if wanted.host else ""
             host = wanted.host or "127.0.0.1"
 
+            front = Front(sessions, token, limits.bytes)
+
             async def app() -> web.Application:
-                return Front(sessions, token, limits.bytes).app
+                return front.app
 
             def listening(told: str) -> None:
-                # aiohttp's own line, once the port is open: it names the port where a free one was taken.
-                port = re.findall(r":(\d+)", told)[0]
-                shown = "localhost" if host == "127.0.0.1" else f"[{host}]" if ":" in host else host
-                say(f"http://{shown}:{port}/" + (f"?token={token}" if token else ""))
+                say(_address(told, host) + (f"?token={token}" if token else ""))
 
             web.run_app(app(), host=host, port=wanted.port, print=listening, shutdown_timeout=2.0)
+            if front.fault:
+                raise NoduleRiskError(front.fault)
         except OSError as error:
             raise NoduleRiskError(
                 f"Port {wanted.port} of {wanted.host or 'this computer'} cannot be used ({error.strerror}): "
@@ -112,6 +114,13 @@ def serve(wanted: Serving, say: Callable[[str], None], reading: Callable[[str], 
             ) from error
         finally:
             grader.stop()
+
+
+def _address(told: str, host: str) -> str:
+    """Where the page is, by aiohttp's own line once the port is open: it names the port where a free one was taken."""
+    port = urlsplit(re.findall(r"https?://\S+", told)[0]).port
+    shown = "localhost" if host == "127.0.0.1" else f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}/"
 
 
 def _first_ct(wanted: Serving, reading: Callable[[str], Any]) -> FirstCt | None:

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -47,6 +48,9 @@ def run(start: Start, parent: Connection) -> None:
     vtk.vtkObject.GlobalWarningDisplayOff()
     try:
         asyncio.run(_serve(start, parent))
+    except BaseException:
+        # The process ends below without Python's own words.
+        traceback.print_exc()
     finally:
         _end(start)
 
@@ -205,9 +209,13 @@ class Session:
         except NoduleRiskError as error:
             shutil.rmtree(unpack, ignore_errors=True)
             return web.json_response({"error": str(error)}, status=400)
+        except OSError as error:
+            shutil.rmtree(unpack, ignore_errors=True)
+            told = f"The server cannot keep this upload ({error.strerror or error}): tell who runs it."
+            return web.json_response({"error": told}, status=507)
         finally:
             shutil.rmtree(sent, ignore_errors=True)
-        self.work.open(place, prior=request.query.get("prior") == "1")
+        self.work.open(place, unpack, prior=request.query.get("prior") == "1")
         return web.json_response({})
 
 

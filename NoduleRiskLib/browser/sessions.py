@@ -56,6 +56,11 @@ class Grader:
         if not self.address:
             raise NoduleRiskError(self.device)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process is there."""
+        return self.process.is_alive()
+
     def stop(self) -> None:
         """End the process."""
         self._pipe.close()
@@ -146,6 +151,11 @@ class Sessions:
         self._context: Any = multiprocessing.get_context(_METHOD)
         if _METHOD == "forkserver":
             self._context.set_forkserver_preload([f"{__package__}.session"])
+
+    @property
+    def grader_alive(self) -> bool:
+        """Whether the model's process is there; without it no session can grade."""
+        return self._grader.alive
 
     def find(self, cookie: str) -> Running | None:
         """A browser's session, if it is still there."""

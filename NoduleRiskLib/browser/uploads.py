@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import stat
 import zipfile
@@ -10,11 +11,17 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import NoduleRiskError
 from ..imaging.image_file import FILE_TYPES
+from ..imaging.image_header import is_there, lies_in
 
 #: Bytes of an archive's file that are unpacked at once.
 PIECE = 2**20
+BROKEN = "This archive is broken or of a kind that cannot be read: pack it again."
+#: What the system says where no more can be written, which is not the archive's fault.
+FULL = (errno.ENOSPC, errno.EDQUOT)
+#: Of a file's name.
+MOST_LETTERS = 100
 #: What a file's name may keep of what the user's computer called it.
-_STRANGE = re.compile(r"[^A-Za-z0-9._-]+")
+_STRANGE = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True)
@@ -46,14 +53,23 @@ class Inbox:
         folder.mkdir(parents=True)
         self.folder, self._limits = folder, limits
         self._bytes = self._files = 0
+        self._names: set[str] = set()
 
     def new_file(self, name: str) -> Path:
-        """Where a file of this name is written: its number, and what is harmless of its last part."""
+        """Where a file of this name is written: what is harmless of its last part, once.
+
+        A header that names its file of voxels finds it by that name.
+        """
         self._files += 1
         if self._files > self._limits.files:
             raise NoduleRiskError(f"These are more than {self._limits.files:,} files: choose the CT's series alone.")
-        harmless = _STRANGE.sub("-", PurePosixPath(name.replace("\\", "/")).name).strip(".-")[-80:]
-        return self.folder / f"{self._files:05d}-{harmless or 'file'}"
+        harmless = _STRANGE.sub("-", PurePosixPath(name.replace("\\", "/")).name)[-MOST_LETTERS:].lstrip(".") or "file"
+        tried = harmless
+        # Some systems take capitals for small letters.
+        while tried.lower() in self._names:
+            tried = f"{self._files:05d}-{tried}"
+        self._names.add(tried.lower())
+        return self.folder / tried
 
     def count(self, size: int) -> None:
         """Count some bytes before they are written."""
@@ -76,6 +92,8 @@ def unpacked(inbox: Inbox, into: Inbox) -> Path:
     ------
     NoduleRiskError
         If an archive is broken, encrypted, holds links or more than the limits allow.
+    OSError
+        If the disk is full.
     """
     for file in sorted(inbox.folder.iterdir()):
         if zipfile.is_zipfile(file):
@@ -83,7 +101,7 @@ def unpacked(inbox: Inbox, into: Inbox) -> Path:
             file.unlink()
         else:
             into.count(file.stat().st_size)
-            file.rename(into.new_file(file.name.partition("-")[2]))
+            file.rename(into.new_file(file.name))
     files = sorted(into.folder.iterdir())
     images = [file for file in files if file.name.lower().endswith(FILE_TYPES)]
     if not files:
@@ -102,6 +120,9 @@ def _unpack(file: Path, into: Inbox) -> None:
                     raise NoduleRiskError("This archive holds links or devices: pack the files themselves.")
                 if entry.flag_bits & 1:
                     raise NoduleRiskError("This archive is encrypted: unpack it first.")
+                # Python's unpacking of other kinds makes pieces of any size, whatever it is asked for.
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise NoduleRiskError("This archive is packed in an unusual way: pack it again as a plain .zip.")
                 # Names in the archive are never used as paths, and its own sizes are not believed.
                 with archive.open(entry) as packed, into.new_file(entry.filename).open("wb") as written:
                     while piece := packed.read(PIECE):
@@ -109,9 +130,13 @@ def _unpack(file: Path, into: Inbox) -> None:
                         written.write(piece)
     except NoduleRiskError:
         raise
-    # zipfile, zlib, lzma and bz2 have many kinds of errors for what is broken.
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise NoduleRiskError(BROKEN) from error
+    # zipfile and zlib have many kinds of errors for what is broken.
     except Exception as error:
-        raise NoduleRiskError("This archive is broken or of a kind that cannot be read: pack it again.") from error
+        raise NoduleRiskError(BROKEN) from error
 
 
 def below(root: Path | None, relative: str) -> Path:
@@ -137,15 +162,18 @@ def below(root: Path | None, relative: str) -> Path:
 def listing(root: Path | None, relative: str, most: int = 500) -> dict[str, object]:
     """A folder below the root as the page lists it: its path from there, folders, image files, how many other files."""
     place = below(root, relative)
-    if not place.is_dir():
-        place = place.parent
     assert root is not None
+    try:
+        if not place.is_dir():
+            place = place.parent
+        entries = sorted(place.iterdir(), key=lambda one: one.name.lower())
+        inside = [one for one in entries if not one.name.startswith(".") and lies_in(one, root)]
+        folders = [one.name for one in inside if one.is_dir()]
+    except OSError as error:
+        raise NoduleRiskError(f"This folder cannot be listed ({error.strerror or error}).") from error
     here = place.relative_to(root.resolve()).as_posix()
-    entries = sorted(place.iterdir(), key=lambda one: one.name.lower())
-    inside = [one for one in entries if not one.name.startswith(".") and one.resolve().is_relative_to(root.resolve())]
-    folders = [one.name for one in inside if one.is_dir()]
-    images = [one.name for one in inside if one.is_file() and one.name.lower().endswith(FILE_TYPES)]
-    others = sum(one.is_file() for one in inside) - len(images)
+    images = [one.name for one in inside if is_there(one) and one.name.lower().endswith(FILE_TYPES)]
+    others = sum(is_there(one) for one in inside) - len(images)
     return {
         "path": "" if here == "." else here,
         "folders": folders[:most],

@@ -76,12 +76,12 @@ class Work:
 
     # --- opening
 
-    def open(self, place: Path, prior: bool = False, opened: Callable[[], None] | None = None) -> None:
-        """Read a CT on the worker's thread and show it; an earlier one is kept beside the shown one."""
+    def open(self, place: Path, within: Path, prior: bool = False, opened: Callable[[], None] | None = None) -> None:
+        """Read a CT, and nothing outside ``within``, on the worker's thread, and show it; an earlier one beside."""
         self.state.error, self.reading = "", place.name
 
         def work(tell: Tell) -> None:
-            volume = read(place)
+            volume = read(place, within=within)
             tell(self._opened, volume, files_of(volume, place), prior)
             if opened:
                 tell(opened)

@@ -36,7 +36,7 @@ def needed_mb(path: Path, series_uid: str = "") -> float:
 def _voxels(path: Path, series_uid: str) -> int:
     name = path.name.lower()
     if ending := next((one for one in FILE_TYPES if name.endswith(one)), None):
-        columns, rows, slices = HEADERS[ending](path).size
+        columns, rows, slices = HEADERS[ending](path, None).size
         return columns * rows * slices
     files = [one for one in (path if path.is_dir() else path.parent).iterdir() if one.is_file()]
     for file in files:

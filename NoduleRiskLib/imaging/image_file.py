@@ -15,7 +15,7 @@ from .nrrd_header import read_nrrd
 from .volume import Volume, checked_ct
 from .voxel_data import read_voxels
 
-HEADERS: dict[str, Callable[[Path], ImageHeader]] = {
+HEADERS: dict[str, Callable[[Path, Path | None], ImageHeader]] = {
     ".nrrd": read_nrrd,
     ".nhdr": read_nrrd,
     ".nii": read_nifti,
@@ -26,13 +26,15 @@ HEADERS: dict[str, Callable[[Path], ImageHeader]] = {
 FILE_TYPES = tuple(HEADERS)
 
 
-def read_file(path: Path) -> Volume:
+def read_file(path: Path, within: Path | None = None) -> Volume:
     """The CT in an image file; see ``reading.read``.
 
     Parameters
     ----------
     path : Path
         Its name ends with one of ``FILE_TYPES``, in small or capital letters.
+    within : Path, optional
+        See ``reading.read``.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def read_file(path: Path) -> Volume:
     """
     read_header = next(header for ending, header in HEADERS.items() if path.name.lower().endswith(ending))
     try:
-        header = read_header(path)
+        header = read_header(path, within)
         array = read_voxels(str(path), header)
     except HeaderError as error:
         raise NoduleRiskError(f"{path} cannot be read as a CT, because {error}.") from error

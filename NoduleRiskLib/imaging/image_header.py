@@ -133,6 +133,29 @@ def is_there(file: Path) -> bool:
         return False
 
 
+def lies_in(file: Path, folder: Path) -> bool:
+    """Whether a file, links followed, lies in a folder; a loop of links and a name that cannot be one do not."""
+    try:
+        # As a loop is told by older and newer Pythons.
+        return file.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def named(path: Path, name: str, within: Path | None) -> Path:
+    """The file that a header at ``path`` names, if it lies in the folder ``within`` (``None``: wherever it lies).
+
+    Raises
+    ------
+    HeaderError
+        If it lies elsewhere, links followed; whether it is there is then not said.
+    """
+    file = path.parent / name
+    if within is not None and not lies_in(file, within):
+        raise HeaderError(f"its voxels should lie in {shown(name)!r}, outside the folder that is open to you", ALONE)
+    return file
+
+
 def not_there(file: Path) -> HeaderError:
     """What is wrong if the file that a header names is not there."""
     return HeaderError(f"its voxels should lie in {shown(file.name)!r}, which is not there")

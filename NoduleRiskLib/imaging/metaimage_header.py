@@ -17,6 +17,7 @@ from .image_header import (
     HeaderError,
     ImageHeader,
     Part,
+    named,
     numbered_names,
     numbers,
     place_unknown,
@@ -48,8 +49,8 @@ SPACING, BIG_ENDIAN = ("ElementSpacing", "ElementSize"), ("BinaryDataByteOrderMS
 _LINE = re.compile(r"\s*([A-Za-z]\w*)\s*[=:]\s*(.*?)\s*$", re.ASCII)
 
 
-def read_metaimage(path: Path) -> ImageHeader:
-    """The header of a ``.mha`` or ``.mhd`` file.
+def read_metaimage(path: Path, within: Path | None = None) -> ImageHeader:
+    """The header of a ``.mha`` or ``.mhd`` file; the files that it names must lie in ``within``, if that is given.
 
     Raises
     ------
@@ -78,7 +79,7 @@ def read_metaimage(path: Path) -> ImageHeader:
         raise HeaderError("its voxels are written as text", "write it again in binary")
     big_endian = any(_flag(name, fields, False) for name in BIG_ENDIAN)
     matrix, warnings = _place(fields)
-    parts = _parts(path, fields, start[end:], end, size[2])
+    parts = _parts(path, fields, start[end:], end, size[2], within)
     return ImageHeader(size, np.dtype((">" if big_endian else "<") + TYPES[kind]), matrix, parts, warnings=warnings)
 
 
@@ -123,7 +124,9 @@ def _place(fields: dict[str, str]) -> tuple[Array, tuple[str, ...]]:
     return LPS_TO_RAS @ lps, (place_unknown(" and no ".join(lacking)),) if lacking else ()
 
 
-def _parts(path: Path, fields: dict[str, str], rest: bytes, end: int, slices: int) -> tuple[Part, ...]:
+def _parts(
+    path: Path, fields: dict[str, str], rest: bytes, end: int, slices: int, within: Path | None
+) -> tuple[Part, ...]:
     """Where the voxels lie: in this file, in another one, or in one for each slice."""
     word = fields["ElementDataFile"]
     skip = whole("HeaderSize", fields.get("HeaderSize", "0"))
@@ -139,4 +142,4 @@ def _parts(path: Path, fields: dict[str, str], rest: bytes, end: int, slices: in
         names = numbered_names(word) if "%" in word else [word]
     if len(names) != slices and (len(names) != 1 or kind == "LIST"):
         raise HeaderError(f"it names {len(names)} files for {slices} slices")
-    return tuple(Part(path.parent / name, skip, encoding) for name in names)
+    return tuple(Part(named(path, name, within), skip, encoding) for name in names)

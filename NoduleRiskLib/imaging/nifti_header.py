@@ -38,8 +38,8 @@ APART_MM = 0.1
 GZIP = b"\x1f\x8b"
 
 
-def read_nifti(path: Path) -> ImageHeader:
-    """The header of a ``.nii`` or ``.nii.gz`` file; whether it is compressed, its first bytes say.
+def read_nifti(path: Path, within: Path | None = None) -> ImageHeader:
+    """The header of a ``.nii`` or ``.nii.gz`` file; whether it is compressed, its first bytes say. It names no others.
 
     Raises
     ------

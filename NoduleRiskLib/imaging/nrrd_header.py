@@ -17,6 +17,7 @@ from .image_header import (
     ImageHeader,
     Part,
     is_there,
+    named,
     not_there,
     numbered_names,
     numbers,
@@ -59,8 +60,8 @@ ALIASES = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte s
 _VECTOR = re.compile(r"none|\(([^()]*)\)", re.IGNORECASE)
 
 
-def read_nrrd(path: Path) -> ImageHeader:
-    """The header of a ``.nrrd`` or ``.nhdr`` file.
+def read_nrrd(path: Path, within: Path | None = None) -> ImageHeader:
+    """The header of a ``.nrrd`` or ``.nhdr`` file; the files that it names must lie in ``within``, if that is given.
 
     Raises
     ------
@@ -92,7 +93,8 @@ def read_nrrd(path: Path) -> ImageHeader:
         raise HeaderError("it does not say the order of its bytes (endian)")
     dtype = np.dtype(orders[fields.get("endian", "little").lower()] + kind)
     matrix, warnings = _place(fields)
-    return ImageHeader(size, dtype, matrix, _parts(path, fields, start, end, encoding, size[2]), warnings=warnings)
+    parts = _parts(path, fields, start, end, encoding, size[2], within)
+    return ImageHeader(size, dtype, matrix, parts, warnings=warnings)
 
 
 def _fields(start: bytes) -> tuple[dict[str, str], int]:
@@ -146,7 +148,9 @@ def _place(fields: dict[str, str]) -> tuple[Array, tuple[str, ...]]:
     return np.diag((*to_ras, 1)) @ matrix, (place_unknown(" and no ".join(lacking)),) if lacking else ()
 
 
-def _parts(path: Path, fields: dict[str, str], start: bytes, end: int, encoding: str, slices: int) -> tuple[Part, ...]:
+def _parts(
+    path: Path, fields: dict[str, str], start: bytes, end: int, encoding: str, slices: int, within: Path | None
+) -> tuple[Part, ...]:
     """Where the voxels lie: after the header, in another file, or in one for each slice."""
     word = fields.get("data file")
     if word is None:
@@ -164,7 +168,7 @@ def _parts(path: Path, fields: dict[str, str], start: bytes, end: int, encoding:
         raise HeaderError("it leaves unclear where its voxels begin (line skip, byte skip)")
     parts = []
     for name in names:
-        file = path.parent / name
+        file = named(path, name, within)
         offset = _after_lines(file, begin, lines)
         if encoding == "gzip":
             parts.append(Part(file, offset, encoding, skip))

@@ -8,11 +8,12 @@ from ..errors import NoduleRiskError
 from .dicom_headers import read_header
 from .dicom_series import read_series
 from .image_file import FILE_TYPES, read_file
+from .image_header import lies_in
 from .shown import shown
 from .volume import Volume
 
 
-def read(path: str | Path, series_uid: str | None = None) -> Volume:
+def read(path: str | Path, series_uid: str | None = None, within: Path | None = None) -> Volume:
     """The chest CT in a DICOM folder or an image file.
 
     Parameters
@@ -21,6 +22,8 @@ def read(path: str | Path, series_uid: str | None = None) -> Volume:
         A folder of DICOM slices (its subfolders are not searched), one of its slices, or a ``FILE_TYPES`` file.
     series_uid : str, optional
         SeriesInstanceUID: which series of the folder. Needed if several have enough slices for a CT.
+    within : path, optional
+        Nothing outside this folder is read, links followed: neither slices nor what an image file's header names.
 
     Returns
     -------
@@ -36,7 +39,7 @@ def read(path: str | Path, series_uid: str | None = None) -> Volume:
     """
     path = Path(path)
     try:
-        return _read(path, series_uid)
+        return _read(path, series_uid, within)
     except MemoryError as error:
         raise NoduleRiskError(
             f"{path} needs more memory than this computer has free: close other programs, or export only the chest."
@@ -47,7 +50,9 @@ def read(path: str | Path, series_uid: str | None = None) -> Volume:
         ) from error
 
 
-def _read(path: Path, series_uid: str | None) -> Volume:
+def _read(path: Path, series_uid: str | None, within: Path | None) -> Volume:
+    if within is not None:
+        _refuse_outside(path, within)
     if path.is_dir():
         return read_series(path, series_uid)
     if not path.exists():
@@ -66,4 +71,15 @@ def _read(path: Path, series_uid: str | None) -> Volume:
         )
     if series_uid is not None:
         raise NoduleRiskError(f"{path} is not DICOM and has no series to choose from: leave the series UID away.")
-    return read_file(path)
+    return read_file(path, within)
+
+
+def _refuse_outside(path: Path, within: Path) -> None:
+    # A slice is read with those beside it; folders and hidden files are not.
+    alone = path.name.lower().endswith(FILE_TYPES) and not path.is_dir()
+    beside = () if alone else (path if path.is_dir() else path.parent).iterdir()
+    for file in (path, *(one for one in beside if not one.is_dir() and not one.name.startswith("."))):
+        if not lies_in(file, within):
+            raise NoduleRiskError(
+                f"{file.name} is a link that leads out of the folder that is open to you: put the file itself there."
+            )

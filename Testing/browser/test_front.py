@@ -43,7 +43,7 @@ class FakeSessions:
     """Sessions whose process is one small server in this one; three at most."""
 
     def __init__(self, port: int) -> None:
-        self._port, self.running = port, {}
+        self._port, self.running, self.grader_alive = port, {}, True
 
     def find(self, cookie: str) -> Running | None:
         return self.running.get(cookie)
@@ -152,7 +152,7 @@ def test_two_browsers_have_two_sessions_and_nobody_else_s_cookie_opens_one() -> 
 def test_cookies_are_not_for_scripts_and_other_sites() -> None:
     async def test(client: Any) -> None:
         (found,) = (await client.get("/")).cookies.values()
-        assert found["httponly"] and found["samesite"] == "Strict"
+        assert found["httponly"] and found["samesite"] == "Lax"
         (found,) = (await client.get("/", headers={"X-Forwarded-Proto": "https"})).cookies.values()
         assert found["secure"]
 
@@ -178,7 +178,7 @@ def test_without_a_token_only_this_computer_s_names_are_answered(host: str) -> N
     run(test)
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1"])
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://["])
 def test_other_sites_pages_are_refused(origin: str) -> None:
     async def test(client: Any) -> None:
         mine = {"Cookie": await cookie(client), "Origin": origin}
@@ -186,6 +186,46 @@ def test_other_sites_pages_are_refused(origin: str) -> None:
         assert (await client.post("/upload", headers=mine, data=b"x")).status == 403
         with pytest.raises(WSServerHandshakeError):
             await client.ws_connect("/ws", headers=mine)
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("site", "mode", "what", "status"),
+    [
+        ("cross-site", "navigate", "document", 200),
+        ("cross-site", "no-cors", "image", 403),
+        ("cross-site", "navigate", "iframe", 403),
+        ("same-site", "no-cors", "script", 403),
+        ("same-origin", "cors", "empty", 200),
+        ("none", "navigate", "document", 200),
+    ],
+)
+def test_a_link_from_another_site_opens_the_page_and_its_images_start_nothing(
+    site: str, mode: str, what: str, status: int
+) -> None:
+    async def test(client: Any) -> None:
+        said = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": what}
+        assert (await client.get("/", headers=said)).status == status
+        assert len(client.server.app[FAKES].running) == (status == 200)
+
+    run(test)
+
+
+def test_a_fault_is_told_with_all_headers_and_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = [RuntimeError("secret"), NoduleRiskError("<script>")]
+
+    async def start(self: FakeSessions) -> None:
+        raise faults.pop(0)
+
+    monkeypatch.setattr(FakeSessions, "start", start)
+
+    async def test(client: Any) -> None:
+        for status in (500, 503):
+            answer = await client.get("/")
+            assert answer.status == status
+            assert answer.headers["X-Frame-Options"] == "DENY"
+            assert not re.search("secret|<script>", await answer.text())
 
     run(test)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Listener
@@ -26,6 +27,9 @@ class SlowAssessor:
 
     def __init__(self) -> None:
         self.may = threading.Semaphore(0)
+        #: Beside each answer, as a heatmap is: more than a socket keeps for one who does not read.
+        self.beside = ""
+        self.begun = threading.Event()
         self.prepared: list[str] = []
         self.assessed: list[str] = []
 
@@ -37,9 +41,10 @@ class SlowAssessor:
         for point in points:
             if point.label == "outside":
                 raise NoduleRiskError("outside the CT.")
+            self.begun.set()
             self.may.acquire()
             self.assessed.append(f"{ct.name} {point.label}")
-            yield self.assessed[-1]
+            yield self.assessed[-1] + self.beside
 
 
 @pytest.fixture
@@ -117,13 +122,14 @@ def test_who_waits_is_told_the_place(connect, assessor) -> None:
     first = one.assess(ct("a"), points("1"))
     thread = threading.Thread(target=lambda: list(first))
     thread.start()
-    one_is_running = threading.Event()
+    # Whose job is first is settled then.
+    assert assessor.begun.wait(20)
     waiting = threading.Thread(target=lambda: list(other.assess(ct("b"), points("2"))))
     waiting.start()
     for _ in range(500):
         if 1 in told:
             break
-        one_is_running.wait(0.01)
+        time.sleep(0.01)
     assert 1 in told
     assessor.may.release(2)
     thread.join(20)
@@ -157,6 +163,51 @@ def test_a_session_that_dies_frees_the_queue(connect, assessor, queue) -> None:
     heard(queue)
     assessor.may.release(10)
     assert list(staying.assess(ct("b"), points("7"))) == ["b 7"]
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+def test_who_does_not_read_stops_nobody_else(connect, assessor, queue, cancels: bool) -> None:
+    """A session reads only while it waits; what is found for it then must not wait for it on the model's thread."""
+    assessor.beside = "x" * 8_000_000
+    wanted, found = [True], []
+    silent, other = connect(wanted=lambda: wanted[0]), connect()
+    running = silent.assess(ct("a"), points(*"123"))
+    assessor.may.release()
+    next(running)
+    if cancels:
+        wanted[0] = False
+        with pytest.raises(Cancelled):
+            next(running)
+        heard(queue)
+    assessor.may.release(20)
+    thread = threading.Thread(target=lambda: found.extend(other.assess(ct("b"), points("7"))), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert [one[:3] for one in found] == ["b 7"]
+    wanted[0] = True
+    assert [one[:3] for one in silent.assess(silent.prepare(ct("a")), points("8"))] == ["a 8"]
+    assert ("a 3" in assessor.assessed) != cancels
+
+
+@pytest.mark.parametrize("error", [OSError, TypeError])
+def test_a_connection_that_closes_while_it_writes_ends_itself_alone(assessor, queue, error: type[Exception]) -> None:
+    class Closed:
+        closed = False
+
+        def recv(self) -> None:
+            raise EOFError
+
+        def send_bytes(self, message: Any) -> None:
+            raise error
+
+        def close(self) -> None:
+            self.closed = True
+
+    client = Client(Closed(), queue, assessor)  # type: ignore[arg-type]
+    client.send(1, "place", 0)
+    client.listen()
+    client.send(1, "place", 0)
+    assert client._connection.closed
 
 
 def test_a_fault_is_told_and_the_next_job_runs(connect, assessor) -> None:

@@ -195,3 +195,20 @@ def test_whatever_a_page_sends_a_session_goes_on(reader: Reader, name: str, argu
     assert 0 <= reader.work.settings.opacity <= 1
     assert all(np.isfinite(one["at"]) for one in reader.state.slices.values())
     assert reader.state.rows[0]["name"] == "N-1"
+
+
+def test_why_a_session_did_not_start_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = []
+
+    async def serve(start: Any, parent: Any) -> None:
+        raise RuntimeError("no memory for views")
+
+    monkeypatch.setattr(module, "_serve", serve)
+    monkeypatch.setattr(module, "_end", ended.append)
+    monkeypatch.setattr(module.os, "setsid", lambda: None)
+    monkeypatch.setattr(module.os, "environ", {})
+    module.run("start", None)  # type: ignore[arg-type]
+    assert ended == ["start"]
+    assert "no memory for views" in capsys.readouterr().err

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from NoduleRiskLib.browser.uploads import Inbox, Limits, below, listing, unpacked
 from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.imaging.reading import read
+from Testing.unit.imaging.made_scans import chest, write_series
 
 LIMITS = Limits(bytes=100_000, files=20)
 
@@ -57,6 +61,99 @@ def test_a_bomb_stops_at_the_bound(tmp_path: Path) -> None:
     assert sum(file.stat().st_size for file in (tmp_path / "ct").iterdir()) <= LIMITS.bytes
 
 
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_packings_that_unpack_without_bound_are_refused(tmp_path: Path, kind: int) -> None:
+    inbox, into = Inbox(tmp_path / "sent", LIMITS), Inbox(tmp_path / "ct", LIMITS)
+    with zipfile.ZipFile(inbox.new_file("a.zip"), "w", kind) as archive:
+        archive.writestr("bomb", bytes(1000))
+    with pytest.raises(NoduleRiskError, match=r"plain \.zip"):
+        unpacked(inbox, into)
+    assert not list(into.folder.iterdir())
+
+
+def test_a_full_disk_is_not_the_archive_s_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox, into = packed(tmp_path, ("a", b"x")), Inbox(tmp_path / "ct", LIMITS)
+
+    def full(size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(into, "count", full)
+    with pytest.raises(OSError, match="No space left"):
+        unpacked(inbox, into)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (["ct.mhd", "ct.raw"], ["ct.mhd", "ct.raw"]),
+        (["a/1.dcm", "b/1.dcm", "B/1.DCM"], ["1.dcm", "00002-1.dcm", "00003-1.DCM"]),
+        (["00002-x", "00002-x", "x", "x"], ["00002-x", "00002-00002-x", "x", "00004-x"]),
+        (["..", ".hidden", "", "\0/é?.nrrd"], ["file", "hidden", "00003-file", "--.nrrd"]),
+        (["n" * 300 + ".nii.gz"], ["n" * 93 + ".nii.gz"]),
+    ],
+)
+def test_harmless_names_are_kept_and_none_is_used_twice(tmp_path: Path, sent: list[str], kept: list[str]) -> None:
+    inbox = Inbox(tmp_path / "sent", LIMITS)
+    assert [inbox.new_file(name).relative_to(inbox.folder).as_posix() for name in sent] == kept
+
+
+def image(folder: Path, kind: str, word: str) -> Path:
+    """A header with its voxels in another file."""
+    lines = {
+        ".mhd": "NDims = 3\nDimSize = 40 40 40\nElementType = MET_SHORT\nElementSpacing = 1 1 1\n"
+        f"ElementDataFile = {word}\n",
+        ".nhdr": "NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: 40 40 40\n"
+        "endian: little\nspace directions: (1,0,0) (0,1,0) (0,0,1)\n"
+        f"space origin: (0,0,0)\nencoding: raw\ndata file: {word}\n\n",
+    }
+    file = folder / f"ct{kind}"
+    file.write_text(lines[kind])
+    return file
+
+
+def voxels(file: Path) -> None:
+    np.random.default_rng(0).integers(-1000, 300, 64000).astype("<i2").tofile(file)
+
+
+@pytest.mark.parametrize("kind", [".mhd", ".nhdr"])
+def test_a_header_and_its_voxels_can_be_sent_together(tmp_path: Path, kind: str) -> None:
+    inbox = Inbox(tmp_path / "sent", Limits())
+    image(tmp_path, kind, "ct.raw").rename(inbox.new_file(f"ct{kind}"))
+    voxels(inbox.new_file("ct.raw"))
+    place = unpacked(inbox, Inbox(tmp_path / "ct", Limits()))
+    assert read(place, within=tmp_path / "ct").array.shape == (40, 40, 40)
+
+
+@pytest.mark.parametrize("kind", [".mhd", ".nhdr"])
+@pytest.mark.parametrize(
+    "word", ["{}/other.raw", "../other.raw", "link.raw", "LIST" + 40 * "\n../other.raw", "../other%d.raw 1 40 1"]
+)
+def test_a_header_s_files_lie_where_the_reader_may_look(tmp_path: Path, kind: str, word: str) -> None:
+    voxels(tmp_path / "other.raw")
+    inbox = tmp_path / "ct"
+    inbox.mkdir()
+    (inbox / "link.raw").symlink_to(tmp_path / "other.raw")
+    place = image(inbox, kind, word.format(tmp_path))
+    with pytest.raises(NoduleRiskError, match="outside the folder"):
+        read(place, within=inbox)
+    if word == "../other.raw":
+        assert read(place).array.shape == (40, 40, 40), "on one's own computer a header may name any file"
+
+
+def test_no_slice_is_a_link_outwards(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    write_series(root / "chest", chest())
+    write_series(tmp_path / "other", chest())
+    assert read(root / "chest", within=root).array.size
+    slices = sorted((root / "chest").iterdir())
+    slices[3].unlink()
+    slices[3].symlink_to(tmp_path / "other" / slices[3].name)
+    for place in (root / "chest", slices[0], slices[3]):
+        with pytest.raises(NoduleRiskError, match="leads out"):
+            read(place, within=root)
+
+
 def test_an_archive_of_too_many_files_is_refused(tmp_path: Path) -> None:
     assert "files" in refused(tmp_path, packed(tmp_path, *((f"{n}.dcm", b"x") for n in range(21))))
 
@@ -101,6 +198,16 @@ def test_no_path_leads_out_of_the_root(tmp_path: Path, relative: str) -> None:
 def test_without_a_root_nothing_is_open() -> None:
     with pytest.raises(NoduleRiskError, match="--root"):
         below(None, "")
+
+
+def test_loops_and_unreadable_folders_do_not_end_a_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    assert listing(tmp_path, "")["folders"] == ["a"]
+    # Who runs the tests may be allowed everything.
+    monkeypatch.setattr(Path, "iterdir", lambda self: os.scandir(tmp_path / "none"))
+    with pytest.raises(NoduleRiskError, match="cannot be listed"):
+        listing(tmp_path, "a")
 
 
 def test_a_listing_hides_what_leads_out(tmp_path: Path) -> None:
