@@ -9,12 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..grades import GRADE_NAMES, GRADES
-from ..networks.evidence import LOWERED, OUTPUTS, counted
+from ..networks.evidence import FULL, LOWERED, OUTPUTS, counted
 from ..networks.manifest import AccountFit
 from ..networks.nodule_vit import Batch, NoduleViT
 
-#: Evidence that is shown at full strength: where a sign was planted, lessons ask for so much (``sign_losses.RISE``).
-FULL = 2.0
 #: Calcification is shown as its presence.
 _SHOWN = tuple("presence" if grade.name == "calcification" else grade.name for grade in GRADES)
 _AT = [OUTPUTS.index(name) for name in _SHOWN]

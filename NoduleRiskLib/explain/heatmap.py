@@ -33,7 +33,7 @@ class Heatmap:
         """How much evidence of the grade's sign is at each pixel; laid over the CT.
 
         float32, shape (S, h, w): 0 to 1, 0 on invalid slices. With graders that have evidence maps, 0 is no evidence
-        and 1 is ``evidence_maps.FULL``: where the sign is not seen, all is 0. With older ones, how far the pixel's
+        and 1 is ``evidence.FULL``: where the sign is not seen, all is 0. With older ones, how far the pixel's
         neighbourhood moves the grade from its value for plain lung, the nodule's strongest pixel 1.
         """
         everywhere = np.zeros((len(self.valid), *self.in_valid.shape[1:]), np.float32)

@@ -24,6 +24,8 @@ BESIDE = 2
 STRIDE = 2
 #: Evidence counts up to so many map pixels from the outline: 8.4 mm.
 REACH = 6
+#: Evidence that is shown at full strength; the lessons ask for so much where a sign was planted.
+FULL = 2.0
 #: Where training starts: the most that evidence adds to a grade (standard deviations), and the volume of evidence that
 #: adds half of it in a nodule of ``NODULE_MM3`` (10 mm).
 MOST, HALF_MM3, NODULE_MM3 = 3.0, 60.0, 520.0

@@ -187,9 +187,10 @@ class NoduleViT(nn.Module):
         return neighbours(batch) if self.config.evidence else batch.plane.new_zeros(0, int(batch.valid.sum()))
 
     def scaled(self, hu: Tensor, outline: Tensor, beside: Tensor) -> Tensor:
-        """HU scaled to -1..1: the slices ``beside`` (2, N, h, w) in one window, slices (N, h, w) in all, their outline.
+        """HU windows scaled to -1..1, then the outline: (N, C, h, w), from slices (N, h, w) and their outlines.
 
-        (N, C, h, w). Only evidence sees the slices beside, which come first: a vessel goes on in them.
+        Before them, for evidence alone, the first window of the slices ``beside``, (2, N, h, w) or none: a vessel goes
+        on in them.
         """
         more = len(beside)
         channels = hu.new_empty(len(hu), more + self.config.channels, *hu.shape[1:])
@@ -286,9 +287,8 @@ def average(graders: Sequence[NoduleViT], batch: Batch) -> Prediction:
     """The mean of the graders' predictions; all read the same channels."""
     hu, outline = batch.pixels[batch.valid], batch.outline[batch.valid]
     piece = CPU_SLICES if hu.device.type == "cpu" else max(len(hu), 1)
-    beside = graders[0].beside(batch)
-    at = torch.arange(len(hu), device=hu.device).split(piece)
-    pieces = (graders[0].scaled(hu[rows], outline[rows], hu[beside[:, rows]]) for rows in at)
+    parts = zip(hu.split(piece), outline.split(piece), graders[0].beside(batch).split(piece, 1), strict=True)
+    pieces = (graders[0].scaled(own, drawn, hu[near]) for own, drawn, near in parts)
     encoded = zip(*([grader.embed(channels) for grader in graders] for channels in pieces), strict=True)
     each = [
         grader.read(grader.raw(grader.place(torch.cat(parts), batch), batch))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from NoduleRiskLib.grades import GRADES
-from NoduleRiskLib.networks.evidence import STRIDE, EvidenceMaps
+from NoduleRiskLib.networks.evidence import FULL, STRIDE, EvidenceMaps
 from NoduleRiskLib.networks.nodule_vit import NoduleViT
 
 from ..data.planted_pairs import Pairs, joined
@@ -21,10 +21,9 @@ PRESENCE_SCALE = 0.5
 #: Of a wanted change and of one that is not wanted (all others of the pair together).
 NAMED_WEIGHT, OTHERS_WEIGHT, PATTERN_WEIGHT = 1.0, 2.0, 0.25
 NINE = len(GRADES)
-#: These signs are at a place, where the map must rise by this.
+#: These signs are at a place, where the map must rise to ``FULL``.
 PLACED = ("spiculation", "lobulation", "texture", "margin", "calcification", "presence")
 AT_PLACE = torch.tensor([name in PLACED for name in MOVES])
-RISE = 2.0
 PLACE_WEIGHT, OTHER_PLACES = 0.5, 0.3
 #: Of a map that must stay flat, beside its rise where the sign is: real lungs are full of what looks like spicules.
 STAYS_WEIGHT = 3.0
@@ -95,7 +94,7 @@ def place_loss(before: Tensor, after: Tensor, pairs: Pairs, slices: Placed) -> T
 
     named, flat = by_slice(has_place), by_slice(pairs.clean)
     on, near = slices.touched[:, None], slices.near[:, None]
-    wanted = torch.where(named & on, RISE, 0.0)
+    wanted = torch.where(named & on, FULL, 0.0)
     before, after = before[:, :count], after[:, :count]
     base = torch.where(flat, 0.0, before)
     planted = (after - base - wanted).square() / 2

@@ -14,6 +14,7 @@ from toys import QUIET
 
 from NoduleRiskLib.grades import CALCIFICATION_PATTERNS
 from NoduleRiskLib.imaging.slice_stack import Layout
+from NoduleRiskLib.networks.evidence import FULL
 from NoduleRiskLib.networks.model_config import ModelConfig
 from NoduleRiskLib.networks.nodule_vit import NoduleViT
 from training.data import planted_signs
@@ -26,7 +27,7 @@ from training.evaluation import sign_scores
 from training.models.devices import OneProcess
 from training.models.grader_settings import GraderSettings
 from training.models.sign_lessons import SignLessons
-from training.models.sign_losses import RISE, answers, clean_loss, difference_loss, place_loss, placed
+from training.models.sign_losses import answers, clean_loss, difference_loss, place_loss, placed
 from training.models.targets_and_losses import TASKS, Labels
 from training.models.training_nodules import TrainingNodules
 from training.studies import sign_study
@@ -97,13 +98,13 @@ def test_a_map_must_rise_on_the_sign_and_nowhere_else() -> None:
     flat = torch.zeros(len(slices.owner), 15, 32, 32)
     at = [MOVES.index(name) for name in ("presence", "calcification")]
     on = flat.clone()
-    on[:, at] = torch.where(slices.touched[:, None], RISE, 0.0)
+    on[:, at] = torch.where(slices.touched[:, None], FULL, 0.0)
     everywhere = flat.clone()
-    everywhere[:, at] = RISE
+    everywhere[:, at] = FULL
     beside = flat.clone()
-    beside[:, at] = torch.where(slices.touched[:, None], 0.0, RISE)
+    beside[:, at] = torch.where(slices.touched[:, None], 0.0, FULL)
     other = on.clone()
-    other[:, MOVES.index("texture")] = torch.where(slices.touched, RISE, 0.0)
+    other[:, MOVES.index("texture")] = torch.where(slices.touched, FULL, 0.0)
     losses = {
         name: float(place_loss(flat, after, made, slices))
         for name, after in {"on": on, "flat": flat, "all": everywhere, "beside": beside, "other": other}.items()
@@ -170,12 +171,12 @@ def test_lessons_teach_evidence_and_heads_and_leave_the_rest(tmp_path: Path) -> 
     before = {name: one.clone() for name, one in model.state_dict().items()}
     lesson = pairs("calcium", "calcium", "vessel by")
 
-    toy_lessons("calcium", *INNOCENT).teach(model, {"toy": "yes"}, tmp_path, QUIET)
+    toy_lessons("calcium", *INNOCENT, steps=100).teach(model, {"toy": "yes"}, tmp_path, QUIET)
     with torch.no_grad():
         clean, planted = answers(model.eval(), lesson).terms[:, MOVES.index("presence")].chunk(2)
     change = planted - clean
     # Little after so few lessons, but of calcium, not of a vessel.
-    assert change[:2].mean() > 1e-4 and change[:2].mean() > 3 * change[2].abs()
+    assert change[:2].mean() > 1e-3 and change[:2].mean() > 3 * change[2].abs()
     for name, value in model.state_dict().items():
         if not name.startswith(("evidence.", "heads.")):
             assert torch.equal(value, before[name]), name
