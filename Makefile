@@ -39,7 +39,7 @@ test: $(VENV)/test.ready $(VENV)/scene.ready lint types
 		echo "LEFT OUT: the scene and panel tests. They need Testing/scene/requirements.txt and, on Linux, the system's"; \
 		echo "libraries for drawing without a screen: apt-get install $(OFFSCREEN)"; \
 	fi
-	$(RUN) -m pytest -rs $(AT_ONCE) Testing/browser
+	$(RUN) -m pytest $(AT_ONCE) Testing/browser
 
 ## make test-oldest                       a part of the tests with the oldest dependencies that pyproject.toml allows
 test-oldest: $(OLDEST)/ready
@@ -84,7 +84,8 @@ notebooks: $(VENV)/docs.ready
 package: $(VENV)/package.ready
 	$(RUN) -m Testing.release
 
-## make pictures                          draw every picture of README, store and documentation again; two minutes
+## make pictures                          draw the pictures of README, store and documentation again; two minutes
+##                                        (the browser's: python -m Testing.browser.screenshot; the cohort's: by hand)
 pictures: $(VENV)/test.ready $(VENV)/scene.ready
 	$(RUN) -m training drawings
 	$(RUN) -m NoduleRiskLib demo --out out/demo > /dev/null
@@ -103,28 +104,17 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
 
-$(VENV)/cli.ready: pyproject.toml | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --editable ".[cli]"
-	@touch $@
+# The extras of pyproject.toml that each part of .venv is made of.
+$(VENV)/cli.ready: EXTRAS := cli
+$(VENV)/test.ready: EXTRAS := test
+$(VENV)/docs.ready: EXTRAS := docs,training
+$(VENV)/package.ready: EXTRAS := cli,package
+$(VENV)/serve.ready: EXTRAS := browser
+$(VENV)/bench.ready: EXTRAS := bench
 
-$(VENV)/test.ready: pyproject.toml | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --editable ".[test]"
-	@touch $@
-
-$(VENV)/docs.ready: pyproject.toml | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --editable ".[docs,training]"
-	@touch $@
-
-$(VENV)/package.ready: pyproject.toml | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --editable ".[cli,package]"
-	@touch $@
-
-$(VENV)/serve.ready: pyproject.toml | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --editable ".[browser]"
-	@touch $@
-
-$(VENV)/bench.ready: pyproject.toml | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --editable ".[bench]"
+PARTS := cli test docs package serve bench
+$(PARTS:%=$(VENV)/%.ready): pyproject.toml | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --editable ".[$(EXTRAS)]"
 	@touch $@
 
 # The oldest versions hide those of .venv, which adds PyTorch (several GB), pytest and all that has no bound of its own.

@@ -169,7 +169,7 @@ def columns() -> str:
 
     lines = ["| column | kind | what |", "| --- | --- | --- |"]
     # Those that name the CT stand in files, behind the others.
-    for one in (*tables.COLUMNS, *getattr(tables, "CT_COLUMNS", ())):
+    for one in (*tables.COLUMNS, *tables.CT_COLUMNS):
         kind = ("text" if one.text else "number") + (", may be empty" if one.optional else "")
         lines.append(f"| `{one.name}` | {kind} | {_cell(one.meaning)} |")
     return "\n".join(lines) + "\n"

@@ -45,8 +45,8 @@ def test_every_example_shows_what_the_page_says(examples: dict[str, Any]) -> Non
 def test_every_key_of_the_json_file_is_explained(examples: dict[str, Any]) -> None:
     page = (DOCS / "reference" / "files.md").read_text(encoding="utf-8")
     values = examples["one"].to_dict()
-    outline = {f"{name}" for name in values["nodule"]["outline"]}
-    keys = {*values, *outline, *(f"nodule.{name}" for name in values["nodule"])} - {"nodule"}
+    nodule = values["nodule"]
+    keys = {*values, *nodule["outline"], *(f"nodule.{name}" for name in nodule)} - {"nodule"}
     assert {key for key in keys if f"`{key}`" not in page} == set()
 
 
@@ -66,7 +66,7 @@ def test_a_page_names_no_option_that_the_command_line_does_not_have(page: Path) 
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for code in blocks(page, "") + blocks(page, "text"):
         for line in code.replace("\\\n", " ").splitlines():
-            found = re.match(r"\s*nodulerisk (\w+)(.*)", line.partition("#")[0])
+            found = re.match(r"\s*nodulerisk ([\w-]+)(.*)", line.partition("#")[0])
             if found and found[1].islower():
                 assert found[1] in commands, line
                 known = {name for one in commands[found[1]].params for name in (*one.opts, *one.secondary_opts)}

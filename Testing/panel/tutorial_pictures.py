@@ -1,7 +1,8 @@
 # ruff: noqa: E402, I001 - the stand-ins come first
-"""Pictures of every step of docs/tutorial.md: the real panel and model on the synthetic CTs.
+"""Pictures for docs/tutorial.md, each named after its step: the real panel and model on the synthetic CTs.
 
-``python Testing/panel/tutorial_pictures.py [FOLDER]`` in the environment of the scene tests; FOLDER: docs/pictures.
+``python Testing/panel/tutorial_pictures.py [FOLDER]`` in the environment of the scene tests; FOLDER: docs/pictures. The
+picture at the top of the README goes to Resources, of which it takes the slice views.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ RESOURCES = HERE.parents[1] / "Resources"
 SECTIONS = {
     "3-grades": "cardButton",
     "4-heatmap": "heatmapButton",
-    "5-management": "managementButton",
+    "6-management": "managementButton",
 }
 
 
@@ -34,7 +35,7 @@ def main(folder: Path) -> None:
 
 
 def one_ct(folder: Path) -> None:
-    """Steps 1 to 5, and the export."""
+    """All steps but the comparison."""
     ct, points = NoduleRisk.loadPhantom()
     widget = opened()
     settings = widget.panel.state.parameters
@@ -48,13 +49,13 @@ def one_ct(folder: Path) -> None:
     until(widget, "noduleTable").save(str(folder / "2-list.png"))
     for name, section in SECTIONS.items():
         part(widget, section).save(str(folder / f"{name}.png"))
-    part(widget, "exportButton").save(str(folder / "7-export.png"))
-    part(widget, "modelButton").save(str(folder / "8-model.png"))
+    part(widget, "exportButton").save(str(folder / "8-export.png"))
+    part(widget, "modelButton").save(str(folder / "9-model.png"))
     widget.cleanup()
 
 
 def two_cts(folder: Path) -> None:
-    """Step 6: the pair of Sample Data, compared."""
+    """Step 7: the pair of Sample Data, compared."""
     ct, points, prior = NoduleRisk.loadPhantomPair()
     widget = opened()
     settings = widget.panel.state.parameters
@@ -72,7 +73,7 @@ def two_cts(folder: Path) -> None:
     grown = next(one for one in widget.panel.state.nodules if one.growth and "doubl" in one.growth[1])
     widget.panel.choose(grown.mark.id)
     screenshots.settle(widget.panel)
-    part(widget, "followUpButton").save(str(folder / "6-followup.png"))
+    part(widget, "followUpButton").save(str(folder / "7-followup.png"))
     widget.cleanup()
 
 
