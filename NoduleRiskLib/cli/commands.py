@@ -191,9 +191,9 @@ def assess(
         assessments, stopped = assessed(progress, volume, marked.on(volume), loaded, device, heatmaps, outlines)
         later = [reports(progress, report or (), volume, assessments, told, loaded)]
         if dicom:
-            known = [manage(one, volume.dicom, told.of(one.point.label)) for one in assessments if about or report]
+            known = [manage(one, volume.dicom, told.of(one.point.label)) for one in assessments]
             given = {
-                "managements": known,
+                "managements": known if about or report else (),
                 "heatmap": grade.value,
                 "anonymous": no_names,
                 "fractional": fractional,
@@ -205,7 +205,14 @@ def assess(
                 stdout().print(Padding(answers_on_terminal(assessments, volume.dicom, told), (0, 1, 1, 1)))
 
         finish(
-            *(progress, out, volume, assessments, loaded, stopped, json_, more),
+            progress,
+            out,
+            volume,
+            assessments,
+            loaded,
+            stopped,
+            json_,
+            more,
             later=chain(*later),
             shown=grade.value,
             maps=GRADE_NAMES if all_heatmaps else (),

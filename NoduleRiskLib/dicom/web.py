@@ -117,12 +117,12 @@ class Server:
             If the server is away, refuses, has no such series or breaks off.
         """
         uid = series_uid or self._series
-        if uid and not re.fullmatch(r"[0-9.]{1,64}", uid):
-            raise NoduleRiskError(f"{shown(uid)} is no SeriesInstanceUID: those are digits and points.")
         if not uid:
             raise NoduleRiskError(
                 f"{self.name} holds many series: choose one by its SeriesInstanceUID (on the command line: --series)."
             )
+        if not re.fullmatch(r"[0-9.]{1,64}", uid):
+            raise NoduleRiskError(f"{shown(uid)} is no SeriesInstanceUID: those are digits and points.")
         with self._told("Nothing was read"):
             study, expected = self._found(uid)
             # As they are stored: the reader decodes more than servers can.

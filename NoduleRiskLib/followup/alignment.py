@@ -120,8 +120,7 @@ class _Lungs:
         if outside is None:
             return None
         # A grid along R, A and S whatever the CT's axes: ITK knows no tilted gantry.
-        ends = np.array(np.meshgrid(*((-0.5, n - 0.5) for n in volume.array.shape[::-1]))).reshape(3, -1).T
-        corners = volume.to_ras(ends)
+        corners = volume.corners_ras(beyond=0.5)
         low, high = corners.min(0), corners.max(0)
         size = np.maximum(np.floor((high - low) / GRID_MM), 1).astype(int)
         grid_to_ras = np.diag((GRID_MM, GRID_MM, GRID_MM, 1.0))

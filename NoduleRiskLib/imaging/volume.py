@@ -81,7 +81,7 @@ class Volume:
         """RAS points (mm) of continuous voxel indices ``(i, j, k)``, both shape (..., 3)."""
         return np.asarray(points_ijk) @ self.ijk_to_ras[:3, :3].T + self.ijk_to_ras[:3, 3]
 
-    def corners_ras(self, beyond: int = 0) -> Array:
+    def corners_ras(self, beyond: float = 0) -> Array:
         """Where its eight outermost voxels have their centres, RAS mm (8, 3), or so many voxels beyond them."""
         ends = ((-beyond, count - 1 + beyond) for count in self.array.shape[::-1])
         return self.to_ras(np.array(list(product(*ends))))

@@ -316,8 +316,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         self.reader.forget()
 
     def _drawn(self, ct: Node, scan: Scan, points: Node, chosen: Node, anew: bool = False) -> Drawn:
-        ids = {points.GetNthControlPointID(n) for n in range(points.GetNumberOfControlPoints())}
-        return drawn_outlines.drawn_on(ct, scan, points, chosen, self.reader, ids, anew)
+        return drawn_outlines.drawn_on(ct, scan, points, chosen, self.reader, inputs.point_ids(points), anew)
 
     def _in_force(self, drawn: Drawn, ct: Node, points: Node) -> dict[str, DrawnOutline]:
         """The drawn outlines at which points are graded instead of the network's, by control point ID."""

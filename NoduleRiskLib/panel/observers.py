@@ -147,8 +147,10 @@ def _composites() -> list[Node]:
 
 
 def _ct(node_id: str | None) -> Node:
-    node = slicer.mrmlScene.GetNodeByID(node_id) if node_id and node_id not in display.heatmap_ids() else None
-    return node if node and node.GetClassName() == "vtkMRMLScalarVolumeNode" and node.GetImageData() else None
+    node = slicer.mrmlScene.GetNodeByID(node_id) if node_id else None
+    if not node or node.GetClassName() != "vtkMRMLScalarVolumeNode" or not node.GetImageData():
+        return None
+    return None if any(node is heatmap for _ct, heatmap in display.heatmaps()) else node
 
 
 def _points(node_id: str | None) -> Node:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import slicer.util
 from slicer.i18n import tr as _
 
 from ..explain import heatmap_faithfulness
@@ -30,8 +29,8 @@ class Overlay:
 
 def show(state: ViewState) -> float | None:
     """Bring the views up to date; returns the opacity at which a heatmap is drawn, ``None`` without one."""
-    for other in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if other is not state.ct and other.GetNodeReference(display.HEATMAP_ROLE):
+    for other, _heatmap in display.heatmaps():
+        if other is not state.ct:
             display.hide_heatmap(other)
     chosen, settings = state.chosen, state.parameters
     if not (state.ct and chosen and chosen.row and settings.heatmapShown):

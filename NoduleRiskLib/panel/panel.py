@@ -109,9 +109,8 @@ class Panel:
 
     def exit(self) -> None:
         """Another module is shown."""
-        if self._entered:
-            self._undo.stop()
         self._entered = False
+        self._undo.stop()
         self._shortcuts.remove()
         self._ui.placeButton.setChecked(False)
 
@@ -268,8 +267,7 @@ class Panel:
             results.forget_maps_without_table()
             outline_segments.remove_ownerless(self.logic.reader)
         self._read_scene()
-        if self._entered:
-            self._undo.keep(state.points, moved=False)
+        self._undo.keep(state.points, moved=False)
         for part in self._parts:
             part.draw(state)
         self.work.look_ahead()
@@ -291,8 +289,9 @@ class Panel:
         own = outline_segments.segmentation_of(settings.ct, settings.points)
         self._nodes.follow(settings.ct, settings.points, settings.outlines, own)
         self._views.show(state.ct)
+        heatmap_ids = [heatmap.GetID() for _ct, heatmap in display.heatmaps()]
         for selector in (self._ui.ctSelector, self._ui.priorSelector):
-            selector.sortFilterProxyModel().setProperty("hiddenNodeIDs", display.heatmap_ids())
+            selector.sortFilterProxyModel().setProperty("hiddenNodeIDs", heatmap_ids)
         self._ui.placeWidget.setCurrentNode(state.points)
         state.table = results.table_of(state.ct, state.points)
         if state.table:

@@ -10,15 +10,16 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from ..imaging.volume import Volume
     from .assessment import Assessment
     from .cohort_tables import Cohort
 
 
-def to_frame(assessments: Sequence[Assessment]) -> pd.DataFrame:
+def to_frame(assessments: Sequence[Assessment], volume: Volume | None = None) -> pd.DataFrame:
     """Assessments as a pandas frame; see ``tables.to_frame``."""
     from .tables import to_frame
 
-    return to_frame(assessments)
+    return to_frame(assessments, volume)
 
 
 def read_cohort(path: Path | str) -> Cohort:

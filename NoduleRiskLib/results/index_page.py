@@ -49,8 +49,9 @@ def index_page(volume: Volume, assessments: Sequence[Assessment], files: Sequenc
     files : sequence of str
         Names of the files in the folder.
     """
-    # A nodule's files begin with its number.
-    pages = {int(name[:2]): name for name in files if name.endswith(".png") and name[:2].isdecimal()}
+    # A nodule's files begin with its number and a hyphen.
+    numbered = [(name.partition("-")[0], name) for name in files if name.endswith(".png")]
+    pages = {int(number): name for number, name in numbered if number.isdecimal()}
     nodules = "".join(_nodule(one, pages.get(number, "")) for number, one in enumerate(assessments, 1))
     rows = "".join(f"<tr><td>{_link(name)}</td><td>{_meaning(name)}</td></tr>" for name in files)
     return (

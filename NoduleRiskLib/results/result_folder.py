@@ -101,7 +101,7 @@ def write_results(
             try:
                 extra(folder)
                 failures = list(_draw(folder, volume, assessments, shown, {shown, *maps}, drawn))
-                page = index_page(volume, assessments, sorted({*_names(folder), INDEX}))
+                page = index_page(volume, assessments, _names(folder, INDEX, CSV, JSON))
                 (folder / INDEX).write_text(page, encoding="utf-8", errors="replace")
                 _write_tables(folder, volume, assessments, model)
             except OSError:
@@ -191,22 +191,22 @@ def _write_maps(folder: Path, stem: str, assessment: Assessment, grades: Collect
     if nodule is None:
         return
     write_nrrd(folder / f"{stem}-outline.nrrd", nodule.outline.probability)
-    for name in nodule.heatmaps:
-        for plane, map_ in nodule.heatmap_volumes(name).items() if name in grades else ():
+    for name in [one for one in nodule.heatmaps if one in grades]:
+        for plane, map_ in nodule.heatmap_volumes(name).items():
             write_nrrd(folder / f"{stem}-{name}-{plane}.nrrd", map_)
 
 
 def _write_tables(
     folder: Path, volume: Volume, assessments: Sequence[Assessment], model: Mapping[str, Any] | None
 ) -> None:
-    files = _names(folder)
+    files = _names(folder, CSV, JSON)
     (folder / CSV).write_text(csv_text(assessments, volume), encoding="utf-8", errors="replace", newline="")
     (folder / JSON).write_text(json_text(volume, assessments, model, files), encoding="utf-8", errors="replace")
 
 
-def _names(folder: Path) -> list[str]:
-    """Names of the files that a run's folder will hold once its tables are there."""
-    return sorted({path.name for path in folder.iterdir()} | {CSV, JSON})
+def _names(folder: Path, *more: str) -> list[str]:
+    """Names of a folder's files, and of those that are still to come."""
+    return sorted({*(path.name for path in folder.iterdir()), *more})
 
 
 def _move_all(folder: Path, out: Path) -> bool:

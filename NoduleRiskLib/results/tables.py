@@ -37,7 +37,7 @@ class Column:
     meaning : str
         Unit, scale and frame, for people.
     path : tuple of str or int
-        Where the value stands in ``Assessment.to_dict``.
+        Where the value stands in ``Assessment.to_dict``; empty for what the CT tells (``CT_COLUMNS``).
     text : bool
         Whether it is text; the others are numbers.
     optional : bool
@@ -114,18 +114,22 @@ COLUMNS = (
 )
 #: Beside them in files, so that rows of several CTs can be put together; no patient's name is among them.
 CT_COLUMNS = (
-    Column("ct", "the CT: name of its file, folder or node", ("name",), text=True),
-    Column("ct_digest", "SHA-256 of the CT's voxels and their place", ("digest",), text=True),
+    Column("ct", "the CT: name of its file, folder or node", (), text=True),
+    Column("ct_digest", "SHA-256 of the CT's voxels and their place", (), text=True),
 )
 
 
-def of_ct(volume: Volume | None) -> dict[str, str]:
+def _of_ct(volume: Volume | None) -> dict[str, str]:
     """What every row says of its CT, by column: ``CT_COLUMNS``, and the series where it is known."""
     if volume is None:
         return {}
     series_uid = volume.identity.get("SeriesInstanceUID", "")
     of_series = {"series_uid": series_uid} if series_uid else {}
-    return {**of_series, **{column.name: getattr(volume, str(column.path[0])) for column in CT_COLUMNS}}
+    return {**of_series, "ct": volume.name, "ct_digest": volume.digest}
+
+
+def _columns(volume: Volume | None) -> tuple[Column, ...]:
+    return (*COLUMNS, *CT_COLUMNS) if volume else COLUMNS
 
 
 def row(assessment: Assessment | Mapping[str, Any]) -> dict[str, str | float | None]:
@@ -156,8 +160,8 @@ def to_frame(assessments: Sequence[Assessment], volume: Volume | None = None) ->
     """
     import pandas as pd
 
-    columns = (*COLUMNS, *CT_COLUMNS) if volume else COLUMNS
-    rows = [{**row(one), **of_ct(volume)} for one in assessments]
+    columns, ct = _columns(volume), _of_ct(volume)
+    rows = [{**row(one), **ct} for one in assessments]
     frame = pd.DataFrame(rows, columns=[column.name for column in columns])
     kinds = {column.name: "object" if column.text else "float64" for column in columns}
     return frame.astype(kinds)
@@ -171,9 +175,10 @@ def csv_text(assessments: Sequence[Assessment], volume: Volume | None = None) ->
     """
     lines = io.StringIO(newline="")
     writer = csv.writer(lines)
-    writer.writerow(column.name for column in ((*COLUMNS, *CT_COLUMNS) if volume else COLUMNS))
+    writer.writerow(column.name for column in _columns(volume))
+    ct = _of_ct(volume)
     for one in assessments:
-        writer.writerow(cell(value) for value in {**row(one), **of_ct(volume)}.values())
+        writer.writerow(cell(value) for value in {**row(one), **ct}.values())
     return lines.getvalue()
 
 

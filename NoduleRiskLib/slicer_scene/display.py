@@ -78,10 +78,10 @@ def hide_heatmap(ct: Node) -> None:
         legend.SetVisibility(False)
 
 
-def heatmap_ids() -> list[str]:
-    """IDs of the scene's heatmaps, which are no CTs though their nodes are volumes."""
+def heatmaps() -> list[tuple[Node, Node]]:
+    """The scene's CTs that have a heatmap, each with its heatmap, which is no CT though its node is a volume."""
     volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-    return [heatmap.GetID() for ct in volumes if (heatmap := ct.GetNodeReference(HEATMAP_ROLE))]
+    return [(ct, heatmap) for ct in volumes if (heatmap := ct.GetNodeReference(HEATMAP_ROLE))]
 
 
 def jump(point_ras: tuple[float, float, float]) -> None:

@@ -133,6 +133,11 @@ def marks(points_node: Node) -> list[Mark]:
     return found
 
 
+def point_ids(points: Node) -> set[str]:
+    """Control point IDs of a list, with that of a point that the mouse still carries."""
+    return {points.GetNthControlPointID(n) for n in range(points.GetNumberOfControlPoints())}
+
+
 def add_volume(volume: Volume, lung_window: bool = True) -> Node:
     """A volume as a new scalar volume node, shown in the lung window."""
     node = slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, volume.name)

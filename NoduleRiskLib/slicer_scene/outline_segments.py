@@ -16,7 +16,7 @@ import vtk
 
 from ..imaging.volume import Volume
 from . import study
-from .inputs import Mark, Node
+from .inputs import Mark, Node, point_ids
 from .results import CT_ROLE, POINTS_ROLE
 from .segment_voxels import SegmentReader, SegmentVoxels, binary_labelmap, labelmap, same, to_world
 
@@ -130,7 +130,7 @@ def withdraw_removed(ct: Node, points: Node, reader: SegmentReader) -> None:
     What the user drew for them waits for a point that is put there: Slicer gives their IDs to other points.
     """
     node = segmentation_of(ct, points)
-    there = {points.GetNthControlPointID(n) for n in range(points.GetNumberOfControlPoints())} if node else set()
+    there = point_ids(points) if node else set()
     removed = {tag(node, one, name) for one in segment_ids(node) for name in (POINT, ASIDE)} - there - {""}
     if removed:
         withdraw(ct, points, removed, reader)

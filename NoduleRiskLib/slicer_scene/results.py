@@ -18,7 +18,7 @@ import vtk
 
 from ..imaging.volume import Volume
 from . import study
-from .inputs import Mark, Node
+from .inputs import Mark, Node, point_ids
 from .records import Record, Row, decoded, readable_row, record_of, renamed, restored
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def forget_removed_points() -> None:
     for table in slicer.util.getNodesByClass("vtkMRMLTableNode"):
         points = table.GetNodeReference(POINTS_ROLE) if table.GetAttribute(RESULTS) else None
         if points:
-            forget(table, {points.GetNthControlPointID(n) for n in range(points.GetNumberOfControlPoints())})
+            forget(table, point_ids(points))
 
 
 def forget_maps_without_table() -> None:
@@ -179,7 +179,7 @@ def show_rows(table: Node, points: Node) -> None:
 
     What was said of a removed point is kept in its attribute until the scene is saved: undo brings its row back.
     """
-    there = {points.GetNthControlPointID(n) for n in range(points.GetNumberOfControlPoints())}
+    there = point_ids(points)
     shown = [_cell(table, row, "control_point_id") for row in range(table.GetNumberOfRows())]
     lacking = [point_id for point_id in _point_ids(table) if point_id in there and point_id not in shown]
     for row in reversed(range(len(shown))):

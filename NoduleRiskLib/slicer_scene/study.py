@@ -12,24 +12,26 @@ Node: TypeAlias = Any
 
 def put_beside(ct: Node, *nodes: Node) -> None:
     """Put nodes under what a CT is under (a DICOM study, a folder); those that stand somewhere already stay there."""
-    hierarchy, scene_item = _hierarchy()
-    of_ct = hierarchy.GetItemByDataNode(ct) if hierarchy else 0
-    for item in filter(None, map(hierarchy.GetItemByDataNode, nodes)) if of_ct else ():
+    hierarchy, of_ct = _hierarchy(), _item(ct)
+    for item in map(_item, nodes):
         # The user's own order of things is not touched.
-        if hierarchy.GetItemParent(item) == scene_item:
+        if of_ct and item and hierarchy.GetItemParent(item) == hierarchy.GetSceneItemID():
             hierarchy.SetItemParent(item, hierarchy.GetItemParent(of_ct))
 
 
 def put_under(owner: Node, node: Node) -> None:
     """Put a node under another one."""
-    hierarchy, _scene_item = _hierarchy()
-    items = [hierarchy.GetItemByDataNode(one) for one in (node, owner)] if hierarchy else [0]
-    # 0 is no item: hidden nodes have none, and no node has one where Slicer's own module does not run.
-    if all(items):
-        hierarchy.SetItemParent(*items)
+    item, of_owner = _item(node), _item(owner)
+    if item and of_owner:
+        _hierarchy().SetItemParent(item, of_owner)
 
 
-def _hierarchy() -> tuple[Node, int]:
-    """The scene's subject hierarchy (or ``None``), and its topmost item."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    return hierarchy, hierarchy.GetSceneItemID() if hierarchy else 0
+def _hierarchy() -> Node:
+    """The scene's subject hierarchy, or ``None``."""
+    return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+
+
+def _item(node: Node) -> int:
+    """A node's item; 0 is none: hidden nodes have none, and no node has one where Slicer's own module does not run."""
+    hierarchy = _hierarchy()
+    return int(hierarchy.GetItemByDataNode(node)) if hierarchy else 0

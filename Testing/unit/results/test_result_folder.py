@@ -27,12 +27,14 @@ from NoduleRiskLib.imaging.segmentation_files import read as read_segments
 from NoduleRiskLib.imaging.volume import Volume, itk_ijk_to_ras
 from NoduleRiskLib.results import result_folder
 from NoduleRiskLib.results.assessment import Assessment
+from NoduleRiskLib.results.index_page import index_page
 from NoduleRiskLib.results.result_folder import (
     CSV,
     INDEX,
     JSON,
     OUTLINES,
     PARTIAL,
+    file_stem,
     write_results,
     write_whole,
 )
@@ -59,6 +61,15 @@ def test_the_index_page_leads_to_every_file_of_the_run(tmp_path: Path, volume: V
     assert "malignancy 3.2" in page and "68 %" in page and "Research use only" in page
     # Each file is explained.
     assert "<td></td>" not in page
+
+
+def test_every_nodule_has_its_own_picture_on_the_index_page(volume: Volume) -> None:
+    assessments = [named(nothing(), f"n{number}") for number in range(1, 121)]
+    pages = [f"{file_stem(number, one.point.label)}.png" for number, one in enumerate(assessments, 1)]
+    page = index_page(volume, assessments, sorted([*pages, "followup.png"]))
+    assert re.findall(r"<img src='([^']+)'.*?<b>([^<]+)</b>", page) == [
+        (name, one.point.label) for name, one in zip(pages, assessments, strict=True)
+    ]
 
 
 def test_outlines_come_as_one_label_map_on_the_cts_grid(tmp_path: Path, volume: Volume, assessment: Assessment) -> None:

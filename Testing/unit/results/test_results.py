@@ -29,10 +29,11 @@ from NoduleRiskLib.imaging.volume import Volume, write_nrrd
 from NoduleRiskLib.networks.manifest import Calibration, Manifest, NetworkCounts
 from NoduleRiskLib.networks.model_config import ModelConfig
 from NoduleRiskLib.networks.model_package import ModelPackage
+from NoduleRiskLib.results import to_frame
 from NoduleRiskLib.results.assessment import Assessment, Calcification, Estimate, Nodule
 from NoduleRiskLib.results.nodule import Account, Term
 from NoduleRiskLib.results.phrases import along, percent
-from NoduleRiskLib.results.tables import COLUMNS, as_json, csv_text, json_text, to_frame
+from NoduleRiskLib.results.tables import COLUMNS, as_json, csv_text, json_text
 
 CENTRE = np.array([-40.0, 25.0, -110.0])
 RADIUS_MM = 6.0
