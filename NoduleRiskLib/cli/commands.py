@@ -191,9 +191,9 @@ def assess(
         assessments, stopped = assessed(progress, volume, marked.on(volume), loaded, device, heatmaps, outlines)
         later = [reports(progress, report or (), volume, assessments, told, loaded)]
         if dicom:
-            known = [manage(one, volume.dicom, told.of(one.point.label)) for one in assessments]
+            asked = assessments if about or report else ()
             given = {
-                "managements": known if about or report else (),
+                "managements": [manage(one, volume.dicom, told.of(one.point.label)) for one in asked],
                 "heatmap": grade.value,
                 "anonymous": no_names,
                 "fractional": fractional,
