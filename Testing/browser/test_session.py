@@ -159,6 +159,7 @@ def test_removing_and_renaming_a_point_leaves_nothing_of_it(reader: Reader) -> N
     reader.call("rename", point, "left {{ 7*7 }} <b>")
     reader.rest()
     assert reader.state.rows[0]["name"] == "left {{ 7*7 }} <b>"
+    assert reader.work.state.assessment.point.label == "left {{ 7*7 }} <b>"
     reader.call("remove", point)
     reader.rest()
     assert reader.state.rows == []
