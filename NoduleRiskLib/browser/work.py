@@ -26,6 +26,7 @@ from ..panel.worker import Cancelled, Tell
 from ..slicer_scene import answers, followups, inputs, outline_segments, results
 from ..slicer_scene.inputs import Mark, Node
 from .dicom_files import DicomFiles, files_of, instance_uids
+from .page import Guidelines
 from .viewer import BRUSH, ERASER, LOOK, PLACE, Viewer
 
 
@@ -73,18 +74,17 @@ class Work:
         self._nodes = ChosenNodes(self._observations, heard, self._placed, heard, self.choose)
         self._assess_new = self._choose_next = False
         self._results = ResultsReader()
+        self.guidelines = Guidelines()
 
     # --- opening
 
-    def open(self, place: Path, within: Path, prior: bool = False, opened: Callable[[], None] | None = None) -> None:
+    def open(self, place: Path, within: Path, prior: bool = False) -> None:
         """Read a CT, and nothing outside ``within``, on the worker's thread, and show it; an earlier one beside."""
         self.state.error, self.reading = "", place.name
 
         def work(tell: Tell) -> None:
             volume = read(place, within=within)
             tell(self._opened, volume, files_of(volume, place), prior)
-            if opened:
-                tell(opened)
 
         self.logic.worker.do(work, self._read_ended)
         self.changed()
@@ -93,11 +93,9 @@ class Work:
         """Show a CT that was read, in place of all that there was."""
         self.cancel()
         self.logic.forget_scene()
-        for kind in ("vtkMRMLSegmentationNode", "vtkMRMLTableNode", "vtkMRMLSequenceNode", "vtkMRMLMarkupsNode"):
-            for node in slicer.util.getNodesByClass(kind):
+        for kind in ("Segmentation", "Table", "Sequence", "Markups", "ScalarVolume"):
+            for node in slicer.util.getNodesByClass(f"vtkMRML{kind}Node"):
                 slicer.mrmlScene.RemoveNode(node)
-        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-            slicer.mrmlScene.RemoveNode(node)
         self.settings.__init__()  # type: ignore[misc]
         self.settings.ct = self._add(volume, files)
         self.settings.points = inputs.add_points("Nodules", list(points))

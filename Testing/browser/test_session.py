@@ -15,6 +15,7 @@ pytest.importorskip("trame_slicer", reason="LEFT OUT: sessions; they need pip in
 sys.path.append(str(Path(__file__).resolve().parents[1] / "panel"))
 import fakes
 
+from NoduleRiskLib.browser import page
 from NoduleRiskLib.browser import session as module
 from NoduleRiskLib.browser.session import Session
 from NoduleRiskLib.browser.start import Start
@@ -134,6 +135,20 @@ def test_an_answer_changes_what_the_guidelines_ask(reader: Reader) -> None:
     reader.rest()
     assert "age" in reader.state.error.lower()
     assert asked()["age"] == "61"
+
+
+def test_who_scrolls_does_not_wait_for_the_guidelines(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    manage = page.manage
+    monkeypatch.setattr(page, "manage", lambda *arguments: (asked.append(1), manage(*arguments))[1])
+    before = reader.state.slices["Red"]["at"]
+    reader.call("scroll", "Red", 3)
+    reader.rest()
+    assert reader.state.slices["Red"]["at"] != before
+    assert not asked
+    reader.call("answer", "age", "47")
+    reader.rest()
+    assert asked
 
 
 def test_a_ct_from_dicom_is_known_as_in_slicer(one: Reader) -> None:
