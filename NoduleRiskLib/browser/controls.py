@@ -54,7 +54,7 @@ def shown(work: Work) -> dict[str, Any]:
         "ct_warnings": [one.text for one in state.ct_warnings],
         "rows": page.rows(state),
         "card": page.card(state),
-        "management": page.management(state),
+        "management": work.guidelines.management(state),
         "earlier": page.follow_up(state),
         "status": page.status(state, work.before, work.reading),
         "running": bool(state.task or state.comparison),
@@ -112,11 +112,10 @@ def triggers(work: Work, state: Any, root: Path | None) -> dict[str, Callable[..
         settings.opacity = min(1.0, max(0.0, float(percent) / 100))
 
     def toggle(name: str) -> None:
-        one = settings
         if name == "heatmap":
-            one.heatmapShown = not one.heatmapShown
+            settings.heatmapShown = not settings.heatmapShown
         elif name == "outline":
-            one.outlineShown = not one.outlineShown
+            settings.outlineShown = not settings.outlineShown
         elif name == "cross":
             state.cross = not state.cross
             viewer.show_cross(state.cross)

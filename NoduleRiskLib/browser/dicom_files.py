@@ -22,7 +22,8 @@ class DicomFiles:
 
     def __init__(self) -> None:
         self._files: dict[str, Path] = {}
-        self._header = lru_cache(maxsize=4096)(read_header)
+        # The guidelines ask whenever the page is brought up to date.
+        self._header, self._study = lru_cache(maxsize=4096)(read_header), lru_cache(maxsize=16)(read_study)
 
     def add(self, files: dict[str, Path]) -> None:
         """Take up files by their SOP instance UIDs."""
@@ -38,7 +39,7 @@ class DicomFiles:
         if file is None or keyword is None:
             return ""
         if keyword in ("PatientID", "PatientBirthDate", "PatientSex", "PatientAge"):
-            return str(read_study(file).get(keyword, ""))
+            return str(self._study(file).get(keyword, ""))
         header: Any = self._header(file)
         return str(header.text(keyword)) if header else ""
 
@@ -54,7 +55,8 @@ def files_of(volume: Volume, place: Path) -> dict[str, Path]:
     found = {}
     for file in sorted(place.iterdir() if place.is_dir() else place.parent.iterdir()):
         try:
-            header = read_header(file) if file.is_file() else None
+            # As ``dicom_series`` does: hidden files are none of its slices.
+            header = read_header(file) if file.is_file() and not file.name.startswith(".") else None
         except (NoduleRiskError, OSError):
             continue
         uid = header.text("SOPInstanceUID") if header else ""

@@ -20,6 +20,7 @@ from yarl import URL
 from ..errors import NoduleRiskError
 from .sessions import Running, Sessions
 from .start import PASS
+from .uploads import too_much
 
 #: Vue compiles the page's template in the browser, which needs eval; every script is a file of ours all the same.
 POLICY = (
@@ -39,7 +40,7 @@ HEADERS = {
 }
 #: Names by which this computer calls itself: a page from elsewhere whose name was made to point here has another.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-#: So many tabs of one session, and connections of one kind in all.
+#: So many tabs of one session at most, and of all sessions together.
 TABS, SOCKETS = 6, 64
 #: How often idle sessions are looked for, seconds.
 SWEEP_S = 5.0
@@ -180,7 +181,7 @@ class Front:
         if request.method not in ("GET", "HEAD") and not (request.method == "POST" and request.path == "/upload"):
             raise web.HTTPNotFound
         if (request.content_length or 0) > self._most_bytes:
-            return web.json_response({"error": _too_much(self._most_bytes)}, status=413)
+            return web.json_response({"error": too_much(self._most_bytes)}, status=413)
         one.use()
         headers = {
             name: request.headers[name] for name in ("Content-Type", "Content-Length") if name in request.headers
@@ -264,10 +265,6 @@ def _from_elsewhere(request: web.Request) -> bool:
     """Whether another site's page asks, other than by a link that the reader follows; browsers say so (W3C)."""
     site, mode, what = (request.headers.get(f"Sec-Fetch-{name}") for name in ("Site", "Mode", "Dest"))
     return site not in (None, "same-origin", "none") and (mode, what) != ("navigate", "document")
-
-
-def _too_much(most_bytes: int) -> str:
-    return f"This is more than {most_bytes / 2**20:,.0f} MB: choose the CT's series alone."
 
 
 def _index() -> str:

@@ -10,7 +10,7 @@ from ..grades import GRADES
 from ..guidelines.answer import RESEARCH_USE
 from ..guidelines.lines import answer_line, input_lines
 from ..guidelines.management import manage
-from ..guidelines.questions import QUESTIONS, said
+from ..guidelines.questions import NOT_ASKED, QUESTIONS, said
 from ..panel.list_words import DRAWN_TIP, TIPS, cells
 from ..panel.view_state import ASSESSED, ListedNodule, ViewState
 from ..results.account_lines import TITLE, account_lines, account_sentence
@@ -22,11 +22,10 @@ from ..slicer_scene import answers, dicom_database, followups
 from ..slicer_scene.display import HEAT, heat_rgb
 
 if TYPE_CHECKING:
+    from ..guidelines.management import Grown
+    from ..imaging.dicom_facts import DicomFacts
     from ..results.assessment import Assessment
     from ..results.nodule import Nodule
-
-#: What is measured on the outline is changed there; an earlier CT is compared in a place of its own.
-NOT_ASKED = ("size", "volume_mm3", "earlier")
 
 
 def legend() -> str:
@@ -139,17 +138,33 @@ def _similar(nodule: Nodule | None) -> dict[str, Any] | None:
     return {"title": SIMILAR, "lines": lines, "sentence": similar_sentence(nodule), "from": PICTURES_FROM}
 
 
-def management(state: ViewState) -> dict[str, Any] | None:
-    """What the guidelines say of the chosen nodule and what they ask; ``None`` where it is not graded."""
-    chosen, held = state.chosen, state.assessment
-    if chosen is None or held is None:
-        return None
+class Guidelines:
+    """What the guidelines say of the chosen nodule, worked out once: the page is brought up to date as slices move."""
+
+    def __init__(self) -> None:
+        self._of: object = None
+        self._said: dict[str, Any] | None = None
+
+    def management(self, state: ViewState) -> dict[str, Any] | None:
+        """What they say and what they ask; ``None`` where the nodule is not graded."""
+        chosen, held = state.chosen, state.assessment
+        if chosen is None or held is None:
+            return None
+        told, facts = answers.answers_of(state.table, chosen.mark.id), dicom_database.facts_of(state.ct)
+        grown = state.growth.get(chosen.mark.id)
+        wanted = (chosen, held, told, facts, grown)
+        if wanted != self._of:
+            self._of, self._said = wanted, _management(chosen, held, told, facts, grown)
+        return self._said
+
+
+def _management(
+    chosen: ListedNodule, held: Assessment, told: dict[str, Any], facts: DicomFacts | None, grown: Grown | None
+) -> dict[str, Any]:
     cautions = [chosen.outdated] if chosen.outdated else []
-    grown = state.growth.get(chosen.mark.id)
     found = None
     try:
-        told = answers.answers_of(state.table, chosen.mark.id)
-        found = manage(held, dicom_database.facts_of(state.ct), told, grown.earlier() if grown else None)
+        found = manage(held, facts, told, grown.earlier() if grown else None)
     except NoduleRiskError as error:
         cautions.append(str(error))
     if found is None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ..errors import NoduleRiskError
 from .start import FirstCt
-from .uploads import Limits, below
+from .uploads import Limits
 
 #: Where the demo looks first: one of its nodules.
 DEMO_NODULE = "spiculated"
@@ -81,8 +81,8 @@ def serve(wanted: Serving, say: Callable[[str], None], reading: Callable[[str], 
     from .front import Front
     from .sessions import Grader, Sessions
 
-    if wanted.root is not None:
-        below(wanted.root, "")
+    if wanted.root is not None and not wanted.root.is_dir():
+        raise NoduleRiskError(f"{wanted.root} is no folder: name one with --root from which readers may open CTs.")
     # aiohttp's log has every request, and trame's every message.
     logging.getLogger("aiohttp").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="nodulerisk-", ignore_cleanup_errors=True) as name:
@@ -98,19 +98,16 @@ def serve(wanted: Serving, say: Callable[[str], None], reading: Callable[[str], 
 
             front = Front(sessions, token, limits.bytes)
 
-            async def app() -> web.Application:
-                return front.app
-
             def listening(told: str) -> None:
                 say(_address(told, host) + (f"?token={token}" if token else ""))
 
-            web.run_app(app(), host=host, port=wanted.port, print=listening, shutdown_timeout=2.0)
+            web.run_app(front.app, host=host, port=wanted.port, print=listening, shutdown_timeout=2.0)
             if front.fault:
                 raise NoduleRiskError(front.fault)
         except OSError as error:
             raise NoduleRiskError(
                 f"Port {wanted.port} of {wanted.host or 'this computer'} cannot be used ({error.strerror}): "
-                "choose another with --port."
+                "choose another with --port or --host."
             ) from error
         finally:
             grader.stop()

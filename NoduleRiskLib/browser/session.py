@@ -27,7 +27,7 @@ from . import controls
 from .downloads import KINDS, download
 from .remote_assessor import RemoteAssessor
 from .start import PASS, Start
-from .uploads import Inbox, unpacked
+from .uploads import NOTHING_SENT, Inbox, unpacked
 from .viewer import Viewer
 from .work import Work
 
@@ -222,7 +222,7 @@ class Session:
 async def _receive(request: web.Request, inbox: Inbox) -> None:
     """Write a form's files as they come."""
     if not request.content_type.startswith("multipart/"):
-        raise NoduleRiskError("There is no file in this upload: choose a CT's DICOM folder, an archive or a file.")
+        raise NoduleRiskError(NOTHING_SENT)
     try:
         form = await request.multipart()
         while (part := await form.next()) is not None:

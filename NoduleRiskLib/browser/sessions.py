@@ -224,9 +224,6 @@ class Sessions:
             one.end()
         self._running.clear()
 
-    def __len__(self) -> int:
-        return len(self._running)
-
 
 def _run(start: Start, pipe: Connection) -> None:
     # Late: the process that calls this one's class draws nothing and stays small.

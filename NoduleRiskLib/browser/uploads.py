@@ -15,6 +15,7 @@ from ..imaging.image_header import is_there, lies_in
 
 #: Bytes of an archive's file that are unpacked at once.
 PIECE = 2**20
+NOTHING_SENT = "There is no file in this upload: choose a CT's DICOM folder, an archive or a file."
 BROKEN = "This archive is broken or of a kind that cannot be read: pack it again."
 #: What the system says where no more can be written, which is not the archive's fault.
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -75,9 +76,12 @@ class Inbox:
         """Count some bytes before they are written."""
         self._bytes += size
         if self._bytes > self._limits.bytes:
-            raise NoduleRiskError(
-                f"This is more than {self._limits.bytes / 2**20:,.0f} MB: choose the CT's series alone."
-            )
+            raise NoduleRiskError(too_much(self._limits.bytes))
+
+
+def too_much(most_bytes: int) -> str:
+    """What is said of an upload that is larger."""
+    return f"This is more than {most_bytes / 2**20:,.0f} MB: choose the CT's series alone."
 
 
 def unpacked(inbox: Inbox, into: Inbox) -> Path:
@@ -105,7 +109,7 @@ def unpacked(inbox: Inbox, into: Inbox) -> Path:
     files = sorted(into.folder.iterdir())
     images = [file for file in files if file.name.lower().endswith(FILE_TYPES)]
     if not files:
-        raise NoduleRiskError("There is no file in this upload: choose a CT's DICOM folder, an archive or a file.")
+        raise NoduleRiskError(NOTHING_SENT)
     return images[0] if len(images) == 1 else into.folder
 
 
@@ -149,12 +153,13 @@ def below(root: Path | None, relative: str) -> Path:
     """
     if root is None:
         raise NoduleRiskError("The server was started without --root: no folder of its own is open to you.")
-    root = root.resolve()
     try:
-        place = (root / relative).resolve(strict=True)
+        place = (root.resolve() / relative).resolve(strict=True)
+        inside = lies_in(place, root)
+    # As a loop of links is told by older and newer Pythons.
     except (OSError, ValueError, RuntimeError):
-        place = Path("/")
-    if not place.is_relative_to(root):
+        inside = False
+    if not inside:
         raise NoduleRiskError("There is no such folder or file.")
     return place
 

@@ -9,7 +9,12 @@ from typing import Any
 import slicer
 from trame_slicer.core import SlicerApp
 from trame_slicer.rca_view import register_rca_factories
-from trame_slicer.segmentation import SegmentationEffectErase, SegmentationEffectNoTool, SegmentationEffectPaint
+from trame_slicer.segmentation import (
+    BrushDiameterMode,
+    SegmentationEffectErase,
+    SegmentationEffectNoTool,
+    SegmentationEffectPaint,
+)
 from trame_slicer.views import SliceView, ViewLayoutDefinition
 
 from ..slicer_scene.inputs import Node
@@ -96,10 +101,6 @@ class Viewer:
         display.SetAutoWindowLevel(False)
         display.SetWindowLevel(width, level)
 
-    def window_of(self, ct: Node) -> tuple[float, float]:
-        """Width and level (HU) in which a CT is shown."""
-        return ct.GetDisplayNode().GetWindow(), ct.GetDisplayNode().GetLevel()
-
     def near(self, ras: tuple[float, float, float], close: bool = True) -> None:
         """Centre the slice views on a place (world RAS mm), and look closely if wanted."""
         for one in self.slice_views():
@@ -180,8 +181,6 @@ class Viewer:
             markups.disable_place_mode()
         effect = editor.set_active_effect_type(EFFECTS.get(mode, SegmentationEffectNoTool))
         if mode in EFFECTS and effect is not None:
-            from trame_slicer.segmentation import BrushDiameterMode
-
             effect.set_brush_diameter(BRUSH_MM, BrushDiameterMode.Absolute)
             effect.set_use_sphere_brush(True)
 

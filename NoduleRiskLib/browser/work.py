@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,22 @@ import slicer
 import slicer.util
 
 from ..errors import NoduleRiskError
-from ..explain import heatmap_faithfulness
 from ..imaging.points import Point
 from ..imaging.reading import read
 from ..imaging.volume import Volume
-from ..panel import comparing
+from ..panel import comparing, overlay
 from ..panel.comparing import Comparison
 from ..panel.job import Job
 from ..panel.logic import NoduleRiskLogic
 from ..panel.messages import sentence
 from ..panel.observers import ChosenNodes
+from ..panel.results_reading import ResultsReader
 from ..panel.view_state import NEW, ViewState
 from ..panel.worker import Cancelled, Tell
-from ..slicer_scene import answers, display, followups, inputs, outline_segments, results
+from ..slicer_scene import answers, followups, inputs, outline_segments, results
 from ..slicer_scene.inputs import Mark, Node
 from .dicom_files import DicomFiles, files_of, instance_uids
+from .page import Guidelines
 from .viewer import BRUSH, ERASER, LOOK, PLACE, Viewer
 
 
@@ -72,19 +73,18 @@ class Work:
         heard = lambda caller, event: self.changed()  # noqa: E731
         self._nodes = ChosenNodes(self._observations, heard, self._placed, heard, self.choose)
         self._assess_new = self._choose_next = False
-        self._read: object = None
+        self._results = ResultsReader()
+        self.guidelines = Guidelines()
 
     # --- opening
 
-    def open(self, place: Path, within: Path, prior: bool = False, opened: Callable[[], None] | None = None) -> None:
+    def open(self, place: Path, within: Path, prior: bool = False) -> None:
         """Read a CT, and nothing outside ``within``, on the worker's thread, and show it; an earlier one beside."""
         self.state.error, self.reading = "", place.name
 
         def work(tell: Tell) -> None:
             volume = read(place, within=within)
             tell(self._opened, volume, files_of(volume, place), prior)
-            if opened:
-                tell(opened)
 
         self.logic.worker.do(work, self._read_ended)
         self.changed()
@@ -93,11 +93,9 @@ class Work:
         """Show a CT that was read, in place of all that there was."""
         self.cancel()
         self.logic.forget_scene()
-        for kind in ("vtkMRMLSegmentationNode", "vtkMRMLTableNode", "vtkMRMLSequenceNode", "vtkMRMLMarkupsNode"):
-            for node in slicer.util.getNodesByClass(kind):
+        for kind in ("Segmentation", "Table", "Sequence", "Markups", "ScalarVolume"):
+            for node in slicer.util.getNodesByClass(f"vtkMRML{kind}Node"):
                 slicer.mrmlScene.RemoveNode(node)
-        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-            slicer.mrmlScene.RemoveNode(node)
         self.settings.__init__()  # type: ignore[misc]
         self.settings.ct = self._add(volume, files)
         self.settings.points = inputs.add_points("Nodules", list(points))
@@ -264,17 +262,9 @@ class Work:
         except NoduleRiskError as error:
             state.problem, state.nodules = str(error), []
         state.table = results.table_of(state.ct, state.points)
-        state.nodules = [self._grown(one) for one in state.nodules]
-        state.growth = {one.mark.id: one.growth[2] for one in state.nodules if one.growth and one.growth[2]}
         own = self._own()
-        for one in state.nodules:
-            if one.row and one.row.columns["label"] != one.mark.point.label:
-                results.rename(state.table, one.mark)
-                if own:
-                    outline_segments.rename(own, one.mark)
+        self._results.read(state, own)
         outline_segments.withdraw_removed(state.ct, state.points, self.logic.reader)
-        state.chosen = next((one for one in state.nodules if one.mark.id == settings.nodule), None)
-        self._read_assessment()
         self._nodes.follow(settings.ct, settings.points, own)
         self._show_heatmap()
         if own:
@@ -286,31 +276,10 @@ class Work:
             self.assess([one.mark for one in state.nodules if one.state == NEW])
 
     def _show_heatmap(self) -> None:
-        state, settings, chosen = self.state, self.settings, self.state.chosen
-        if chosen and chosen.row and settings.heatmapShown:
-            # As in the panel: what was measured to show no more than a ball would is drawn faintly, and said so.
-            trusted = heatmap_faithfulness.trusted(chosen.row.columns["model_id"], settings.grade)
-            opacity = settings.opacity * (1 if trusted else heatmap_faithfulness.FAINT)
-            display.show_heatmap(state.ct, state.table, chosen.mark.id, settings.grade, opacity, settings.threshold)
-        else:
-            display.hide_heatmap(state.ct)
+        overlay.show(self.state)
         for legend in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode"):
             # The page has its own, beside the list of grades.
             legend.SetVisibility(False)
-
-    def _grown(self, nodule: Any) -> Any:
-        if not nodule.row or not nodule.row.found:
-            return nodule
-        volume = nodule.row.columns["outline_volume_mm3"]
-        return replace(nodule, growth=followups.growth(self.state.table, nodule.mark.id, volume))
-
-    def _read_assessment(self) -> None:
-        state = self.state
-        wanted = (state.chosen.mark.id, results.maps_of(state.table, state.chosen.mark.id)) if state.chosen else None
-        if wanted != self._read:
-            self._read, state.assessment = wanted, None
-            if state.chosen and state.chosen.row:
-                state.assessment = results.assessment(state.table, state.chosen.mark.id)
 
     def _own(self) -> Node:
         return outline_segments.segmentation_of(self.settings.ct, self.settings.points)

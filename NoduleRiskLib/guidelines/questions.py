@@ -134,6 +134,8 @@ QUESTIONS = {
     "earlier_category": Question("Lung-RADS category of the earlier CT", ("1", "2", "3", "4A", "4B", "4X")),
     "proved_benign": Question("proved benign by work-up", NO_YES, usual=False),
 }
+#: No panel asks for these: what is measured on the outline is changed there, an earlier CT compared in its own place.
+NOT_ASKED = ("size", "volume_mm3", "earlier")
 
 
 def benign(calcification: str) -> bool:

@@ -18,12 +18,8 @@ from ..slicer_scene.inputs import Mark, Node
 from ..slicer_scene.records import restored
 from .assessing import NoduleAssessor
 from .logic import Ended, NoduleRiskLogic
+from .translation import tr as _
 from .worker import Task
-
-try:
-    from slicer.i18n import tr as _
-except ModuleNotFoundError:  # the page in a browser has Slicer's MRML without its application
-    _ = str
 
 if TYPE_CHECKING:
     from ..followup.comparison import FollowedNodule

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from ..errors import NoduleRiskError
 from ..guidelines.answer import RESEARCH_USE
 from ..guidelines.lines import AnswerLine, InputLine, OpenLine, answer_line, input_lines
-from ..guidelines.questions import QUESTIONS, said
+from ..guidelines.questions import NOT_ASKED, QUESTIONS, said
 from ..slicer_scene import answers, dicom_database
 from .cells import ROW_PIXELS, dress_table, selection_style, write_cell
 from .view_state import ViewState
@@ -21,8 +21,6 @@ from .view_state import ViewState
 if TYPE_CHECKING:
     from ..guidelines.management import Management
 
-#: What is measured on the outline is changed there; an earlier CT is compared in a section of its own.
-NOT_ASKED = ("size", "volume_mm3", "earlier")
 #: First in every list of choices: no answer of the user's.
 NO_ANSWER = "?"
 FILES = "Report (*.html *.pdf *.txt)"

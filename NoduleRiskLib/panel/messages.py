@@ -5,11 +5,7 @@ from __future__ import annotations
 import logging
 
 from ..errors import NoduleRiskError
-
-try:
-    from slicer.i18n import tr as _
-except ModuleNotFoundError:  # the page in a browser has Slicer's MRML without its application
-    _ = str
+from .translation import tr as _
 
 
 def sentence(error: BaseException) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from slicer.i18n import tr as _
-
 from ..explain import heatmap_faithfulness
 from ..slicer_scene import display
+from .translation import tr as _
 from .view_state import ViewState
 
 FAINT = "Drawn at {drawn:.2f}: maps that are not shown to find their sign get {share:.0%} of the opacity chosen here."

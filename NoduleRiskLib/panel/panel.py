@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import qt
@@ -13,7 +12,7 @@ from slicer.i18n import tr as _
 
 from ..errors import NoduleRiskError
 from ..grades import DISCLAIMER
-from ..slicer_scene import display, followups, inputs, outline_segments, results
+from ..slicer_scene import display, inputs, outline_segments, results
 from ..slicer_scene.inputs import Node
 from .export_section import ExportSection
 from .followup_section import FollowUpSection
@@ -26,11 +25,12 @@ from .observers import ChosenNodes, SliceViews
 from .outline_section import OutlineSection
 from .overlay import Overlay
 from .requirements import Requirements
+from .results_reading import ResultsReader
 from .run_section import RunSection
 from .shortcuts import HEATMAP, NEXT, PLACE, PREVIOUS, REDO, UNDO, Shortcuts
 from .slice_strip import SliceStrip
 from .undo import Undo
-from .view_state import NEW, ListedNodule, ViewState
+from .view_state import NEW, ViewState
 from .work import Work
 
 
@@ -54,7 +54,7 @@ class Panel:
         self._ui, self._requirements, self._observations = ui, requirements, observations
         self._gui_tag: Any = None
         self._entered = self._dirty = self._assess_new = self._removed = False
-        self._read: object = None
+        self._results = ResultsReader()
         self._given: object = None
         self._list = NoduleList(ui, self.choose)
         self._parts = (
@@ -157,7 +157,7 @@ class Panel:
         self._unbind()
 
     def _scene_is_closed(self, caller: Any, event: Any) -> None:
-        self._read = self.state.assessment = None
+        self._results.forget(self.state)
         if self._entered:
             self._bind()
         self.changed()
@@ -296,26 +296,9 @@ class Panel:
         state.table = results.table_of(state.ct, state.points)
         if state.table:
             results.show_rows(state.table, state.points)
-        state.nodules = [self._grown(nodule) for nodule in state.nodules]
-        # The guidelines ask for the growth itself; the list shows its words.
-        state.growth = {
-            nodule.mark.id: nodule.growth[2] for nodule in state.nodules if nodule.growth and nodule.growth[2]
-        }
-        for nodule in state.nodules:
-            if nodule.row and nodule.row.columns["label"] != nodule.mark.point.label:
-                results.rename(state.table, nodule.mark)
-                outline_segments.rename(own, nodule.mark)
-        state.chosen = next((nodule for nodule in state.nodules if nodule.mark.id == settings.nodule), None)
-        self._read_assessment()
+        self._results.read(state, own)
         state.missing = self._requirements.missing()
         state.missing_for_pictures = self._requirements.missing_for_pictures()
-
-    def _grown(self, nodule: ListedNodule) -> ListedNodule:
-        """The nodule with what became of it since an earlier CT, if that still holds."""
-        if not nodule.row or not nodule.row.found:
-            return nodule
-        volume = nodule.row.columns["outline_volume_mm3"]
-        return replace(nodule, growth=followups.growth(self.state.table, nodule.mark.id, volume))
 
     def _give_points(self) -> None:
         """Put points into outlines that have none, once the user has drawn and come back, or has chosen others."""
@@ -329,12 +312,3 @@ class Panel:
         self._given = state.ct, state.points, settings.outlines
         if state.points:
             self.logic.give_points(state.ct, state.points, settings.outlines)
-
-    def _read_assessment(self) -> None:
-        """The chosen nodule's assessment, read again only if another one is chosen or it was assessed again."""
-        state = self.state
-        wanted = (state.chosen, results.maps_of(state.table, state.chosen.mark.id)) if state.chosen else None
-        if wanted != self._read:
-            self._read, state.assessment = wanted, None
-            if state.chosen and state.chosen.row:
-                state.assessment = results.assessment(state.table, state.chosen.mark.id)

@@ -21,18 +21,15 @@ PLACES = [(40 * (n % 5) - 80, 40 * (n // 5) - 60) for n in range(CLICKS)]
 def parts() -> Iterator[Part]:
     """The table of a load trial; needs Chromium and the extra ``browser``."""
     sys.path[:0] = [str(ROOT / "Testing" / "browser"), str(ROOT / "Testing" / "unit")]
-    from conftest import CHROMIUM
+    from chromium import launched
     from driving import Server
-    from playwright.sync_api import sync_playwright
 
     server = Server("--demo", "--sessions", str(READERS + 1), "--idle", str(IDLE_MINUTES))
     try:
         before = memory_mb(server.process.pid)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        with launched() as browser:
             alone, _ = trial(server, browser, 1)
             waited, most = trial(server, browser, READERS)
-            browser.close()
         after = left(server, before)
     finally:
         server.stop()
@@ -50,7 +47,7 @@ def parts() -> Iterator[Part]:
 
 def trial(server: Any, browser: Any, readers: int) -> tuple[list[float], float]:
     """Let readers click in turn without waiting for each other; seconds from click to grades, and MB meanwhile."""
-    from driving import drawn, press_view
+    from driving import drawn, middle, press_view
 
     pages = []
     for _ in range(readers):
@@ -59,7 +56,7 @@ def trial(server: Any, browser: Any, readers: int) -> tuple[list[float], float]:
         page.goto(server.address)
         drawn(page)
         pages.append(page)
-    x, y = _middle(pages[0])
+    x, y = middle(pages[0])
     waited, most = [], 0.0
     for click, (dx, dy) in enumerate(PLACES, 1):
         begun = {}
@@ -121,9 +118,3 @@ def memory_mb(root: int) -> float:
             continue
         total += next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
     return total / 1024
-
-
-def _middle(page: Any) -> tuple[float, float]:
-    from driving import middle
-
-    return middle(page)

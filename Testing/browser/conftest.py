@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import CHROMIUM, launched
 
 #: The wheels and the program that the page's tests need.
 NEEDED = ("slicer", "trame_slicer", "aiohttp", "playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LACKING = [name for name in NEEDED if not importlib.util.find_spec(name)] + ([] if CHROMIUM else ["chromium"])
 
 
@@ -47,14 +46,9 @@ def server(root: Path) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A headless browser; Playwright's event loop ends with it, so that other files may have their own."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # As root in a container there is no sandbox to be had.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    """A headless browser for one file: others may have an event loop of their own."""
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

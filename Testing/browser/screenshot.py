@@ -14,22 +14,18 @@ PICTURE, LARGEST = ROOT / "Resources" / "browser.jpg", 400_000
 
 def main() -> None:
     """Open the demo, place a point on its nodule, wait until all is drawn, keep what is seen."""
-    from conftest import CHROMIUM
+    from chromium import launched
     from driving import Server, opened, place_point, settled
     from PIL import Image
-    from playwright.sync_api import sync_playwright
 
     server = Server("--demo")
     try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-            with opened(server, browser, 1440, 900) as page:
-                place_point(page)
-                page.mouse.move(5, 5)
-                for view in ("Red", "ThreeD"):
-                    settled(page, view)
-                taken = io.BytesIO(page.screenshot())
-            browser.close()
+        with launched() as browser, opened(server, browser, 1440, 900) as page:
+            place_point(page)
+            page.mouse.move(5, 5)
+            for view in ("Red", "ThreeD"):
+                settled(page, view)
+            taken = io.BytesIO(page.screenshot())
     finally:
         server.stop()
     # A JPEG file without coarser colours: the heatmap keeps them, and the picture is a third as large.

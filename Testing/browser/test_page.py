@@ -143,9 +143,19 @@ def test_keys_do_what_buttons_do(page) -> None:
     page.wait_for_selector("[role=dialog] >> text=Keys")
     page.keyboard.press("Escape")
     page.wait_for_selector("[role=dialog]", state="detached")
-    # Every control is reached by the tabulator and shows that it is.
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.tagName") in ("BUTTON", "INPUT")
+    # The tabulator reaches every control, and each shows that it is reached.
+    controls = page.evaluate(
+        "() => [...document.querySelectorAll('button, input, select, a[href]')]"
+        ".filter(one => one.checkVisibility({visibilityProperty: true}) && !one.disabled).length"
+    )
+    assert controls > 10
+    # The views, which hear the keys, are on its way.
+    for _ in range(2 * controls):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.tagName") in ("BUTTON", "INPUT"):
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+            page.evaluate("document.activeElement.dataset.reached = 1")
+    assert page.locator("[data-reached]").count() == controls
 
 
 def test_what_is_uploaded_is_opened_and_what_is_broken_is_told(page, tmp_path) -> None:

@@ -39,7 +39,7 @@ def test_axe_finds_nothing_serious_in_dark_and_light(page) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(820, 1180), (1180, 820)])
-def test_a_tablet_shows_everything(server, chromium, page, width: int, height: int) -> None:
+def test_a_tablet_shows_everything(server, chromium, width: int, height: int) -> None:
     with opened(server, chromium, width, height) as tablet:
         place_point(tablet)
         picture(tablet, f"tablet-{width}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,13 @@ from NoduleRiskLib.errors import NoduleRiskError
 )
 def test_the_address_has_the_port(listening: str, host: str, address: str) -> None:
     assert _address(f"======== Running on {listening} ========\n(Press CTRL+C to quit)", host) == address
+
+
+@pytest.mark.parametrize("name", ["none", "file"])
+def test_a_root_that_is_no_folder_is_refused_at_the_start(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NoduleRiskError, match=f"{name} is no folder"):
+        serve(Serving(root=tmp_path / name), print, lambda what: nullcontext())
 
 
 def test_without_the_model_s_process_the_server_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ pytest.importorskip("trame_slicer", reason="LEFT OUT: sessions; they need pip in
 sys.path.append(str(Path(__file__).resolve().parents[1] / "panel"))
 import fakes
 
+from NoduleRiskLib.browser import page
 from NoduleRiskLib.browser import session as module
 from NoduleRiskLib.browser.session import Session
 from NoduleRiskLib.browser.start import Start
@@ -136,6 +137,20 @@ def test_an_answer_changes_what_the_guidelines_ask(reader: Reader) -> None:
     assert asked()["age"] == "61"
 
 
+def test_who_scrolls_does_not_wait_for_the_guidelines(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    manage = page.manage
+    monkeypatch.setattr(page, "manage", lambda *arguments: (asked.append(1), manage(*arguments))[1])
+    before = reader.state.slices["Red"]["at"]
+    reader.call("scroll", "Red", 3)
+    reader.rest()
+    assert reader.state.slices["Red"]["at"] != before
+    assert not asked
+    reader.call("answer", "age", "47")
+    reader.rest()
+    assert asked
+
+
 def test_a_ct_from_dicom_is_known_as_in_slicer(one: Reader) -> None:
     from NoduleRiskLib.slicer_scene import dicom_database, inputs
 
@@ -159,6 +174,7 @@ def test_removing_and_renaming_a_point_leaves_nothing_of_it(reader: Reader) -> N
     reader.call("rename", point, "left {{ 7*7 }} <b>")
     reader.rest()
     assert reader.state.rows[0]["name"] == "left {{ 7*7 }} <b>"
+    assert reader.work.state.assessment.point.label == "left {{ 7*7 }} <b>"
     reader.call("remove", point)
     reader.rest()
     assert reader.state.rows == []
