@@ -17,6 +17,7 @@ from rich.text import Text
 from .. import __version__
 from ..errors import NoduleRiskError
 from ..networks import model_package
+from .arguments import Model
 from .running import about_package, progress_bars, stderr, stdout, step
 from .terminal import printable
 
@@ -63,7 +64,7 @@ def cohort(
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="STATUS", help="Try series of this status again: failed or refused; repeat."),
     ] = None,
-    model: Annotated[Path, typer.Option(help="Model package: a folder with model.json.")] = model_package.SHIPPED,
+    model: Model = model_package.SHIPPED,
     device: Annotated[str, typer.Option(help="auto (GPUs if Ray finds some), cpu, cuda.")] = "auto",
     heatmaps: Annotated[
         bool, typer.Option(help="Compute heatmaps, for --pages and --dicom: takes most of the time.")

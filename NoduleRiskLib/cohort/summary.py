@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..grades import DISCLAIMER, GRADES
+from ..report.document import filled
 from ..results.cohort_tables import DONE, STATUSES
 from ..results.phrases import SUSPICION_MEANS
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from ..results.cohort_tables import Cohort
 
-SUMMARY, TEMPLATE = "summary.html", "summary.html"
+SUMMARY = "summary.html"
+TEMPLATE = Path(__file__).with_name(SUMMARY)
 #: Columns of each drawing.
 BINS = 12
 #: Kinds of failures that are listed.
@@ -53,16 +55,8 @@ class Kind:
 
 def summary_html(cohort: Cohort, name: str) -> str:
     """One document that needs no other file; whatever files and headers hold is shown as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(
+    return filled(
+        TEMPLATE,
         name=name,
         disclaimer=DISCLAIMER,
         facts=list(facts(cohort)),
