@@ -29,6 +29,8 @@ OTHERWISE: dict[str, tuple[str, str, float, float | None]] = {
     "calcification": ("how likely there is any", "calcification_presence", 0, 1),
     "diameter": ("measured on the outline, mm", "diameter", 0, None),
 }
+#: Columns of nodules that stand on the page.
+COLUMNS = ("doubts", "suspicion_probability", *(OTHERWISE.get(one.name, ("", one.name))[1] for one in GRADES))
 
 
 @dataclass(frozen=True)
