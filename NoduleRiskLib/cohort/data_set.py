@@ -19,7 +19,8 @@ from ..results.result_folder import partial_folder, write_whole
 ABOUT = "cohort.json"
 #: The series that are being taken out of the tables, as long as that is not done.
 FORGETTING = ".forgetting.json"
-#: Results wait no longer than this for others to share a part with: so much is graded again after a kill.
+#: A result that comes so long after the part before, or fills one, takes those that waited into a part with it. What
+#: waited when a run was killed is graded again.
 SECONDS_A_PART, SERIES_A_PART = 5.0, 500
 
 
@@ -76,9 +77,11 @@ class DataSet:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            # After an error of the disk a second try would only hide the first.
+            self.commit()
+        except NoduleRiskError:
+            # A second error of the disk would only hide the first.
             if not isinstance(error, NoduleRiskError):
-                self.commit()
+                raise
         finally:
             self._lock.release()
 

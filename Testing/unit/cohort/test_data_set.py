@@ -166,6 +166,14 @@ def test_a_full_disk_is_one_sentence_and_spares_what_is_there(tmp_path: Path, mo
     assert not list(tmp_path.glob(".nodulerisk-partial-*"))
 
 
+def test_what_was_graded_before_ray_ended_is_kept(tmp_path: Path) -> None:
+    """The sentence says so; what waited for its part was lost."""
+    with pytest.raises(NoduleRiskError, match="Ray has stopped"), DataSet(tmp_path, ABOUT) as data_set:
+        data_set.add(*rows("a"))
+        raise NoduleRiskError("Ray has stopped.")
+    assert ids(tmp_path) == ["a"]
+
+
 def test_a_folder_without_a_cohort_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(NoduleRiskError, match="holds no cohort"):
         read_cohort(tmp_path)
