@@ -1,4 +1,4 @@
-"""What is typed at the command line, made into points."""
+"""What is typed at the command line: options that several commands have, and text made into points."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from itertools import takewhile
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from typer.core import TyperCommand
 
 from ..errors import NoduleRiskError
 from ..imaging.points import Point
+
+Model = Annotated[Path, typer.Option(help="Model package: a folder with model.json.")]
+Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu, cuda:0, ...")]
 
 #: A decimal comma is joined to its number, too, so that the user is told about it and not about an unknown option.
 NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)

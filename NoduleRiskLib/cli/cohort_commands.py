@@ -17,6 +17,7 @@ from rich.text import Text
 from .. import __version__
 from ..errors import NoduleRiskError
 from ..networks import model_package
+from .arguments import Model
 from .running import about_package, progress_bars, stderr, stdout, step
 from .terminal import printable
 
@@ -63,7 +64,7 @@ def cohort(
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="STATUS", help="Try series of this status again: failed or refused; repeat."),
     ] = None,
-    model: Annotated[Path, typer.Option(help="Model package: a folder with model.json.")] = model_package.SHIPPED,
+    model: Model = model_package.SHIPPED,
     device: Annotated[str, typer.Option(help="auto (GPUs if Ray finds some), cpu, cuda.")] = "auto",
     heatmaps: Annotated[
         bool, typer.Option(help="Compute heatmaps, for --pages and --dicom: takes most of the time.")
@@ -90,7 +91,7 @@ def cohort(
     from ..cohort.grading import Wanted
     from ..cohort.inputs import with_digests
     from ..cohort.running import run
-    from ..cohort.summary import SUMMARY, summary_html
+    from ..cohort.summary import COLUMNS, SUMMARY, summary_html
     from ..results.cohort_tables import parts, read_cohort
 
     if not resume and parts(out):
@@ -108,22 +109,24 @@ def cohort(
         about=about_package(loaded),
     )
     with DataSet(out, {"model package": loaded.digest, "NoduleRisk": __version__}) as data_set:
-        statuses, inputs = data_set.done(), data_set.done("inputs")
-        changed = {one.id for one in series if inputs.get(one.id) not in (None, "", one.inputs)}
-        data_set.forget(changed | {one.id for one in series if statuses.get(one.id) in (again or ())})
-        if changed:
-            there = f"{len(changed)} series have another CT, points or outlines than before: they are graded again."
-            stderr().print(Text(printable(there)), soft_wrap=True)
         before = data_set.done()
-        left = [one for one in series if one.id not in before]
+        known = [one for one in series if one.id in before]
+        changed = {one.id for one in known if before[one.id].inputs not in (None, "", one.inputs)}
+        forgotten = changed | {one.id for one in known if before[one.id].status in (again or ())}
+        data_set.forget(forgotten)
+        if changed:
+            text = f"{len(changed)} series have another CT, points or outlines than before: they are graded again."
+            stderr().print(Text(printable(text)), soft_wrap=True)
+        left = [one for one in series if one.id not in before or one.id in forgotten]
         if len(left) < len(series):
-            there = f"{len(series) - len(left)} of {len(series)} series are in {out} already."
-            stderr().print(Text(printable(there)), soft_wrap=True)
+            text = f"{len(series) - len(left)} of {len(series)} series are in {out} already."
+            stderr().print(Text(printable(text)), soft_wrap=True)
         if left:
             with _progress(len(left)) as done:
                 run(left, data_set, wanted, address, workers, done)
-        page = data_set.write_summary(SUMMARY, summary_html(read_cohort(out), out.resolve().name))
-        counts = Counter(status for id_, status in data_set.done().items() if id_ in {one.id for one in series})
+        there = read_cohort(out, COLUMNS)
+        page = data_set.write_summary(SUMMARY, summary_html(there, out.resolve().name))
+    counts = Counter(there.series["status"][there.series["id"].isin([one.id for one in series])])
     told = Text.assemble(" ", *(f"{counts[one]} {one}, " for one in STATUSES if counts[one]))
     stdout().print(told.append("written to ").append(str(page), "bold"), soft_wrap=True)
 

@@ -27,7 +27,7 @@ from ..networks import model_package
 from ..report import write_report
 from ..report.document import check_kind
 from ..results.result_folder import check_writable
-from .arguments import PointCommand, pairs_of
+from .arguments import Device, Model, PointCommand, pairs_of
 from .arguments import point as point_of
 from .cohort_commands import cohort, cohort_demo
 from .guideline_tables import answers_on_terminal, questions_on_terminal
@@ -62,8 +62,6 @@ app = typer.Typer(
 Out = Annotated[
     Path, typer.Option(help="Folder for an index page, CSV, JSON, pictures and maps; made if it is not there.")
 ]
-Model = Annotated[Path, typer.Option(help="Model package: a folder with model.json.")]
-Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu, cuda:0, ...")]
 Dicom = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(

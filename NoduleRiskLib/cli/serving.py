@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..errors import NoduleRiskError
 from ..networks import model_package
+from .arguments import Device, Model
 from .running import progress_bars, stdout, step
 from .terminal import printable
 
@@ -40,8 +41,8 @@ def serve(
     sessions: Annotated[int, typer.Option(min=1, help="How many browsers may work at once.")] = 6,
     idle: Annotated[float, typer.Option(min=0.1, metavar="MINUTES", help="After these an unused session ends.")] = 30,
     upload: Annotated[int, typer.Option(min=1, metavar="MB", help="How much one upload may hold.")] = 2048,
-    model: Annotated[Path, typer.Option(help="Model package: a folder with model.json.")] = model_package.SHIPPED,
-    device: Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu, cuda:0, ...")] = "auto",
+    model: Model = model_package.SHIPPED,
+    device: Device = "auto",
 ) -> None:
     """Show the panel's work as a page in a browser; see docs/serve.md. Research use only."""
     from ..browser.serving import Serving

@@ -9,18 +9,26 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import NoduleRiskError
-from ..results.cohort_tables import NODULES, SERIES, part_file, parts, read_parts, schema
+from ..results.cohort_tables import NODULES, SERIES, part_file, part_number, parts, read_parts, schema
 from ..results.result_folder import partial_folder, write_whole
 
 #: What the data set was made with; all of its series are made with the same.
 ABOUT = "cohort.json"
 #: The series that are being taken out of the tables, as long as that is not done.
 FORGETTING = ".forgetting.json"
-#: Results wait no longer than this for others to share a part with: so much is graded again after a kill.
+#: A result that comes so long after the part before, or fills one, takes those that waited into a part with it. What
+#: waited when a run was killed is graded again.
 SECONDS_A_PART, SERIES_A_PART = 5.0, 500
+
+
+class Before(NamedTuple):
+    """What the tables hold of a series: its status, and the digest of its inputs, ``None`` if that was not kept yet."""
+
+    status: str
+    inputs: str | None
 
 
 class DataSet:
@@ -69,16 +77,18 @@ class DataSet:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            # After an error of the disk a second try would only hide the first.
+            self.commit()
+        except NoduleRiskError:
+            # A second error of the disk would only hide the first.
             if not isinstance(error, NoduleRiskError):
-                self.commit()
+                raise
         finally:
             self._lock.release()
 
-    def done(self, column: str = "status") -> dict[str, str | None]:
-        """The status, or another text, of every series that the tables hold, by id; ``None`` if it was not kept yet."""
-        there = read_parts(self.folder, SERIES, parts(self.folder), ["id", column]).to_pydict()
-        return dict(zip(there["id"], there[column], strict=True))
+    def done(self) -> dict[str, Before]:
+        """Every series that the tables hold, by id."""
+        there = read_parts(self.folder, SERIES, parts(self.folder), ["id", "status", "inputs"]).to_pydict()
+        return dict(zip(there["id"], map(Before, there["status"], there["inputs"]), strict=True))
 
     def forget(self, ids: Collection[str]) -> None:
         """Take series and their nodules out of the tables, so that they are graded again.
@@ -167,11 +177,12 @@ class DataSet:
         ids = pyarrow.array(json.loads(file.read_text(encoding="utf-8")), "string")
         # Nodules without their series are not read, so that these go first.
         for table in (SERIES, NODULES):
-            for number in parts(self.folder):
+            there = read_parts(self.folder, table, parts(self.folder), ["id", "__filename"])
+            # Of thousands of parts most hold none of them.
+            for name in there["__filename"].filter(compute.is_in(there["id"], ids)).unique().to_pylist():
+                number = part_number(Path(name))
                 rows = read_parts(self.folder, table, [number])
-                kept = rows.filter(compute.invert(compute.is_in(rows["id"], ids)))
-                if len(kept) < len(rows):
-                    self._replace(table, number, kept)
+                self._replace(table, number, rows.filter(compute.invert(compute.is_in(rows["id"], ids))))
         file.unlink()
 
     def _remove_unfinished(self) -> None:

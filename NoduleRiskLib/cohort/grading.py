@@ -22,7 +22,7 @@ from ..results.cohort_tables import DONE, FAILED, REFUSED
 from ..results.tables import row as table_row
 from ..results.tables import versions
 from .manifest import Series
-from .memory import ORDINARY_MB, TIMES_VOXELS, WORKER_MB, needed_mb
+from .memory import ROOM_MB, needed_mb
 from .places import fetched
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Wanted:
     files: str = ""
     pages: bool = False
     dicom: bool = False
-    room_mb: float = WORKER_MB + TIMES_VOXELS * ORDINARY_MB
+    room_mb: float = ROOM_MB
     about: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from functools import partial
 
 from .manifest import Series
-from .places import is_remote
+from .places import beside, is_remote
 
 #: Files that are read at the same time, and how much of each at once.
 THREADS, BLOCK = 8, 2**20
@@ -27,15 +27,15 @@ def with_digests(series: Sequence[Series], manifest: str) -> list[Series]:
     manifest : str
         CTs are told by their places as seen from it: a cohort that is moved as a whole stays the same.
     """
-    beside = None if is_remote(manifest) else os.path.dirname(os.path.abspath(manifest))
+    folder = None if is_remote(manifest) else beside(manifest)
     with ThreadPoolExecutor(THREADS) as pool:
-        digests = pool.map(partial(_digest, beside=beside), series)
+        digests = pool.map(partial(_digest, folder=folder), series)
         return [replace(one, inputs=digest) for one, digest in zip(series, digests, strict=True)]
 
 
-def _digest(series: Series, beside: str | None) -> str:
+def _digest(series: Series, folder: str | None) -> str:
     told = asdict(series) | {
-        "ct": _place(series.ct, beside),
+        "ct": _place(series.ct, folder),
         "points": _contents(series.points),
         "segmentation": _contents(series.segmentation),
         "inputs": "",
@@ -43,12 +43,12 @@ def _digest(series: Series, beside: str | None) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def _place(path: str, beside: str | None) -> str:
+def _place(path: str, folder: str | None) -> str:
     if not path or is_remote(path):
         return path
     # Windows knows no way from one drive to another.
     with suppress(ValueError):
-        path = os.path.relpath(path, beside) if beside else os.path.abspath(path)
+        path = os.path.relpath(path, folder) if folder else os.path.abspath(path)
     return path.replace(os.sep, "/")
 
 

@@ -15,7 +15,7 @@ from ..imaging.image_file import FILE_TYPES
 from ..imaging.inputs import as_points
 from ..imaging.points import Point
 from ..imaging.shown import shown
-from .places import is_remote, joined
+from .places import beside, is_remote, joined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,10 +121,10 @@ def _from_table(path: str, table: pd.DataFrame, elsewhere: bool) -> list[Series]
 
 
 def _own(path: str, table: pd.DataFrame, key: str) -> list[Series]:
-    beside = path.rpartition("/")[0] if is_remote(path) else os.path.dirname(os.path.abspath(path))
+    folder = beside(path)
     names = [name for name in ("ct", "points", "segmentation") if name in table.columns]
     return [
-        replace(Series(row[key], "", row.get("series_uid", "")), **_places(row, names, beside))
+        replace(Series(row[key], "", row.get("series_uid", "")), **_places(row, names, folder))
         for row in table.to_dict("records")
     ]
 
@@ -185,10 +185,10 @@ def _with_points(series: list[Series], path: str) -> list[Series]:
             f"{path} has the columns {' and '.join(files)} and {', '.join(axes)}: keep either files or positions."
         )
     if files:
-        beside = path.rpartition("/")[0] if is_remote(path) else os.path.dirname(os.path.abspath(path))
+        folder = beside(path)
         named: dict[str, dict[str, Any]] = {}
         for number, row in enumerate(table.to_dict("records"), 2):
-            places = _places(row, files, beside)
+            places = _places(row, files, folder)
             if named.setdefault(row[key], places) != places:
                 raise NoduleRiskError(
                     f"{path}, row {number}, names other files for {shown(row[key])} than a row before: keep one row a "
@@ -227,9 +227,9 @@ def _placed(path: str, table: pd.DataFrame, key: str) -> dict[str, list[Point]]:
     return found
 
 
-def _places(row: Mapping[str, str], names: Iterable[str], beside: str) -> dict[str, Any]:
+def _places(row: Mapping[str, str], names: Iterable[str], folder: str) -> dict[str, Any]:
     """The paths of a row; relative ones start at the table."""
-    return {name: joined(beside, row[name]) if row[name] else "" for name in names}
+    return {name: joined(folder, row[name]) if row[name] else "" for name in names}
 
 
 def _found(series: list[Series], cts: Path) -> Iterator[Series]:

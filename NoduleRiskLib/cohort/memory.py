@@ -17,6 +17,8 @@ TIMES_VOXELS = 3.0
 #: A worker has room for CTs of so many voxels, as megabytes of int16: 950 slices of 512 x 512. Larger ones come last,
 #: fewer at a time.
 ORDINARY_MB = 500
+#: What such a worker may take in all.
+ROOM_MB = WORKER_MB + TIMES_VOXELS * ORDINARY_MB
 
 
 def needed_mb(path: Path, series_uid: str = "") -> float:

@@ -16,13 +16,18 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
-def joined(beside: str, path: str) -> str:
+def beside(table: str) -> str:
+    """The folder or address at which a table's relative paths start."""
+    return table.rpartition("/")[0] if is_remote(table) else os.path.dirname(os.path.abspath(table))
+
+
+def joined(folder: str, path: str) -> str:
     """A path as it stands, or below a folder or address if it is relative."""
     if is_remote(path):
         return path
-    if is_remote(beside):
-        return f"{beside}/{path}"
-    return os.path.join(beside, path)
+    if is_remote(folder):
+        return f"{folder}/{path}"
+    return os.path.join(folder, path)
 
 
 @contextmanager

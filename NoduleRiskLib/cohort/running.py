@@ -16,7 +16,7 @@ from ..results.cohort_tables import FAILED
 from .data_set import DataSet
 from .grading import LARGE, LOST, Grader, MemoryShortError, Starts, Wanted, series_row
 from .manifest import Series
-from .memory import ORDINARY_MB, TIMES_VOXELS, WORKER_MB
+from .memory import ROOM_MB
 
 #: Ray's tasks that hand out the series need a processor, too: workers that ask for all of them wait for ever.
 CPUS_A_WORKER, CPUS_TO_SPARE = 0.5, 1
@@ -170,7 +170,7 @@ def run(
     """
     by_id = {one.id: one for one in series}
     with ray_running(address, workers) as ray:
-        some, room_mb = list(series), WORKER_MB + TIMES_VOXELS * ORDINARY_MB
+        some, room_mb = list(series), ROOM_MB
         while some:
             large: dict[str, dict[str, Any]] = {}
             for row, nodules in _graded(ray, some, wanted, crew_of(ray.nodes(), room_mb, wanted.device, workers)):
@@ -186,8 +186,9 @@ def run(
                     room_mb = row["needed_mb"]
                 else:
                     sentence = TOO_LARGE.format(row["needed_mb"] / 1e3, most_mb / 1e3)
-                    data_set.add(row | {"status": FAILED, "sentence": sentence}, [])
-                    done(row | {"status": FAILED})
+                    row |= {"status": FAILED, "sentence": sentence}
+                    data_set.add(row, [])
+                    done(row)
             data_set.commit()
 
 

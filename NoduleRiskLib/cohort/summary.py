@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..grades import DISCLAIMER, GRADES
+from ..report.document import filled
 from ..results.cohort_tables import DONE, STATUSES
 from ..results.phrases import SUSPICION_MEANS
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from ..results.cohort_tables import Cohort
 
-SUMMARY, TEMPLATE = "summary.html", "summary.html"
+SUMMARY = "summary.html"
+TEMPLATE = Path(__file__).with_name(SUMMARY)
 #: Columns of each drawing.
 BINS = 12
 #: Kinds of failures that are listed.
@@ -27,6 +29,8 @@ OTHERWISE: dict[str, tuple[str, str, float, float | None]] = {
     "calcification": ("how likely there is any", "calcification_presence", 0, 1),
     "diameter": ("measured on the outline, mm", "diameter", 0, None),
 }
+#: Columns of nodules that stand on the page.
+COLUMNS = ("doubts", "suspicion_probability", *(OTHERWISE.get(one.name, ("", one.name))[1] for one in GRADES))
 
 
 @dataclass(frozen=True)
@@ -53,16 +57,8 @@ class Kind:
 
 def summary_html(cohort: Cohort, name: str) -> str:
     """One document that needs no other file; whatever files and headers hold is shown as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(
+    return filled(
+        TEMPLATE,
         name=name,
         disclaimer=DISCLAIMER,
         facts=list(facts(cohort)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from pathlib import Path
+from typing import Any
 
 from ..errors import NoduleRiskError
 from ..results.result_folder import partial_folder
@@ -12,7 +13,7 @@ from . import KINDS, words
 from .examination import Examination
 from .text import text
 
-TEMPLATE = "report.html"
+TEMPLATE = Path(__file__).with_name("report.html")
 
 
 def check_kind(path: Path) -> None:
@@ -66,23 +67,29 @@ def content(kind: str, report: Examination) -> bytes:
 
 def html(report: Examination) -> str:
     """One document that needs no other file; whatever names and headers hold is shown as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     from .pictures import pictures, width_mm
 
+    images = [
+        {name: base64.b64encode(png).decode() for name, png in pictures(report.volume, one).items()}
+        for one in report.findings
+    ]
+    return filled(
+        TEMPLATE,
+        report=report,
+        words=words,
+        cards=[(one, image, width_mm(one)) for one, image in zip(report.findings, images, strict=True)],
+    )
+
+
+def filled(template: Path, **values: Any) -> str:
+    """A Jinja2 template with its values, which are shown as text; one that it asks for and is not given is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(template.parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    images = [
-        {name: base64.b64encode(png).decode() for name, png in pictures(report.volume, one).items()}
-        for one in report.findings
-    ]
-    return environment.get_template(TEMPLATE).render(
-        report=report,
-        words=words,
-        cards=[(one, image, width_mm(one)) for one, image in zip(report.findings, images, strict=True)],
-    )
+    return environment.get_template(template.name).render(values)

@@ -22,8 +22,8 @@ def to_frame(assessments: Sequence[Assessment], volume: Volume | None = None) ->
     return to_frame(assessments, volume)
 
 
-def read_cohort(path: Path | str) -> Cohort:
+def read_cohort(path: Path | str, columns: Sequence[str] | None = None) -> Cohort:
     """The tables of a cohort as pandas frames; see ``cohort_tables.read_cohort``."""
     from .cohort_tables import read_cohort
 
-    return read_cohort(path)
+    return read_cohort(path, columns)

@@ -6,6 +6,7 @@ their series were left by a run that was killed between the two, and are not rea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ NODULES, SERIES = "nodules", "series"
 #: What became of a series: graded; refused because of what it is; not graded for a reason that lies elsewhere.
 DONE, REFUSED, FAILED = "done", "refused", "failed"
 STATUSES = (DONE, REFUSED, FAILED)
+#: So many parts are read together: pyarrow holds what each says of its 80 columns until all of them are read.
+PARTS_TOGETHER = 100
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,15 @@ class Cohort:
     series: pd.DataFrame
 
 
-def read_cohort(path: Path | str) -> Cohort:
+def read_cohort(path: Path | str, columns: Sequence[str] | None = None) -> Cohort:
     """The data set that ``nodulerisk cohort`` wrote, or has written so far.
+
+    Parameters
+    ----------
+    path : path
+        What ``--out`` named.
+    columns : sequence of str, optional
+        Those of nodules that are wanted beside ``id``, which spares time and memory; all unless given.
 
     Raises
     ------
@@ -96,14 +106,15 @@ def read_cohort(path: Path | str) -> Cohort:
     if not (folder / SERIES).is_dir():
         raise NoduleRiskError(f"{folder} holds no cohort: give the folder that nodulerisk cohort wrote with --out.")
     # In this order: of a series that is taken out meanwhile, the nodules go last.
-    nodules, series = (read_parts(folder, table, numbers).to_pandas() for table in (NODULES, SERIES))
+    nodules = read_parts(folder, NODULES, numbers, None if columns is None else ["id", *columns]).to_pandas()
+    series = read_parts(folder, SERIES, numbers).to_pandas()
     return Cohort(nodules[nodules["id"].isin(series["id"])].reset_index(drop=True), series)
 
 
 def parts(folder: Path) -> list[int]:
     """The numbers of the parts that are whole."""
     found = (folder / SERIES).glob(f"part=*/{SERIES}.parquet")
-    return sorted(int(path.parent.name.partition("=")[2]) for path in found)
+    return sorted(map(part_number, found))
 
 
 def part_file(folder: Path, table: str, number: int) -> Path:
@@ -111,14 +122,23 @@ def part_file(folder: Path, table: str, number: int) -> Path:
     return folder / table / f"part={number:06d}" / f"{table}.parquet"
 
 
+def part_number(file: Path) -> int:
+    """Which part a file is of, the other way round."""
+    return int(file.parent.name.partition("=")[2])
+
+
 def read_parts(folder: Path, table: str, numbers: list[int], columns: list[str] | None = None) -> Any:
-    """Some parts of a table as one pyarrow table."""
+    """Some parts of a table as one pyarrow table; its column ``__filename`` says of each row in which file it lies."""
     try:
+        import pyarrow
         import pyarrow.dataset as datasets
     except ImportError as error:
         raise NoduleRiskError('Cohorts need pyarrow: install it with pip install "NoduleRisk[cohort]".') from error
     files = [str(part_file(folder, table, number)) for number in numbers]
-    return datasets.dataset(files, schema=schema(table), format="parquet").to_table(columns=columns)
+    some = (files[start : start + PARTS_TOGETHER] for start in range(0, max(len(files), 1), PARTS_TOGETHER))
+    return pyarrow.concat_tables(
+        datasets.dataset(one, schema=schema(table), format="parquet").to_table(columns=columns) for one in some
+    )
 
 
 def schema(table: str) -> Any:

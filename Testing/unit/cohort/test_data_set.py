@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 from NoduleRiskLib.cohort.data_set import DataSet
 from NoduleRiskLib.errors import NoduleRiskError
-from NoduleRiskLib.results import read_cohort
+from NoduleRiskLib.results import cohort_tables, read_cohort
 
 ABOUT = {"model package": "abc", "NoduleRisk": "1"}
 
@@ -34,31 +35,35 @@ def ids(folder: Path) -> list[str]:
     return sorted(there.series.id)
 
 
-@pytest.mark.parametrize("step", range(9))
-def test_killed_at_any_step_the_tables_are_whole_and_the_run_goes_on(
-    tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every call that changes the disk may be the last: SIGKILL leaves what stands there then."""
-    calls = 0
+class Killed(BaseException):
+    """What SIGKILL is to a test."""
 
-    class Killed(BaseException):
-        pass
+
+def kill_after(step: int, patch: pytest.MonkeyPatch, *calls: tuple[Any, str]) -> None:
+    """Let so many of these calls pass, all counted together; those after them end the run."""
+    count = itertools.count(1)
 
     def dying(real: Any) -> Any:
         def call(*given: Any, **more: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls > step:
+            if next(count) > step:
                 raise Killed
             return real(*given, **more)
 
         return call
 
+    for place, name in calls:
+        patch.setattr(place, name, dying(getattr(place, name)))
+
+
+@pytest.mark.parametrize("step", range(9))
+def test_killed_at_any_step_the_tables_are_whole_and_the_run_goes_on(
+    tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call that changes the disk may be the last: SIGKILL leaves what stands there then."""
     with DataSet(tmp_path, ABOUT) as data_set:
         data_set.add(*rows("a"))
     with monkeypatch.context() as patch:
-        for place, name in ((os, "replace"), (os, "fsync"), (Path, "mkdir")):
-            patch.setattr(place, name, dying(getattr(place, name)))
+        kill_after(step, patch, (os, "replace"), (os, "fsync"), (Path, "mkdir"))
         # Its lock is freed as the system frees a killed process's.
         with pytest.raises(Killed), DataSet(tmp_path, ABOUT) as data_set:
             for name in "bc":
@@ -80,21 +85,6 @@ def test_killed_at_any_step_the_tables_are_whole_and_the_run_goes_on(
 def test_killed_while_series_are_taken_out_none_is_told_twice_or_halved(
     tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = 0
-
-    class Killed(BaseException):
-        pass
-
-    def dying(real: Any) -> Any:
-        def call(*given: Any, **more: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls > step:
-                raise Killed
-            return real(*given, **more)
-
-        return call
-
     with DataSet(tmp_path, ABOUT) as data_set:
         data_set.add(*rows("a"))
         data_set.add(*rows("b"))
@@ -102,8 +92,7 @@ def test_killed_while_series_are_taken_out_none_is_told_twice_or_halved(
         data_set.add(*rows("c"))
     with DataSet(tmp_path, ABOUT) as data_set:
         with monkeypatch.context() as patch:
-            for place, name in ((os, "replace"), (os, "fsync"), (Path, "mkdir"), (Path, "unlink")):
-                patch.setattr(place, name, dying(getattr(place, name)))
+            kill_after(step, patch, (os, "replace"), (os, "fsync"), (Path, "mkdir"), (Path, "unlink"))
             with suppress(Killed):
                 data_set.forget({"a", "c"})
         assert "b" in ids(tmp_path)
@@ -119,6 +108,19 @@ def test_killed_while_series_are_taken_out_none_is_told_twice_or_halved(
     assert len(pd.read_parquet(tmp_path / "nodules")) == 8 and len(pd.read_parquet(tmp_path / "series")) == 3
 
 
+def test_many_parts_are_read_and_taken_out_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cohort_tables, "PARTS_TOGETHER", 2)
+    with DataSet(tmp_path, ABOUT) as data_set:
+        for name in "abcde":
+            data_set.add(*rows(name))
+            data_set.commit()
+        assert list(data_set.done()) == list(ids(tmp_path)) == list("abcde")
+        untouched = {one: one.stat().st_mtime_ns for one in tmp_path.glob("*/part=00000[124]/*.parquet")}
+        data_set.forget({"c", "e"})
+        assert ids(tmp_path) == ["a", "b", "d"] and len(untouched) == 6
+        assert untouched == {one: one.stat().st_mtime_ns for one in untouched}
+
+
 def test_a_data_set_from_before_digests_were_kept_is_read_and_gone_on_with(tmp_path: Path) -> None:
     import pyarrow.parquet
 
@@ -127,7 +129,7 @@ def test_a_data_set_from_before_digests_were_kept_is_read_and_gone_on_with(tmp_p
     (part,) = tmp_path.glob("series/*/*.parquet")
     pyarrow.parquet.write_table(pyarrow.parquet.read_table(part, partitioning=None).drop_columns(["inputs"]), part)
     with DataSet(tmp_path, ABOUT) as data_set:
-        assert data_set.done("inputs") == {"a": None}
+        assert {name: one.inputs for name, one in data_set.done().items()} == {"a": None}
         data_set.add(*rows("b"))
     assert ids(tmp_path) == ["a", "b"]
 
@@ -162,6 +164,14 @@ def test_a_full_disk_is_one_sentence_and_spares_what_is_there(tmp_path: Path, mo
         data_set.commit()
     assert ids(tmp_path) == ["a"]
     assert not list(tmp_path.glob(".nodulerisk-partial-*"))
+
+
+def test_what_was_graded_before_ray_ended_is_kept(tmp_path: Path) -> None:
+    """The sentence says so; what waited for its part was lost."""
+    with pytest.raises(NoduleRiskError, match="Ray has stopped"), DataSet(tmp_path, ABOUT) as data_set:
+        data_set.add(*rows("a"))
+        raise NoduleRiskError("Ray has stopped.")
+    assert ids(tmp_path) == ["a"]
 
 
 def test_a_folder_without_a_cohort_is_one_sentence(tmp_path: Path) -> None:

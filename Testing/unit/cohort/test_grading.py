@@ -22,6 +22,7 @@ from NoduleRiskLib.cohort.data_set import DataSet
 from NoduleRiskLib.cohort.grading import LARGE, MemoryShortError, Wanted, folder_of, graded, series_row
 from NoduleRiskLib.cohort.manifest import Series
 from NoduleRiskLib.cohort.running import Crew, crew_of
+from NoduleRiskLib.cohort.summary import COLUMNS as SHOWN
 from NoduleRiskLib.cohort.summary import kinds, summary_html
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.imaging.points import Point
@@ -271,6 +272,8 @@ def test_the_summary_counts_and_shows_what_files_hold_as_text(
     page = summary_html(cohort, "trial <1>")
     assert "<script>" not in page and "trial &lt;1&gt;" in page
     assert "Suspicion probability" in page and "4, " in page
+    # Of thousands of series no more is read than the page needs.
+    assert summary_html(read_cohort(tmp_path / "out", SHOWN), "trial <1>") == page
 
 
 def test_a_summary_of_nothing_but_refusals_is_a_page(tmp_path: Path, wanted: Wanted) -> None:
