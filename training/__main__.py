@@ -51,6 +51,7 @@ OUT = Path("out")
 Data = Annotated[Path, typer.Option(envvar="NODULERISK_DATA", help="The folder that holds lidc/.")]
 Out = Annotated[Path, typer.Option(help="Caches, training states and reports; a stopped run goes on from here.")]
 Device = Annotated[Optional[str], typer.Option(help="A torch device; default: a GPU if there is one.")]  # noqa: UP045
+Workers = Annotated[int, typer.Option(help="Processes that draw nodules and plant signs while a GPU trains.")]
 Epochs = Annotated[Optional[int], typer.Option(help="Number of epochs; default: that of the settings.")]  # noqa: UP045
 Limit = Annotated[Optional[int], typer.Option(help="Only so many nodules of each fold, to try things out.")]  # noqa: UP045
 Folds = Annotated[str, typer.Option(help="Which of the five folds, such as 0,2: folds can run side by side.")]
@@ -128,9 +129,12 @@ def grades(
     limit: Limit = None,
     folds: Folds = ALL_FOLDS,
     fold_networks: FoldNetworks = None,
+    workers: Workers = 0,
 ) -> None:
     """Train the graders of some folds (and first all segmentation networks, where they are missing)."""
-    settings = _study(data, out, device, segmentation_epochs, epochs, limit, start=start, fold_networks=fold_networks)
+    settings = _study(
+        data, out, device, segmentation_epochs, epochs, limit, start=start, fold_networks=fold_networks, workers=workers
+    )
     with on(settings.device).rank_zero_first():
         nodules = cross_validation.outlines(settings, cross_validation.segmentation_nets(settings))
     cross_validation.graders(replace(settings, folds=_folds(folds)), nodules)
@@ -148,9 +152,12 @@ def everything(
     start: Start = None,
     limit: Limit = None,
     fold_networks: FoldNetworks = None,
+    workers: Workers = 0,
 ) -> None:
     """Make the model package: train all networks, score them out of fold, export."""
-    settings = _study(data, out, device, segmentation_epochs, epochs, limit, start=start, fold_networks=fold_networks)
+    settings = _study(
+        data, out, device, segmentation_epochs, epochs, limit, start=start, fold_networks=fold_networks, workers=workers
+    )
     made = release(settings, package, version)
     settings.console.print(f"{made.model_id} written to {made.path}, its tables to {out / 'tables.md'}")
 
@@ -193,12 +200,13 @@ def compare(
     device: Device = None,
     limit: Limit = None,
     fold_networks: FoldNetworks = None,
+    workers: Workers = 0,
 ) -> None:
     """Train named experiments on the same folds and schedule, and score them beside the first one."""
     chosen = next((one for one in comparison.SOURCES if one == source), None)
     if chosen is None:
         raise NoduleRiskError(f"There are no outlines of '{source}': choose {' or '.join(comparison.SOURCES)}.")
-    settings = _study(data, out, device, limit=limit, folds=folds, fold_networks=fold_networks)
+    settings = _study(data, out, device, limit=limit, folds=folds, fold_networks=fold_networks, workers=workers)
     given = f"--experiments {experiments} --source {source} --folds {folds} --epochs {epochs} --batch {batch}"
     command = f"python -m training compare {given} --pixels {pixels}" + (f" --limit {limit}" if limit else "")
     text = comparison.compare(settings, named(experiments, epochs, pixels, batch), chosen, command)
@@ -317,6 +325,7 @@ def _study(
     folds: str = ALL_FOLDS,
     start: Path | None = None,
     fold_networks: Path | None = None,
+    workers: int = 0,
 ) -> cross_validation.Study:
     _one_thread()
     grader = fine_tuning(start) if start else GraderSettings()
@@ -327,6 +336,7 @@ def _study(
         segmentation=SegmentationSettings(epochs=segmentation_epochs or SegmentationSettings.epochs),
         grader=replace(grader, cycles=(epochs,)) if epochs else grader,
         device=device,
+        workers=workers,
         folds=_folds(folds),
         fold_networks=fold_networks,
         limit=limit,

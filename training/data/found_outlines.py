@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from rich.progress import track
 
+from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.imaging.outline import Outline, measure
 from NoduleRiskLib.imaging.resampling import cut, sample
 from NoduleRiskLib.imaging.slice_stack import Layout, SliceStack
@@ -56,6 +58,11 @@ class FoundOutlines:
     offset_mm: Array
     first: Array
     key: str = ""
+
+    @cached_property
+    def grades(self) -> Array:
+        """Readers' means of the nine grades, (N, 9), diameter in mm."""
+        return self.table[list(GRADE_NAMES)].to_numpy(np.float64)
 
     def without_sample(self) -> FoundOutlines:
         """Without the sample's patient."""

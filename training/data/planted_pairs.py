@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.imaging.slice_stack import Layout
 from NoduleRiskLib.imaging.volume import Array
 from NoduleRiskLib.networks.nodule_vit import Batch
@@ -73,54 +73,56 @@ class Pairs:
     at: list[tuple[int, int]] = field(default_factory=list)
 
 
+class Twin(NamedTuple):
+    """A nodule, what was planted into it, and where it is: which of the parts, which row."""
+
+    subject: Subject
+    planted: Planted
+    at: tuple[int, int]
+
+
 def subject_of(source: FoundOutlines, index: int) -> Subject | None:
     """One nodule to plant into, with all its outlines, readers' mean first; ``None`` if readers agree on no pixel."""
     here = slice(int(source.first[index]), int(source.first[index + 1]))
-    share = source.share[here].astype(np.float32) / 255
-    found = source.found[here].astype(np.float32) / 255
+    share = source.share[here]
     # Half of the readers is enough.
-    mean = np.minimum(share.sum(1, keepdims=True) / max(int(share.any((0, 2, 3)).sum()), 1) * 1.02, 1)
-    outlines = np.concatenate([mean, share, found], 1)
-    if not (mean > 0.5).any():
+    often = 1.02 / max(int(share.any((0, 2, 3)).sum()), 1)
+    mean = np.minimum(np.round(share.sum(1, keepdims=True, dtype=np.float32) * often), 255).astype(np.uint8)
+    outlines = np.concatenate([mean, share, source.found[here]], 1)
+    if not (mean > 127).any():
         return None
-    drawn = np.flatnonzero((outlines > 0.5).any((1, 2, 3)))
+    drawn = np.flatnonzero((outlines > 127).any((1, 2, 3)))
     low, high = max(drawn[0] - MARGIN, 0), drawn[-1] + MARGIN + 1
     kept = slice(here.start + low, min(here.start + high, here.stop))
-    grades = source.table.loc[source.table.index[index], list(GRADE_NAMES)].to_numpy(np.float64)
     return Subject(
         source.pixels[kept].astype(np.float32),
         outlines[low:high],
         source.offset_mm[kept].astype(np.float64),
-        grades,
+        source.grades[index],
     )
 
 
 def eligible(parts: Sequence[FoundOutlines], at: Sequence[tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
     """By sign: the nodules, given as (which of ``parts``, which row), that it can be planted into."""
     able: dict[str, list[tuple[int, int]]] = {name: [] for name in (*SIGNS, *INNOCENT)}
-    tables = [part.table[list(GRADE_NAMES)].to_numpy(np.float64) for part in parts]
     nothing = np.zeros((0, 0, 0))
     for part, row in at:
-        stub = Subject(nothing, nothing, nothing, tables[part][row])
+        stub = Subject(nothing, nothing, nothing, parts[part].grades[row])
         for name, rows in able.items():
             if planted_signs.fits(name, stub):
                 rows.append((part, row))
     return able
 
 
-def draw(
+def plant(
     parts: Sequence[FoundOutlines],
     able: Mapping[str, Sequence[tuple[int, int]]],
-    count: int,
     rng: np.random.Generator,
-    layout: Layout,
     ranges: Ranges = TRAINING,
-) -> Pairs:
-    """``count`` nodules and their twins, both augmented in the same way."""
+) -> Twin:
+    """Some sign or look-alike in some nodule."""
     signs = [name for name in SIGNS if able[name]]
-    chosen: list[tuple[Subject, Planted]] = []
-    at: list[tuple[int, int]] = []
-    while len(chosen) < count:
+    while True:
         innocent = rng.random() < INNOCENT_SHARE
         names = [*INNOCENT] if innocent else signs
         weights = np.array([WEIGHTS.get(name, 1.0) for name in names])
@@ -132,9 +134,14 @@ def draw(
         planted = (SIGNS | INNOCENT)[name](subject, rng, ranges)
         # Where a sign found no room, there is nothing to learn.
         if innocent or any(abs(value) > WORTH.get(move, 0.3) for move, value in planted.moves.items()):
-            chosen.append((subject, planted))
-            at.append((part, row))
-    return replace(as_pairs(chosen, layout, int(rng.integers(2**31))), at=at)
+            # Without what was worked out on the way.
+            return Twin(replace(subject), planted, (part, row))
+
+
+def augmented(twins: Sequence[Twin], rng: np.random.Generator, layout: Layout) -> Pairs:
+    """Nodules and their twins, both augmented in the same way."""
+    pairs = as_pairs([(one.subject, one.planted) for one in twins], layout, int(rng.integers(2**31)))
+    return replace(pairs, at=[one.at for one in twins])
 
 
 def as_pairs(chosen: Sequence[tuple[Subject, Planted]], layout: Layout, seed: int | None = None) -> Pairs:
@@ -178,12 +185,11 @@ def joined(pairs: Pairs) -> Batch:
 
 def _as_found(images: Sequence[tuple[Subject, Array, Array]]) -> FoundOutlines:
     readers = 4
-    outlines = [np.round(one * 255).astype(np.uint8) for _, _, one in images]
     return FoundOutlines(
         table=pd.DataFrame(),
         pixels=np.concatenate([pixels for _, pixels, _ in images]),
-        share=np.concatenate([one[:, 1 : 1 + readers] for one in outlines]),
-        found=np.concatenate([one[:, 1 + readers :] for one in outlines]),
+        share=np.concatenate([outlines[:, 1 : 1 + readers] for _, _, outlines in images]),
+        found=np.concatenate([outlines[:, 1 + readers :] for _, _, outlines in images]),
         offset_mm=np.concatenate([subject.offset_mm for subject, _, _ in images]).astype(np.float32),
         first=np.cumsum([0, *(len(pixels) for _, pixels, _ in images)]),
     )

@@ -145,7 +145,7 @@ def lobes(
     # Lobes lie in the nodule's own slices: elsewhere they would lie apart.
     cover[~subject.inside.any((1, 2))] = 0
     pixels, touched = put(subject, cover, subject.density, rng)
-    outlines = np.maximum(subject.outlines, cover[:, None])
+    outlines = np.maximum(subject.outlines, np.round(cover * 255).astype(np.uint8)[:, None])
     room = np.clip((5 - subject.grade("lobulation")) / 2.5, 0, 1)
     moves = {"lobulation": 1.5 * room * min(share / 1.0, 1.3)}
     return Planted(pixels, outlines, touched & ~subject.inside, moves, (*MAY_FOLLOW, "diameter", "sphericity"))

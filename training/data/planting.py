@@ -37,8 +37,8 @@ class Subject:
     ----------
     pixels : float32 (n, 96, 96)
         HU.
-    outlines : float32 (n, K, 96, 96)
-        All outlines that there are of it, 0 to 1; the first is the one that planting goes by.
+    outlines : uint8 (n, K, 96, 96)
+        All outlines that there are of it, times 255; the first is the one that planting goes by.
     offset_mm : float (n,)
         Of each slice, evenly spaced.
     grades : float (9,)
@@ -53,7 +53,7 @@ class Subject:
     @cached_property
     def inside(self) -> Array:
         """The nodule, bool (n, 96, 96)."""
-        return self.outlines[:, 0] > 0.5
+        return self.outlines[:, 0] > 127
 
     @cached_property
     def slices(self) -> Array:
@@ -295,6 +295,6 @@ def mapped(
     old = (new + np.asarray(shift)) @ matrix.T + subject.centre[:2]
     index = (old / WIDE.pixel_mm + (WIDE.pixels - 1) / 2)[..., ::-1].transpose(2, 0, 1)
     seen = [map_coordinates(one, index, order=1, mode="nearest") for one in subject.pixels]
-    outlines = [[map_coordinates(one, index, order=1) for one in each] for each in subject.outlines]
-    touched = binary_dilation(np.asarray(outlines)[:, 0] > 0.5, iterations=1)
-    return Planted(np.asarray(seen, np.float32), np.asarray(outlines, np.float32), touched, moves, free)
+    outlines = np.array([[map_coordinates(one, index, order=1) for one in each] for each in subject.outlines])
+    touched = binary_dilation(outlines[:, 0] > 127, iterations=1)
+    return Planted(np.asarray(seen, np.float32), outlines, touched, moves, free)

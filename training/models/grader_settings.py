@@ -33,6 +33,8 @@ class GraderSettings:
         Share of the nodules of an epoch that are drawn from those of one or two readers.
     cycles : tuple of int
         Epochs of each cycle of the learning rate.
+    twins : int
+        Nodules with a planted sign: each is planted once and augmented anew whenever it is drawn.
     planted : int
         Pairs of a nodule and its twin with a planted sign beside each batch.
     planted_weight : float
@@ -63,6 +65,7 @@ class GraderSettings:
     weight_decay: float = 0.05
     validation_share: float = 0.1
     calcification_weight: float = 0.25
+    twins: int = 5000
     planted: int = 8
     planted_weight: float = 0.4
     lessons: int = 1200

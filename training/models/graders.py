@@ -22,12 +22,15 @@ from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT
 from ..checkpoints import Key, digest, key_of
 from ..data.augmentation import compose
 from ..data.found_outlines import FoundOutlines
+from ..data.planted_pairs import Pairs
 from .devices import Devices, on, own_part
+from .drawn_ahead import drawn_ahead
 from .grader_settings import GraderSettings, build
 from .loss_weighting import WEIGHTINGS, recall
 from .precision import half_where_fast
 from .pretraining import fill_in_slices
 from .sign_lessons import SignLessons
+from .sign_losses import answers, pairs_loss
 from .targets_and_losses import Labels, losses, of_task, read
 from .training_loop import LossAt, Recipe, Schedule, read_progress, train
 from .training_nodules import TrainingNodules, training_nodules
@@ -45,6 +48,7 @@ def train_grader(
     device: str,
     console: Console,
     weak: Sequence[FoundOutlines] = (),
+    workers: int = 0,
 ) -> NoduleViT:
     """Train on the other folds' nodules, or go on with a run that was stopped.
 
@@ -64,6 +68,8 @@ def train_grader(
     console : Console
     weak : sequence of FoundOutlines
         Nodules of one or two readers, for runs with a ``weak_share`` or pretraining.
+    workers : int
+        Processes that draw nodules and plant signs while a GPU trains.
 
     Raises
     ------
@@ -85,7 +91,7 @@ def train_grader(
         fill_in_slices(model, nodules.parts, unlabelled, settings, key, fold, folder, devices, console)
     model.target_mean.copy_(nodules.mean[: len(GRADES)])
     model.target_std.copy_(nodules.std[: len(GRADES)])
-    lessons = SignLessons(nodules, settings, fold, devices) if settings.planting else None
+    lessons = SignLessons(nodules, settings, fold, devices, workers) if settings.planting else None
     if lessons:
         lessons.teach(model, key, folder, console)
     weighting = WEIGHTINGS[settings.weighting](len(settings.tasks), model.vit.norm.weight).to(device)
@@ -96,20 +102,26 @@ def train_grader(
         if settings.weak_share:
             swapped = rng.random(len(order)) < settings.weak_share
             order[swapped] = rng.choice(nodules.weak, swapped.sum())
-        own_rng = own_part(devices, rng)
+        steps, twins = len(order) // settings.batch, lessons.twins if lessons else ()
 
-        def loss_at(step: int) -> tuple[Tensor, Tensor]:
+        def draw(step: int, own: np.random.Generator) -> tuple[Batch, Labels, Pairs | None]:
             rows = order[step * settings.batch : (step + 1) * settings.batch]
             rows = rows[devices.global_rank :: devices.world_size]
-            batch, zoom = compose(nodules.parts, [nodules.at[i] for i in rows], own_rng, True, settings.config.layout)
+            batch, zoom = compose(nodules.parts, [nodules.at[i] for i in rows], own, True, settings.config.layout)
             labels = nodules.labels[rows].zoomed(zoom, nodules.std)
+            return batch, labels, lessons.pairs(twins, settings.planted, own) if lessons else None
+
+        examples = drawn_ahead(draw, steps, own_part(devices, rng), workers)
+
+        def loss_at(step: int) -> tuple[Tensor, Tensor]:
+            batch, labels, pairs = next(examples)
             tasks, calcification = losses_of(model, batch.to(device), labels.to(device), settings)
             loss = weighting(tasks) + settings.calcification_weight * calcification
-            if lessons:
-                loss = loss + settings.planted_weight * lessons.loss(model, own_rng)
+            if pairs:
+                loss = loss + settings.planted_weight * pairs_loss(answers(model, pairs), pairs, model.target_std)
             return loss, tasks
 
-        return len(order) // settings.batch, loss_at
+        return steps, loss_at
 
     def held_out(averaged: nn.Module, epoch: int) -> float:
         if epoch < settings.cycles[0] // 2 or not len(nodules.validation):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 from NoduleRiskLib.networks.nodule_vit import NoduleViT
 
 from ..checkpoints import Key
-from ..data.planted_pairs import Pairs, draw, eligible
+from ..data.planted_pairs import Pairs, Twin, augmented, eligible, plant
 from .devices import Devices, own_part
+from .drawn_ahead import drawn_ahead
 from .grader_settings import GraderSettings
 from .sign_losses import Answers, answers, pairs_loss
 from .targets_and_losses import losses, of_task
@@ -23,13 +25,13 @@ from .training_loop import LossAt, Recipe, Schedule, train
 from .training_nodules import TrainingNodules
 
 #: Learning rate of the lessons; that of the heads, which have learned everything else, is so much lower.
-LESSON_RATE, HEADS_RATE = 5e-3, 0.2
+LESSON_RATE, HEADS_RATE, RESPONSE_RATE = 5e-3, 0.2, 1.0
 #: Of what the readers said of the nodules themselves, beside the pairs' loss.
 READERS_WEIGHT = 0.1
 #: Epochs of the lessons: how often their state is kept.
 EPOCHS = 4
-#: Of pairs that help to choose the epoch: batches, and pairs in each.
-HELD_OUT = (6, 16)
+#: Pairs that help to choose the epoch, by batch.
+HELD_OUT = (16,) * 6
 
 
 class SignLessons:
@@ -43,19 +45,32 @@ class SignLessons:
     fold : int
     devices : Devices
         Each draws its own share of the pairs.
+    workers : int
+        Processes that draw them meanwhile.
     """
 
-    def __init__(self, nodules: TrainingNodules, settings: GraderSettings, fold: int, devices: Devices) -> None:
+    def __init__(
+        self, nodules: TrainingNodules, settings: GraderSettings, fold: int, devices: Devices, workers: int = 0
+    ) -> None:
         self.nodules, self.settings, self.fold, self.devices = nodules, settings, fold, devices
+        self.workers = workers
         self.able = eligible(nodules.parts, [nodules.at[i] for i in nodules.training])
         # There is room for more of them than beside the readers' own nodules.
         self.per_lesson = settings.planted * 3 // 2
         self.number = {at: i for i, at in enumerate(nodules.at)}
         held = eligible(nodules.parts, [nodules.at[i] for i in nodules.validation])
         rng = np.random.default_rng([settings.seed, fold, 11])
-        batches, count = HELD_OUT
-        layout = settings.config.layout
-        self.validation = [draw(nodules.parts, held, count, rng, layout) for _ in range(batches)]
+        layout, parts = settings.config.layout, nodules.parts
+        self.validation = [
+            augmented([plant(parts, held, rng) for _ in range(count)], rng, layout) for count in HELD_OUT
+        ]
+
+    @cached_property
+    def twins(self) -> list[Twin]:
+        """All that is planted in training: processes that are to share it start after it is there."""
+        rng = np.random.default_rng([self.settings.seed, self.fold, 13])
+        parts = self.nodules.parts
+        return [*drawn_ahead(lambda _, own: plant(parts, self.able, own), self.settings.twins, rng, self.workers)]
 
     def teach(self, model: NoduleViT, key: Key, folder: Path, console: Console) -> None:
         """Train evidence and heads on planted pairs, in place; what encodes the slices stays as it is.
@@ -75,21 +90,26 @@ class SignLessons:
         model.eval().requires_grad_(False)
         learners.requires_grad_(True)
         groups: list[dict[str, Any]] = [
-            {"params": list(model.evidence.parameters())},
+            {"params": [one for name, one in model.evidence.named_parameters() if not name.startswith("response")]},
+            {"params": list(model.evidence.response.parameters()), "lr_scale": RESPONSE_RATE},
             {"params": list(model.heads.parameters()), "lr_scale": HEADS_RATE},
         ]
 
         def begin(rng: np.random.Generator, past_losses: Sequence[Sequence[float]]) -> tuple[int, LossAt]:
+            steps, twins = self.settings.lessons // EPOCHS, self.twins
             own_rng = own_part(self.devices, rng)
+            lessons = drawn_ahead(
+                lambda step, own: self.pairs(twins, self.per_lesson, own), steps, own_rng, self.workers
+            )
 
             def loss_at(step: int) -> tuple[Tensor, Tensor]:
-                pairs = self._draw(self.per_lesson, own_rng)
+                pairs = next(lessons)
                 given = answers(model, pairs)
                 of_pairs = pairs_loss(given, pairs, model.target_std, evidence_alone=True)
                 of_readers = self._readers_loss(given, pairs)
                 return of_pairs + READERS_WEIGHT * of_readers, torch.stack([of_pairs, of_readers]).detach()
 
-            return self.settings.lessons // EPOCHS, loss_at
+            return steps, loss_at
 
         recipe = Recipe(
             kind="evidence",
@@ -108,11 +128,6 @@ class SignLessons:
         train(learners, recipe, folder, console, self.devices)
         model.requires_grad_(True)
 
-    def loss(self, model: NoduleViT, rng: np.random.Generator) -> Tensor:
-        """Of new pairs, to be added to that of a batch of nodules."""
-        pairs = self._draw(self.settings.planted, rng)
-        return pairs_loss(answers(model, pairs), pairs, model.target_std)
-
     @torch.no_grad()
     def held_out(self, model: nn.Module) -> float:
         """The mean loss on pairs of the validation patients."""
@@ -121,9 +136,10 @@ class SignLessons:
         each = [pairs_loss(answers(model, pairs), pairs, model.target_std) for pairs in self.validation]
         return float(torch.stack(each).mean())
 
-    def _draw(self, count: int, rng: np.random.Generator) -> Pairs:
-        each = max(count // self.devices.world_size, 1)
-        return draw(self.nodules.parts, self.able, each, rng, self.settings.config.layout)
+    def pairs(self, twins: Sequence[Twin], count: int, rng: np.random.Generator) -> Pairs:
+        """Some of the twins with their nodules, newly augmented: this device's share of ``count``."""
+        chosen = rng.integers(len(twins), size=max(count // self.devices.world_size, 1))
+        return augmented([twins[i] for i in chosen], rng, self.settings.config.layout)
 
     def _readers_loss(self, given: Answers, pairs: Pairs) -> Tensor:
         """How far the model is from the readers of the nodules without what was planted."""

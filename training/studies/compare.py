@@ -135,7 +135,7 @@ def fold_estimates(
     if kept := read_keyed_table(path, key):
         return kept
     study.console.print(f"{folder.name}: training fold {fold}", highlight=False)
-    model = train_grader(fold, training, settings, folder, study.device, study.console, weak)
+    model = train_grader(fold, training, settings, folder, study.device, study.console, weak, study.workers)
     # Double, so that the file gives back the very same numbers.
     values = grade(model, part, settings, str(model.target_mean.device)).astype(np.float64)
     if "found_diameter" in part.table:

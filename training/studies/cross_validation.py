@@ -55,6 +55,8 @@ class Study:
         Settings of the networks.
     device : str
         A torch device, for the graders; the other networks train on the CPU.
+    workers : int
+        Processes that draw a grader's nodules while it trains.
     folds : tuple of int
         Which of the five to run.
     fold_networks : Path or None
@@ -70,6 +72,7 @@ class Study:
     false_positive: FalsePositiveSettings = field(default_factory=FalsePositiveSettings)
     grader: GraderSettings = field(default_factory=GraderSettings)
     device: str = "cpu"
+    workers: int = 0
     folds: tuple[int, ...] = tuple(range(FOLDS))
     fold_networks: Path | None = None
     limit: int | None = None
@@ -199,6 +202,7 @@ def graders(study: Study, nodules: Mapping[int, FoundOutlines]) -> dict[int, Nod
             study.networks,
             study.device,
             study.console,
+            workers=study.workers,
         )
         for fold in study.folds
     }

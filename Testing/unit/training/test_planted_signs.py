@@ -29,7 +29,7 @@ def nodule(step_mm: float = 1.25, seed: int = 0, **grades: float) -> Subject:
     noise = np.random.default_rng(seed).normal(size=share.shape) * NOISE
     pixels = (LUNG + (SOLID - LUNG) * share + noise).astype(np.float32)
     means = np.array([{**PLAIN, **grades}[name] for name in GRADE_NAMES])
-    return Subject(pixels, np.repeat(share[:, None], 8, 1), offset, means)
+    return Subject(pixels, np.repeat(np.round(share * 255).astype(np.uint8)[:, None], 8, 1), offset, means)
 
 
 @pytest.mark.parametrize("name", SIGNS)
@@ -107,11 +107,11 @@ def test_ground_glass_thins_what_it_says(kind: str, texture: float) -> None:
 def test_lobes_grow_the_outlines_within_the_nodules_slices() -> None:
     subject = nodule()
     planted = planted_signs.lobes(subject, np.random.default_rng(0))
-    grown = (planted.outlines[:, 0] > 0.5).sum() / subject.inside.sum()
+    grown = (planted.outlines[:, 0] > 127).sum() / subject.inside.sum()
     assert 1.03 < grown < 2
     assert (planted.outlines >= subject.outlines).all()
     held = subject.inside.any((1, 2))
-    assert not (planted.outlines[~held] > 0.5).any()
+    assert not (planted.outlines[~held] > 127).any()
 
 
 def test_a_blurred_margin_is_less_steep_and_keeps_the_core() -> None:
@@ -127,12 +127,12 @@ def test_stretching_and_scaling_change_the_outline_as_they_say() -> None:
     subject = nodule()
     stretched = planted_signs.stretched(subject, np.random.default_rng(0), ratio=(2.0, 2.0))
     middle = len(subject.pixels) // 2
-    rows, columns = np.nonzero(stretched.outlines[middle, 0] > 0.5)
+    rows, columns = np.nonzero(stretched.outlines[middle, 0] > 127)
     long, short = np.sqrt(np.linalg.eigvalsh(np.cov(np.stack([rows, columns])))[::-1])
     assert long / short == pytest.approx(2, abs=0.15)
     assert len(rows) == pytest.approx(subject.inside[middle].sum(), rel=0.06)
     scaled = planted_signs.scaled(subject, np.random.default_rng(0), times=(1.3, 1.3))
-    assert (scaled.outlines[middle, 0] > 0.5).sum() == pytest.approx(1.69 * subject.inside[middle].sum(), rel=0.05)
+    assert (scaled.outlines[middle, 0] > 127).sum() == pytest.approx(1.69 * subject.inside[middle].sum(), rel=0.05)
     assert scaled.moves["diameter"] == pytest.approx(np.log2(1.3))
 
 

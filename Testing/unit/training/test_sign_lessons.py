@@ -20,7 +20,7 @@ from NoduleRiskLib.networks.nodule_vit import NoduleViT
 from training.data import planted_signs
 from training.data.found_outlines import FoundOutlines
 from training.data.look_alikes import INNOCENT
-from training.data.planted_pairs import Pairs, as_pairs, draw, eligible, joined, subject_of
+from training.data.planted_pairs import Pairs, as_pairs, augmented, eligible, joined, plant, subject_of
 from training.data.planted_signs import SIGNS
 from training.data.planting import MOVES, TESTING
 from training.evaluation import sign_scores
@@ -49,7 +49,7 @@ def source(count: int = 3) -> FoundOutlines:
     subjects = [nodule(seed=n) for n in range(count)]
     sizes = [len(one.pixels) for one in subjects]
     grades = pd.DataFrame([one.grades for one in subjects], columns=MOVES[:-1])
-    outlines = [np.round(one.outlines * 255).astype(np.uint8) for one in subjects]
+    outlines = [one.outlines for one in subjects]
     return FoundOutlines(
         grades.assign(nodule_id=[f"n{n}" for n in range(count)], patient_id=[f"p{n}" for n in range(count)]),
         np.concatenate([one.pixels.astype(np.int16) for one in subjects]),
@@ -141,7 +141,8 @@ def test_nodules_are_chosen_by_what_they_can_carry() -> None:
     own.table["spiculation"] = [1.0, 4.0, 1.0]
     able = eligible([own], [(0, 0), (0, 1)])
     assert able["spicules"] == [(0, 0)] and able["vessel in"] == [(0, 0), (0, 1)]
-    drawn = draw([own], able, 6, np.random.default_rng(0), LAYOUT)
+    rng = np.random.default_rng(0)
+    drawn = augmented([plant([own], able, rng) for _ in range(6)], rng, LAYOUT)
     assert len(drawn.moves) == 6 and torch.isfinite(joined(drawn).pixels).all()
     assert subject_of(own, 0) is not None
     empty = replace(own, share=np.zeros_like(own.share))
@@ -160,7 +161,7 @@ def toy_lessons(*signs: str, steps: int = 40) -> SignLessons:
     everyone, at = np.arange(count), [(0, n) for n in range(count)]
     mean, std = torch.zeros(len(TASKS)), torch.ones(len(TASKS))
     nodules = TrainingNodules([own], at, labels, mean, std, everyone, everyone, everyone[:0])
-    lessons = SignLessons(nodules, GraderSettings(CONFIG, lessons=steps, planted=3), 0, OneProcess())
+    lessons = SignLessons(nodules, GraderSettings(CONFIG, lessons=steps, planted=3, twins=60), 0, OneProcess())
     lessons.able = {name: at if name in signs else [] for name in (*SIGNS, *INNOCENT)}
     return lessons
 
@@ -186,7 +187,7 @@ def test_lessons_teach_evidence_and_heads_and_leave_the_rest(tmp_path: Path) -> 
 def test_lessons_answer_to_the_readers_of_the_nodules_themselves() -> None:
     torch.manual_seed(0)
     lessons, model = toy_lessons("calcium", *INNOCENT), NoduleViT(CONFIG).eval()
-    drawn = draw(lessons.nodules.parts, lessons.able, 4, np.random.default_rng(0), LAYOUT)
+    drawn = lessons.pairs(lessons.twins, 4, np.random.default_rng(0))
     given = answers(model, drawn)
     near = lessons._readers_loss(given, drawn)
     far = lessons._readers_loss(given._replace(raw=given.raw + 3), drawn)
