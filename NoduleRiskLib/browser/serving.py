@@ -69,7 +69,8 @@ def serve(wanted: Serving, say: Callable[[str], None], reading: Callable[[str], 
     Raises
     ------
     NoduleRiskError
-        If the CT cannot be read, the model not loaded, or the port is taken; later, if the model's process ends.
+        If the root is no folder, the CT cannot be read, the model not loaded, or the port is taken; later, if the
+        model's process ends.
     """
     try:
         import trame_slicer  # noqa: F401

@@ -19,8 +19,8 @@ from ..results.result_folder import partial_folder, write_whole
 ABOUT = "cohort.json"
 #: The series that are being taken out of the tables, as long as that is not done.
 FORGETTING = ".forgetting.json"
-#: A result that comes so long after the part before, or fills one, takes those that waited into a part with it. What
-#: waited when a run was killed is graded again.
+#: Results wait to share a part until one comes so long after the part before, or so many are there. A kill loses what
+#: waits, and it is graded again.
 SECONDS_A_PART, SERIES_A_PART = 5.0, 500
 
 

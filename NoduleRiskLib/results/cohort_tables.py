@@ -123,12 +123,12 @@ def part_file(folder: Path, table: str, number: int) -> Path:
 
 
 def part_number(file: Path) -> int:
-    """Which part a file is of, the other way round."""
+    """The number of the part that a file of ``part_file`` belongs to."""
     return int(file.parent.name.partition("=")[2])
 
 
 def read_parts(folder: Path, table: str, numbers: list[int], columns: list[str] | None = None) -> Any:
-    """Some parts of a table as one pyarrow table; its column ``__filename`` says of each row in which file it lies."""
+    """Some parts of a table as one pyarrow table; ``__filename`` among the columns asks for each row's file."""
     try:
         import pyarrow
         import pyarrow.dataset as datasets
