@@ -57,7 +57,7 @@ Limit = Annotated[Optional[int], typer.Option(help="Only so many nodules of each
 Folds = Annotated[str, typer.Option(help="Which of the five folds, such as 0,2: folds can run side by side.")]
 Start = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option(help="A package of the same five folds: its graders are trained on for 8 epochs."),
+    typer.Option(help="A package of the same five folds: its graders are trained on."),
 ]
 FoldNetworks = Annotated[
     Optional[Path],  # noqa: UP045

@@ -72,6 +72,11 @@ class Pairs:
     zoom: Array
     at: list[tuple[int, int]] = field(default_factory=list)
 
+    def to(self, device: torch.device | str) -> Pairs:
+        """The same on ``device``."""
+        tensors = ("before", "after", "moves", "named", "clean", "pattern")
+        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
+
 
 class Twin(NamedTuple):
     """A nodule, what was planted into it, and where it is: which of the parts, which row."""
@@ -134,8 +139,9 @@ def plant(
         planted = (SIGNS | INNOCENT)[name](subject, rng, ranges)
         # Where a sign found no room, there is nothing to learn.
         if innocent or any(abs(value) > WORTH.get(move, 0.3) for move, value in planted.moves.items()):
-            # Without what was worked out on the way.
-            return Twin(replace(subject), planted, (part, row))
+            # Without what was worked out on the way, and in whole HU: thousands of them are kept.
+            before, after = (np.round(one.pixels).astype(np.int16) for one in (subject, planted))
+            return Twin(replace(subject, pixels=before), replace(planted, pixels=after), (part, row))
 
 
 def augmented(twins: Sequence[Twin], rng: np.random.Generator, layout: Layout) -> Pairs:

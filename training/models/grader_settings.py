@@ -65,10 +65,10 @@ class GraderSettings:
     weight_decay: float = 0.05
     validation_share: float = 0.1
     calcification_weight: float = 0.25
-    twins: int = 5000
-    planted: int = 8
-    planted_weight: float = 0.4
-    lessons: int = 1200
+    twins: int = 4000
+    planted: int = 16
+    planted_weight: float = 0.5
+    lessons: int = 2000
     seed: int = 0
     start: Path | None = None
     pretrained: bool = False
@@ -85,11 +85,11 @@ class GraderSettings:
 
 
 def fine_tuning(start: Path) -> GraderSettings:
-    """A short run with small steps from a package's graders, which must be of the same folds.
+    """A run with small steps from a package's graders, which must be of the same folds.
 
-    For new outlines, and for inputs of the heads that were added since the package was made.
+    For new outlines, and for inputs of the heads and evidence that were added since the package was made.
     """
-    return GraderSettings(start=start, cycles=(10,), learning_rate=5e-4)
+    return GraderSettings(start=start, cycles=(40,), learning_rate=5e-4)
 
 
 def build(settings: GraderSettings) -> NoduleViT:

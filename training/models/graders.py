@@ -24,7 +24,7 @@ from ..data.augmentation import compose
 from ..data.found_outlines import FoundOutlines
 from ..data.planted_pairs import Pairs
 from .devices import Devices, on, own_part
-from .drawn_ahead import drawn_ahead
+from .drawn_ahead import DrawnAhead
 from .grader_settings import GraderSettings, build
 from .loss_weighting import WEIGHTINGS, recall
 from .precision import half_where_fast
@@ -92,32 +92,37 @@ def train_grader(
     model.target_mean.copy_(nodules.mean[: len(GRADES)])
     model.target_std.copy_(nodules.std[: len(GRADES)])
     lessons = SignLessons(nodules, settings, fold, devices, workers) if settings.planting else None
-    if lessons:
+    # A state of the epochs that follow holds what the lessons taught.
+    if lessons and not (folder / f"grader-{fold}.pt").is_file():
         lessons.teach(model, key, folder, console)
     weighting = WEIGHTINGS[settings.weighting](len(settings.tasks), model.vit.norm.weight).to(device)
 
+    def draw(rows: Array, rng: np.random.Generator) -> tuple[Batch, Labels, Pairs | None]:
+        batch, zoom = compose(nodules.parts, [nodules.at[i] for i in rows], rng, True, settings.config.layout)
+        labels = nodules.labels[rows].zoomed(zoom, nodules.std)
+        return batch, labels, lessons.pairs(settings.planted, rng) if lessons else None
+
+    drawing = DrawnAhead(draw, workers)
+
     def begin(rng: np.random.Generator, past_losses: Sequence[Sequence[float]]) -> tuple[int, LossAt]:
-        recall(weighting, past_losses)
+        recall(weighting, past_losses, device)
         order = rng.permutation(nodules.training)
         if settings.weak_share:
             swapped = rng.random(len(order)) < settings.weak_share
             order[swapped] = rng.choice(nodules.weak, swapped.sum())
-        steps, twins = len(order) // settings.batch, lessons.twins if lessons else ()
-
-        def draw(step: int, own: np.random.Generator) -> tuple[Batch, Labels, Pairs | None]:
-            rows = order[step * settings.batch : (step + 1) * settings.batch]
-            rows = rows[devices.global_rank :: devices.world_size]
-            batch, zoom = compose(nodules.parts, [nodules.at[i] for i in rows], own, True, settings.config.layout)
-            labels = nodules.labels[rows].zoomed(zoom, nodules.std)
-            return batch, labels, lessons.pairs(twins, settings.planted, own) if lessons else None
-
-        examples = drawn_ahead(draw, steps, own_part(devices, rng), workers)
+        if lessons:
+            lessons.plant()
+        steps = len(order) // settings.batch
+        batches = order[: steps * settings.batch].reshape(steps, settings.batch)
+        shares = batches[:, devices.global_rank :: devices.world_size]
+        examples = drawing.each(list(shares), own_part(devices, rng))
 
         def loss_at(step: int) -> tuple[Tensor, Tensor]:
             batch, labels, pairs = next(examples)
             tasks, calcification = losses_of(model, batch.to(device), labels.to(device), settings)
             loss = weighting(tasks) + settings.calcification_weight * calcification
             if pairs:
+                pairs = pairs.to(device)
                 loss = loss + settings.planted_weight * pairs_loss(answers(model, pairs), pairs, model.target_std)
             return loss, tasks
 

@@ -120,7 +120,7 @@ WEIGHTINGS: dict[Weighting, Callable[[int, nn.Parameter], Scalarizer]] = {
 }
 
 
-def recall(weighting: Scalarizer, losses: Sequence[Sequence[float] | Array]) -> None:
+def recall(weighting: Scalarizer, losses: Sequence[Sequence[float] | Array], device: str = "cpu") -> None:
     """Bring a rule that depends on past epochs to where it stands after these mean losses (each shape (tasks,)).
 
     Called at the start of every epoch, so that a run that was stopped goes on exactly as it would have.
@@ -128,5 +128,5 @@ def recall(weighting: Scalarizer, losses: Sequence[Sequence[float] | Array]) -> 
     if isinstance(weighting, DWA | DynamicTaskPriority):
         weighting.reset()
         for mean in losses[-2:]:
-            weighting(torch.as_tensor(mean, dtype=torch.float32))
+            weighting(torch.as_tensor(mean, dtype=torch.float32, device=device))
             weighting.step()

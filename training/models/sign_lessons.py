@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from NoduleRiskLib.networks.nodule_vit import NoduleViT
 from ..checkpoints import Key
 from ..data.planted_pairs import Pairs, Twin, augmented, eligible, plant
 from .devices import Devices, own_part
-from .drawn_ahead import drawn_ahead
+from .drawn_ahead import DrawnAhead
 from .grader_settings import GraderSettings
 from .sign_losses import Answers, answers, pairs_loss
 from .targets_and_losses import losses, of_task
@@ -53,7 +52,7 @@ class SignLessons:
         self, nodules: TrainingNodules, settings: GraderSettings, fold: int, devices: Devices, workers: int = 0
     ) -> None:
         self.nodules, self.settings, self.fold, self.devices = nodules, settings, fold, devices
-        self.workers = workers
+        self.workers, self.twins = workers, list[Twin]()
         self.able = eligible(nodules.parts, [nodules.at[i] for i in nodules.training])
         # There is room for more of them than beside the readers' own nodules.
         self.per_lesson = settings.planted * 3 // 2
@@ -65,12 +64,12 @@ class SignLessons:
             augmented([plant(parts, held, rng) for _ in range(count)], rng, layout) for count in HELD_OUT
         ]
 
-    @cached_property
-    def twins(self) -> list[Twin]:
-        """All that is planted in training: processes that are to share it start after it is there."""
-        rng = np.random.default_rng([self.settings.seed, self.fold, 13])
-        parts = self.nodules.parts
-        return [*drawn_ahead(lambda _, own: plant(parts, self.able, own), self.settings.twins, rng, self.workers)]
+    def plant(self) -> None:
+        """Plant all twins, once; processes that are to share them start afterwards."""
+        if not self.twins:
+            planting = DrawnAhead[int, Twin](lambda _, own: plant(self.nodules.parts, self.able, own), self.workers)
+            rng = np.random.default_rng([self.settings.seed, self.fold, 13])
+            self.twins.extend(planting.each(range(self.settings.twins), rng))
 
     def teach(self, model: NoduleViT, key: Key, folder: Path, console: Console) -> None:
         """Train evidence and heads on planted pairs, in place; what encodes the slices stays as it is.
@@ -95,15 +94,15 @@ class SignLessons:
             {"params": list(model.heads.parameters()), "lr_scale": HEADS_RATE},
         ]
 
+        drawing = DrawnAhead(self.pairs, self.workers)
+
         def begin(rng: np.random.Generator, past_losses: Sequence[Sequence[float]]) -> tuple[int, LossAt]:
-            steps, twins = self.settings.lessons // EPOCHS, self.twins
-            own_rng = own_part(self.devices, rng)
-            lessons = drawn_ahead(
-                lambda step, own: self.pairs(twins, self.per_lesson, own), steps, own_rng, self.workers
-            )
+            self.plant()
+            steps = self.settings.lessons // EPOCHS
+            lessons = drawing.each([self.per_lesson] * steps, own_part(self.devices, rng))
 
             def loss_at(step: int) -> tuple[Tensor, Tensor]:
-                pairs = next(lessons)
+                pairs = next(lessons).to(self.devices.device)
                 given = answers(model, pairs)
                 of_pairs = pairs_loss(given, pairs, model.target_std, evidence_alone=True)
                 of_readers = self._readers_loss(given, pairs)
@@ -133,13 +132,14 @@ class SignLessons:
         """The mean loss on pairs of the validation patients."""
         assert isinstance(model, NoduleViT)
         model.eval()
-        each = [pairs_loss(answers(model, pairs), pairs, model.target_std) for pairs in self.validation]
+        held = [pairs.to(self.devices.device) for pairs in self.validation]
+        each = [pairs_loss(answers(model, pairs), pairs, model.target_std) for pairs in held]
         return float(torch.stack(each).mean())
 
-    def pairs(self, twins: Sequence[Twin], count: int, rng: np.random.Generator) -> Pairs:
+    def pairs(self, count: int, rng: np.random.Generator) -> Pairs:
         """Some of the twins with their nodules, newly augmented: this device's share of ``count``."""
-        chosen = rng.integers(len(twins), size=max(count // self.devices.world_size, 1))
-        return augmented([twins[i] for i in chosen], rng, self.settings.config.layout)
+        chosen = rng.integers(len(self.twins), size=max(count // self.devices.world_size, 1))
+        return augmented([self.twins[i] for i in chosen], rng, self.settings.config.layout)
 
     def _readers_loss(self, given: Answers, pairs: Pairs) -> Tensor:
         """How far the model is from the readers of the nodules without what was planted."""

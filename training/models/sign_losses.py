@@ -19,7 +19,7 @@ from .precision import half_where_fast
 #: A logit of presence counts like so many standard deviations of a grade.
 PRESENCE_SCALE = 0.5
 #: Of a wanted change and of one that is not wanted (all others of the pair together).
-NAMED_WEIGHT, OTHERS_WEIGHT, PATTERN_WEIGHT = 1.0, 2.0, 0.25
+NAMED_WEIGHT, OTHERS_WEIGHT, PATTERN_WEIGHT = 3.0, 2.0, 1.0
 NINE = len(GRADES)
 #: These signs are at a place, where the map must rise to ``FULL``.
 PLACED = ("spiculation", "lobulation", "texture", "margin", "calcification", "presence")
@@ -28,7 +28,7 @@ PLACE_WEIGHT, OTHER_PLACES = 0.5, 0.3
 #: Of a map that must stay flat, beside its rise where the sign is: real lungs are full of what looks like spicules.
 STAYS_WEIGHT = 3.0
 #: Of all that evidence adds in a nodule where the readers saw no such sign.
-CLEAN_WEIGHT = 3.0
+CLEAN_WEIGHT = 1.0
 #: A pixel was touched if it differs by more.
 TOUCHED_HU = 60.0
 
@@ -86,7 +86,7 @@ def place_loss(before: Tensor, after: Tensor, pairs: Pairs, slices: Placed) -> T
     slices : Placed
     """
     device, count = before.device, len(MOVES)
-    has_place = pairs.named & AT_PLACE
+    has_place = pairs.named & AT_PLACE.to(device)
     free = ~torch.isfinite(pairs.moves) | pairs.named & ~has_place
 
     def by_slice(one: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def placed(pairs: Pairs) -> Placed:
     count = len(valid) // 2
     same = (valid[:count] == valid[count:]).all(1)
     # What was turned, stretched or moved as a whole differs everywhere.
-    same &= torch.isfinite(pairs.moves).all(1) | pairs.named[:, AT_PLACE].any(1)
+    same &= torch.isfinite(pairs.moves).all(1) | (pairs.named & AT_PLACE.to(pairs.named.device)).any(1)
     width = min(pairs.before.valid.shape[1], pairs.after.valid.shape[1])
     at = same[:, None] & pairs.before.valid[:, :width]
     owner = at.nonzero()[:, 0]

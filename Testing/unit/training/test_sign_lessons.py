@@ -73,6 +73,12 @@ def test_a_pair_differs_in_its_sign_alone(augmented: bool) -> None:
     assert free[0].nonzero().flatten().tolist() == [MOVES.index("subtlety"), MOVES.index("malignancy")]
 
 
+def test_pairs_move_to_a_device_as_a_whole() -> None:
+    moved = pairs("spicules").to("meta")
+    tensors = [*moved.before, *moved.after, moved.moves, moved.named, moved.clean, moved.pattern]
+    assert {one.device.type for one in tensors} == {"meta"}
+
+
 def test_the_wanted_change_costs_nothing_and_any_other_does() -> None:
     made = pairs("spicules", "vessel in")
     before = torch.zeros(2, 15)
@@ -172,7 +178,7 @@ def test_lessons_teach_evidence_and_heads_and_leave_the_rest(tmp_path: Path) -> 
     before = {name: one.clone() for name, one in model.state_dict().items()}
     lesson = pairs("calcium", "calcium", "vessel by")
 
-    toy_lessons("calcium", *INNOCENT, steps=100).teach(model, {"toy": "yes"}, tmp_path, QUIET)
+    toy_lessons("calcium", *INNOCENT, steps=200).teach(model, {"toy": "yes"}, tmp_path, QUIET)
     with torch.no_grad():
         clean, planted = answers(model.eval(), lesson).terms[:, MOVES.index("presence")].chunk(2)
     change = planted - clean
@@ -187,7 +193,8 @@ def test_lessons_teach_evidence_and_heads_and_leave_the_rest(tmp_path: Path) -> 
 def test_lessons_answer_to_the_readers_of_the_nodules_themselves() -> None:
     torch.manual_seed(0)
     lessons, model = toy_lessons("calcium", *INNOCENT), NoduleViT(CONFIG).eval()
-    drawn = lessons.pairs(lessons.twins, 4, np.random.default_rng(0))
+    lessons.plant()
+    drawn = lessons.pairs(4, np.random.default_rng(0))
     given = answers(model, drawn)
     near = lessons._readers_loss(given, drawn)
     far = lessons._readers_loss(given._replace(raw=given.raw + 3), drawn)
@@ -215,6 +222,6 @@ def test_scores_tell_a_grader_that_answers_from_one_that_does_not() -> None:
 
 def test_planting_is_the_same_for_the_same_seed() -> None:
     subject = nodule()
-    for name, plant in SIGNS.items():
-        one, two = (plant(subject, np.random.default_rng(4), TESTING) for _ in range(2))
+    for name, planted in SIGNS.items():
+        one, two = (planted(subject, np.random.default_rng(4), TESTING) for _ in range(2))
         assert np.array_equal(one.pixels, two.pixels) and one.moves == two.moves, name
