@@ -279,7 +279,7 @@ def signs(
     own = cross_validation.outlines(settings, cross_validation.segmentation_nets(settings))
     text, tested = study_signs(loaded, own, nodules, out)
     if keep:
-        keep_sign_tests(loaded, tested)
+        keep_sign_tests(loaded, tested, text)
     _report(out / "signs.md", text)
 
 

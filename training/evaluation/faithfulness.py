@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from rich.console import Console
 from scipy.ndimage import gaussian_filter
-from scipy.stats import spearmanr
 
 from NoduleRiskLib.explain.heatmaps import EVIDENCE, WITHOUT_EVIDENCE, default_pixels, explain, slice_weights
 from NoduleRiskLib.explain.pixel_attribution import PIXEL_METHODS, gradient
@@ -135,7 +135,8 @@ def measure(
         values[f"shuffled/{part}"] = similarity(maps[default], maps_of([random], stack, default))
     values["map"] = _strongest_slice(maps[default])
     values["rim"] = rim_share(stack, maps[default])
-    values["between grades"] = np.nan_to_num(spearmanr(maps[default][:, valid].reshape(NINE, -1).T).statistic)
+    # Maps of evidence may be empty; SciPy's own matrix is a single number if all of them are.
+    values["between grades"] = np.nan_to_num(pd.DataFrame(maps[default][:, valid].reshape(NINE, -1).T).corr("spearman"))
     values["heads"] = np.asarray(head_relevance(grader, batch, grader.tokens(batch))[:, :, :, 0, 1:].abs().sum(-1))
     return values
 

@@ -16,6 +16,8 @@ from ..data.found_outlines import FoundOutlines
 from ..evaluation.report_sections import markdown
 from ..evaluation.sign_scores import MAP_TARGETS, changes, maps, score
 
+#: Of what the model card says last.
+CARD_TITLE = "## Planted signs (`python -m training signs`)"
 #: Fewer nodules say nothing about a map.
 FEWEST = 20
 
@@ -72,9 +74,10 @@ def tests(found: pd.DataFrame) -> dict[str, SignTest]:
     return passed
 
 
-def keep_sign_tests(package: ModelPackage, passed: dict[str, SignTest]) -> None:
-    """Write what was measured into the package, which must hold what ``faithfulness`` measured."""
+def keep_sign_tests(package: ModelPackage, passed: dict[str, SignTest], text: str) -> None:
+    """Write what was measured into the package, which must hold what ``faithfulness`` measured, and at its card's end."""
     found = package.manifest.heatmap_faithfulness
     if found is None:
         raise NoduleRiskError(f"{package.path} lacks the faithfulness of its heatmaps: measure that first (--keep).")
-    with_card(package, package.card, replace(found, signs=passed))
+    scores = package.card.partition(f"\n{CARD_TITLE}")[0].rstrip()
+    with_card(package, f"{scores}\n\n{CARD_TITLE}\n\n{text}", replace(found, signs=passed))
