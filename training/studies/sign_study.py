@@ -75,7 +75,7 @@ def tests(found: pd.DataFrame) -> dict[str, SignTest]:
 
 
 def keep_sign_tests(package: ModelPackage, passed: dict[str, SignTest], text: str) -> None:
-    """Write what was measured into the package, which must hold what ``faithfulness`` measured, and at its card's end."""
+    """Write what was measured into the package, which must hold what ``faithfulness`` measured, and its card."""
     found = package.manifest.heatmap_faithfulness
     if found is None:
         raise NoduleRiskError(f"{package.path} lacks the faithfulness of its heatmaps: measure that first (--keep).")

@@ -16,6 +16,7 @@ from NoduleRiskLib.grades import CALCIFICATION_PATTERNS
 from NoduleRiskLib.imaging.slice_stack import Layout
 from NoduleRiskLib.networks.evidence import FULL
 from NoduleRiskLib.networks.model_config import ModelConfig
+from NoduleRiskLib.networks.model_package import SHIPPED, load
 from NoduleRiskLib.networks.nodule_vit import NoduleViT
 from training.data import planted_signs
 from training.data.found_outlines import FoundOutlines
@@ -225,3 +226,12 @@ def test_planting_is_the_same_for_the_same_seed() -> None:
     for name, planted in SIGNS.items():
         one, two = (planted(subject, np.random.default_rng(4), TESTING) for _ in range(2))
         assert np.array_equal(one.pixels, two.pixels) and one.moves == two.moves, name
+
+
+def test_the_card_tells_of_planted_signs_once_and_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    package, kept = load(SHIPPED), []
+    monkeypatch.setattr(sign_study, "with_card", lambda package, card, found: kept.append((card, found.signs)))
+    for text in ("one table", "another table"):
+        card = kept[-1][0] if kept else "scores\n"
+        sign_study.keep_sign_tests(replace(package, card=card), {}, text)
+    assert kept[-1] == (f"scores\n\n{sign_study.CARD_TITLE}\n\nanother table", {})
