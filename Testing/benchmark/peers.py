@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from NoduleRiskLib.networks.evidence import thickness_mm
 from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT, collate, waves
 
 from .samples import stacks
@@ -25,7 +26,7 @@ class Inputs(NamedTuple):
     """A batch whose shapes an exported graph can follow: T slices a nodule, N valid slices in all.
 
     channels (N, C, h, w); at (B, T), each place's row in ``channels``; waves (B, T, dim); plane (B, T); seen (B, T);
-    shape (B, 6).
+    shape (B, 6); thickness (B,), mm.
     """
 
     channels: Tensor
@@ -34,6 +35,7 @@ class Inputs(NamedTuple):
     plane: Tensor
     seen: Tensor
     shape: Tensor
+    thickness: Tensor
 
 
 Way = Callable[[Inputs], Tensor]
@@ -45,12 +47,16 @@ def inputs(grader: NoduleViT, batch: Batch) -> Inputs:
     order = batch.valid.int().argsort(dim=1, descending=True, stable=True)[:, : int(batch.valid.sum(1).max())]
     row = (batch.valid.flatten().cumsum(0) - 1).clamp(min=0).view(batch.valid.shape)
     at, plane, offset_mm, seen = (x.gather(1, order) for x in (row, batch.plane, batch.offset_mm, batch.valid))
-    return Inputs(grader.channels(batch), at, waves(offset_mm, grader.vit.embed_dim), plane, seen, batch.shape_features)
+    wave = waves(offset_mm, grader.vit.embed_dim)
+    thickness = thickness_mm(batch.offset_mm, batch.valid)
+    return Inputs(grader.channels(batch), at, wave, plane, seen, batch.shape_features, thickness)
 
 
 def raw(grader: NoduleViT, x: Inputs) -> Tensor:
     """What ``NoduleViT.raw`` gives, from inputs of fixed rank; places that are not seen hold some slice's token."""
-    tokens = grader.embed(x.channels)[x.at] + grader.offset(x.waves) + grader.plane(x.plane)
+    encoded, wide = grader.embed(x.channels)[x.at], grader.vit.embed_dim
+    placed = encoded[..., :wide] + grader.offset(x.waves) + grader.plane(x.plane)
+    tokens = torch.cat([placed, encoded[..., wide:] * x.thickness[:, None, None]], -1)
     return grader.raw(tokens, cast(Any, Batch)(None, None, None, x.plane, x.seen, x.shape))
 
 

@@ -63,7 +63,7 @@ def test_no_patient_of_the_scored_fold_trains_its_grader(study: Study, monkeypat
     seen: list[set[str]] = []
 
     def spy(fold: int, training: list[compare.FoundOutlines], *rest: object) -> None:
-        weak = rest[-1]
+        *_, weak, _ = rest
         assert isinstance(weak, list) and len(weak) == 4
         seen.append({name for part in (*training, *weak) for name in part.table.patient_id})
         raise KeyboardInterrupt

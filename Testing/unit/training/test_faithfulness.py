@@ -12,7 +12,7 @@ import torch
 from test_heatmaps import OneReason
 
 from NoduleRiskLib.explain import heatmap_faithfulness
-from NoduleRiskLib.explain.heatmaps import WITHOUT_EVIDENCE
+from NoduleRiskLib.explain.heatmaps import WITHOUT_EVIDENCE, default_pixels
 from NoduleRiskLib.grades import GRADE_NAMES
 from NoduleRiskLib.imaging.outline import Outline, measure
 from NoduleRiskLib.imaging.resampling import cut
@@ -203,14 +203,14 @@ def test_the_shipped_faithfulness_is_told_in_words() -> None:
     assert found is not None and found.nodules > 0
     for name in GRADE_NAMES:
         words = heatmap_faithfulness.told(shipped.model_id, name)
-        assert ("no more than a ball" in words) == (not found.grades[name].beats_gaussian)
-        assert name in words
+        assert ("Shown faintly" in words) == (not heatmap_faithfulness.trusted(shipped.model_id, name))
+        assert name in words or found.signs[name].sign in words
     assert heatmap_faithfulness.summary(found) in shipped.card
 
 
 def test_what_was_measured_is_the_default() -> None:
     found = heatmap_faithfulness.measured(load().model_id)
-    assert found is not None and found.pixels == WITHOUT_EVIDENCE
+    assert found is not None and found.pixels == default_pixels(load().networks().graders[0])
 
 
 def test_scenes_of_0_1_0_still_say_how_far_their_heatmaps_may_be_trusted() -> None:
