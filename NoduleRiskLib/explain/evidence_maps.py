@@ -28,13 +28,16 @@ def evidence_maps(
     Malignancy's map is what the other grades' maps do to the suspicion (``raises_suspicion``), its own where there is
     no ``account``.
     """
-    channels, maps, tokens = graders[0].channels(batch), [], []
+    channels, tokens = graders[0].channels(batch), []
+    # Added up one by one: those of all graders together would take most of the memory.
+    mean = channels.new_zeros(len(channels), len(GRADE_NAMES), *channels.shape[-2:])
     for grader in graders:
         encoded, own = grader.with_evidence(channels)
         strong = shown(grader, own, account) * grader.evidence.near(channels[:, -1])[:, None]
-        maps.append(functional.interpolate(strong, channels.shape[-2:], mode="bilinear", align_corners=False))
+        enlarged = functional.interpolate(strong, channels.shape[-2:], mode="bilinear", align_corners=False)
+        mean += enlarged / len(graders)
         tokens.append(grader.place(encoded, batch))
-    return torch.stack(maps).mean(0).transpose(0, 1), tokens
+    return mean.transpose(0, 1), tokens
 
 
 def shown(grader: NoduleViT, maps: Tensor, account: AccountFit | None = None) -> Tensor:
