@@ -169,14 +169,19 @@ def test_vessels_and_chest_wall_of_the_sample_are_told_from_nodules(
     assert told.doubtful["bowel and stomach"] > 0.9
 
 
-def test_the_sample_on_another_grid_keeps_its_grades(
-    assessor: Assessor, sample: tuple[Volume, Point, dict[str, str]]
-) -> None:
+@pytest.fixture(scope="module")
+def moved_sample(assessor: Assessor, sample: tuple[Volume, Point, dict[str, str]]) -> Any:
     volume, point, _ = sample
-    changed = moves(assessor, [(volume, [point])], hands=2)
-    assert changed["mean"].drop("resampled to 1 mm").max() < 0.2
-    # A known fault (docs/how-good.md): end slices that were interpolated pass for a blurred margin and ground glass.
-    assert changed["mean"].max() < 0.5
+    return moves(assessor, [(volume, [point])], hands=2)["mean"]
+
+
+def test_the_sample_on_another_grid_keeps_its_grades(moved_sample: Any) -> None:
+    assert moved_sample.drop("resampled to 1 mm").max() < 0.2
+
+
+@pytest.mark.xfail(strict=True, reason="interpolated end slices pass for a blurred margin and ground glass (0.5.0)")
+def test_the_sample_resampled_to_1_mm_keeps_its_grades(moved_sample: Any) -> None:
+    assert moved_sample["resampled to 1 mm"] < 0.2
 
 
 def test_a_point_off_the_scan_is_refused_by_name(assessor: Assessor, chest: Chest) -> None:

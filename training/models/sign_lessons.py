@@ -24,7 +24,7 @@ from .training_loop import LossAt, Recipe, Schedule, train
 from .training_nodules import TrainingNodules
 
 #: Learning rate of the lessons; that of the heads, which have learned everything else, is so much lower.
-LESSON_RATE, HEADS_RATE, RESPONSE_RATE = 5e-3, 0.2, 1.0
+LESSON_RATE, HEADS_RATE = 5e-3, 0.2
 #: Of what the readers said of the nodules themselves, beside the pairs' loss.
 READERS_WEIGHT = 0.1
 #: Epochs of the lessons: how often their state is kept.
@@ -89,8 +89,7 @@ class SignLessons:
         model.eval().requires_grad_(False)
         learners.requires_grad_(True)
         groups: list[dict[str, Any]] = [
-            {"params": [one for name, one in model.evidence.named_parameters() if not name.startswith("response")]},
-            {"params": list(model.evidence.response.parameters()), "lr_scale": RESPONSE_RATE},
+            {"params": list(model.evidence.parameters())},
             {"params": list(model.heads.parameters()), "lr_scale": HEADS_RATE},
         ]
 
