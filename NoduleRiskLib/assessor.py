@@ -16,6 +16,7 @@ from .explain.heatmaps import explain
 from .grades import CALCIFICATION_PATTERNS, GRADE_NAMES
 from .imaging import input_checks
 from .imaging.inputs import as_ct, as_points
+from .imaging.interpolated import graded_layout
 from .imaging.marked_nodules import Marked, is_segmentation, matched
 from .imaging.outline import Outline
 from .imaging.outline_checks import check_parts, check_sureness
@@ -232,7 +233,7 @@ class Assessor:
         alone = np.array([one.point.ras for one in marked if not one.outline]).reshape(-1, 3)
         by_network = iter(segment(volume, alone, self._networks.segmentation, self._device))
         outlines = [one.outline or next(by_network) for one in marked]
-        layout = self._config.layout
+        layout = graded_layout(self._config.layout, volume)
         stacks = [cut(volume, one.centre_ras, layout, one.bounds_ras, one.probability) for one in outlines]
         likely = nodule_probability(volume, outlines, self._networks.false_positive, self._device).tolist()
         results = []

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import InputWarning
+from .interpolated import APART_MM, is_interpolated
 from .lung_mask import lung_mask
 from .outline import INSIDE, Outline, same_nodule
 from .points import Point
@@ -42,7 +43,7 @@ _SEEN: WeakKeyDictionary[Volume, bool] = WeakKeyDictionary()
 
 
 def check_volume(volume: Volume) -> tuple[str, ...]:
-    """What holds for every nodule of a CT: contrast medium and noise. ``checked_ct`` tells of the rest."""
+    """What holds for every nodule of a CT: contrast medium, noise, interpolation. ``checked_ct`` tells of the rest."""
     found = []
     if has_contrast(volume):
         found.append(
@@ -55,6 +56,11 @@ def check_volume(volume: Volume) -> tuple[str, ...]:
         found.append(
             f"The CT is noisy ({noise_hu:.0f} HU in the lung; grades are less sure from {NOISY_HU:.0f} HU on): single "
             f"grades may be off by {steps}, and the diameter with them."
+        )
+    if is_interpolated(volume):
+        found.append(
+            f"The slices look interpolated from thicker ones: only some, {APART_MM:.0f} mm apart, are graded, and "
+            "margin, texture and spiculation are less sure. Better assess the CT as it was reconstructed."
         )
     return tuple(found)
 

@@ -176,12 +176,8 @@ def moved_sample(assessor: Assessor, sample: tuple[Volume, Point, dict[str, str]
 
 
 def test_the_sample_on_another_grid_keeps_its_grades(moved_sample: Any) -> None:
-    assert moved_sample.drop("resampled to 1 mm").max() < 0.2
-
-
-@pytest.mark.xfail(strict=True, reason="interpolated end slices pass for a blurred margin and ground glass (0.5.0)")
-def test_the_sample_resampled_to_1_mm_keeps_its_grades(moved_sample: Any) -> None:
-    assert moved_sample["resampled to 1 mm"] < 0.2
+    assert "resampled to 1 mm" in moved_sample
+    assert moved_sample.max() < 0.2
 
 
 def test_a_point_off_the_scan_is_refused_by_name(assessor: Assessor, chest: Chest) -> None:
