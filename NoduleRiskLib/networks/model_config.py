@@ -38,6 +38,9 @@ class ModelConfig:
         "mm" (sine and cosine of its offset in mm, plus its plane).
     shape_features : bool
         Whether the heads also read the outline's 3-D shape features (``imaging.shape_features``).
+    surface_features : bool
+        Whether the shape grades are the mean of what their heads and what the nodule's surface says
+        (``networks.surface``).
     evidence : bool
         Whether maps of local evidence (``networks.evidence``) add to the grades; needs the outline and the embedding
         "conv".
@@ -55,6 +58,7 @@ class ModelConfig:
     embedding: Embedding = "conv"
     position: Position = "mm"
     shape_features: bool = True
+    surface_features: bool = False
     evidence: bool = False
     drop: float = 0.1
 

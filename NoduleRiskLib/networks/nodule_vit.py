@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from ..grades import CALCIFICATION_PATTERNS, GRADES
 from ..imaging.shape_features import SHAPE_FEATURES, shape_features
 from ..imaging.slice_stack import PLANES, SliceStack
+from ..imaging.surface_features import surface_features
 from ..imaging.volume import Array
 from .evidence import BESIDE, EvidenceMaps, thickness_mm
 from .model_config import ModelConfig
+from .surface import AT, Surface
 
 #: As many slices are encoded at once on a CPU: more leave its caches, fewer make matrices that are too small.
 CPU_SLICES = 256
@@ -26,7 +28,8 @@ class Batch(NamedTuple):
     """Slice stacks as the model takes them: B nodules of S slices, h x w pixels.
 
     pixels (B, S, h, w) in HU; outline (B, S, h, w), 0 to 1; offset_mm (B, S); plane (B, S), index into the
-    layout's planes; valid (B, S), bool; shape_features (B, 6), the outline's (``imaging.shape_features``).
+    layout's planes; valid (B, S), bool; shape_features (B, 6), the outline's (``imaging.shape_features``);
+    surface_features (B, 28), the nodule's (``imaging.surface_features``), or (B, 0) where nobody reads them.
     """
 
     pixels: Tensor
@@ -35,6 +38,7 @@ class Batch(NamedTuple):
     plane: Tensor
     valid: Tensor
     shape_features: Tensor
+    surface_features: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on ``device``."""
@@ -60,14 +64,20 @@ def collate(stacks: list[SliceStack]) -> Batch:
         name: torch.stack([torch.as_tensor(getattr(stack, name)) for stack in stacks]).to(kind)
         for name, kind in (kinds | {"valid": torch.bool}).items()
     }
-    measured = [shape_features(*_first_plane(stack), stack.layout.pixel_mm) for stack in stacks]
-    return Batch(**fields, shape_features=torch.as_tensor(np.stack(measured)))
+    seen = [(stack.layout.pixel_mm, *_first_plane(stack)) for stack in stacks]
+    shape = [shape_features(outline, offset_mm, pixel_mm) for pixel_mm, _, outline, offset_mm in seen]
+    surface = [surface_features(pixels, outline, offset_mm, pixel_mm) for pixel_mm, pixels, outline, offset_mm in seen]
+    return Batch(
+        **fields,
+        shape_features=torch.as_tensor(np.stack(shape)),
+        surface_features=torch.as_tensor(np.stack(surface)),
+    )
 
 
-def _first_plane(stack: SliceStack) -> tuple[Array, Array]:
-    """Outlines and offsets of the valid slices of the layout's first plane, which alone show all of the nodule."""
+def _first_plane(stack: SliceStack) -> tuple[Array, Array, Array]:
+    """Pixels, outlines, offsets of the valid slices of the layout's first plane, which alone show all of the nodule."""
     here = stack.valid & (stack.plane == 0)
-    return stack.outline[here], stack.offset_mm[here]
+    return stack.pixels[here], stack.outline[here], stack.offset_mm[here]
 
 
 class SliceEncoder(nn.Module):
@@ -156,6 +166,8 @@ class NoduleViT(nn.Module):
             # Starts at zero, so that training starts, or goes on, from the slices alone.
             nn.init.zeros_(self.shape_features.weight)
             nn.init.zeros_(self.shape_features.bias)
+        if config.surface_features:
+            self.surface = Surface()
         if config.evidence:
             self.evidence = EvidenceMaps(BESIDE + config.channels, self.vit.patch_embed.widths)
         self.heads = nn.ModuleDict(
@@ -239,7 +251,9 @@ class NoduleViT(nn.Module):
         return torch.cat([self.vit.patch_embed.pooled(stages[-1]), added], 1), maps
 
     def raw(self, tokens: Tensor, batch: Batch) -> Tensor:
-        """The heads' own numbers with the evidence added, (B, 9 + 6), from what the slices give (B, S, E).
+        """What heads, surface and evidence say, (B, 9 + 6), from what the slices give (B, S, E).
+
+        The heads' own numbers; of three grades the mean of that and what the surface says; then the evidence is added.
 
         The first nine are standardised grades (diameter: log2 mm), then calcification's presence (logit) and
         its patterns (logits).
@@ -247,6 +261,9 @@ class NoduleViT(nn.Module):
         summary = self.summary(tokens, batch)
         heads = [self.heads[grade.name](summary) for grade in GRADES]
         raw = torch.cat([head[:, :1] for head in heads] + [head[:, 1:] for head in heads], 1)
+        if self.config.surface_features:
+            at = torch.tensor(AT, device=raw.device)
+            raw = raw.index_copy(1, at, (raw[:, at] + self.surface(batch.surface_features).to(raw.dtype)) / 2)
         return raw + self.terms(tokens, batch) if self.config.evidence else raw
 
     def terms(self, tokens: Tensor, batch: Batch) -> Tensor:

@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADES, OTHER_GRADES
+from NoduleRiskLib.imaging.shape_features import SHAPE_FEATURES
 from NoduleRiskLib.imaging.slice_stack import Layout
+from NoduleRiskLib.imaging.surface_features import SURFACE_FEATURES
 from NoduleRiskLib.networks.manifest import AccountFit, TermFit
 from NoduleRiskLib.networks.manifest_file import settings_hash
 from NoduleRiskLib.networks.model_package import CARD, SETTINGS, WEIGHTS, load, with_card
@@ -89,7 +91,19 @@ EDITS = st.lists(
 )
 #: Settings of a grader that are in range: whether they are those of the weights, the shapes decide.
 PLAUSIBLE = st.dictionaries(
-    st.sampled_from(["dim", "depth", "heads", "transformer", "embedding", "position", "outline", "shape_features"]),
+    st.sampled_from(
+        [
+            "dim",
+            "depth",
+            "heads",
+            "transformer",
+            "embedding",
+            "position",
+            "outline",
+            "shape_features",
+            "surface_features",
+        ]
+    ),
     st.integers(0, 100),
     max_size=4,
 )
@@ -102,6 +116,7 @@ CHOICES: dict[str, list[Any]] = {
     "position": ["mm", "slot"],
     "outline": [True, False],
     "shape_features": [True, False],
+    "surface_features": [True, False],
 }
 #: One change of a file's bytes: where (as a share of its length), what, how many.
 DAMAGE = st.tuples(
@@ -299,7 +314,8 @@ def _nodule(layout: Layout) -> Batch:
     valid = torch.zeros(1, places, dtype=torch.bool)
     valid[:, :3] = True
     offset, plane = torch.zeros(1, places), torch.zeros(1, places, dtype=torch.int64)
-    return Batch(torch.full(shape, -100.0), torch.ones(shape), offset, plane, valid, torch.zeros(1, 6))
+    features = torch.zeros(1, len(SHAPE_FEATURES)), torch.zeros(1, len(SURFACE_FEATURES))
+    return Batch(torch.full(shape, -100.0), torch.ones(shape), offset, plane, valid, *features)
 
 
 def _memory() -> float:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from NoduleRiskLib.imaging.outline import INSIDE
 from NoduleRiskLib.imaging.shape_features import shape_features
 from NoduleRiskLib.imaging.slice_stack import Layout
+from NoduleRiskLib.imaging.surface_features import surface_features
 from NoduleRiskLib.imaging.volume import Array
 from NoduleRiskLib.networks.nodule_vit import Batch
 
@@ -34,13 +35,15 @@ def compose(
     ``layout`` gives the rows and columns of a slice and the distance of its pixels; slices are the scan's own.
 
     With ``turned``: each with an outline of its own choosing (readers' share, one reader, one of the found ones),
-    turned, mirrored, shifted, zoomed, thinned, its end slices dropped now and then, noisy. Without: the
-    first found outline, as in use.
+    turned, mirrored, shifted, zoomed, thinned, its end slices dropped now and then, its slices laid between the
+    scan's own, noisy. Each nodule has random numbers of its own, whatever the others are. Without: the first found
+    outline, as in use.
     """
     count = len(nodules)
     zoom, places, slices, offsets = np.ones(count), np.zeros((count, 2, 3)), [], []
+    own = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=count)]
     for n, (part, index) in enumerate(nodules):
-        source = parts[part]
+        source, rng = parts[part], own[n]
         here = slice(int(source.first[index]), int(source.first[index + 1]))
         outline = _outline(source, here, rng if turned else None)
         inside = outline > INSIDE
@@ -53,22 +56,26 @@ def compose(
         z, rows, columns = np.nonzero(inside)
         middle = np.array([columns.mean(), rows.mean()]) - (WIDE.pixels - 1) / 2
         places[n] = _affine(middle, zoom[n], rng if turned else None)
-        slices.append(np.stack([source.pixels[here][holds], outline[holds]], 1))
+        cut = np.stack([source.pixels[here][holds], outline[holds]], 1)
         offset = source.offset_mm[here].astype(np.float64)
         offset = (offset[holds] - offset[z].mean()) * zoom[n]
         if turned:
             offset = offset * rng.choice((-1, 1)) + rng.normal() * SHIFT_MM
+            if rng.random() < 0.25:
+                at = other_slices(offset, rng)[: layout.slices]
+                cut, offset = between_slices(cut, at), between_slices(offset, at)
+        slices.append(cut)
         offsets.append(offset)
     counts = np.array([len(offset) for offset in offsets])
     owner = np.repeat(np.arange(count), counts)
     windows = _windows(np.concatenate(slices), places[owner], layout)
     if turned:
-        _blur(windows, owner, np.where((rng.random(count) < 0.2) & (counts > 2), rng.uniform(0.2, 0.5, count), 0))
-        windows[:, 0] += torch.as_tensor(rng.normal(size=count)[owner] * 15).float()[:, None, None]
-        grain = np.where(rng.random(count) < 0.3, rng.uniform(5, 40, count), 0)[owner].astype(np.float32)
-        noisy = np.flatnonzero(grain)
-        noise = rng.standard_normal((len(noisy), *windows.shape[2:]), dtype=np.float32) * grain[noisy, None, None]
-        windows[noisy, 0] += torch.as_tensor(noise)
+        for n, rng in enumerate(own):
+            seen = windows[owner == n, 0]
+            seen += rng.normal() * 15
+            if rng.random() < 0.3:
+                seen += torch.as_tensor(rng.uniform(5, 40) * rng.standard_normal(seen.shape, dtype=np.float32))
+            windows[owner == n, 0] = seen
     valid = torch.as_tensor(np.arange(counts.max()) < counts[:, None])
     pixels = torch.zeros(*valid.shape, *windows.shape[2:])
     outlined, offset_mm = pixels.clone(), torch.zeros(valid.shape)
@@ -76,9 +83,13 @@ def compose(
     offset_mm[valid] = torch.as_tensor(np.concatenate(offsets)).float()
     ends = np.cumsum(counts)[:-1]
     outlines = np.split(windows[:, 1].numpy(), ends)
-    measured = [shape_features(one, offset, layout.pixel_mm) for one, offset in zip(outlines, offsets, strict=True)]
+    cuts = list(zip(np.split(windows[:, 0].numpy(), ends), outlines, offsets, strict=True))
+    shape = [shape_features(outline, offset, layout.pixel_mm) for _, outline, offset in cuts]
+    # What is trained does not read them.
+    surface = [np.zeros(0, np.float32) if turned else surface_features(*one, layout.pixel_mm) for one in cuts]
     plane = torch.zeros(valid.shape, dtype=torch.int64)
-    return Batch(pixels, outlined, offset_mm, plane, valid, torch.as_tensor(np.stack(measured))), zoom
+    features = [torch.as_tensor(np.stack(one)) for one in (shape, surface)]
+    return Batch(pixels, outlined, offset_mm, plane, valid, *features), zoom
 
 
 def _outline(source: FoundOutlines, here: slice, rng: np.random.Generator | None) -> Array:
@@ -105,12 +116,33 @@ def _outline(source: FoundOutlines, here: slice, rng: np.random.Generator | None
     return np.asarray(mean / mean.max())
 
 
+def other_slices(offset_mm: Array, rng: np.random.Generator) -> Array:
+    """Where a reformatted scan could have its slices: at these places among the scan's own (0: its first), (m,).
+
+    They lie as far apart as the scan's own, or closer, down to 1 mm.
+    """
+    last = len(offset_mm) - 1
+    step_mm = abs(offset_mm[-1] - offset_mm[0]) / last if last else 1.0
+    step = rng.uniform(min(1.0, 1.0 / step_mm), 1.0)
+    # A nodule's only slice stays.
+    return np.arange(min(rng.uniform(0, step), last), last + 1e-6, step)
+
+
+def between_slices(values: Array, at: Array) -> Array:
+    """Values (n, ...) of slices at places between them (m,), linear: (m, ...)."""
+    low = np.minimum(at.astype(int), max(len(values) - 2, 0))
+    part = (at - low).reshape(-1, *[1] * (values.ndim - 1)).astype(np.result_type(values, np.float32))
+    return np.asarray((1 - part) * values[low] + part * values[np.minimum(low + 1, len(values) - 1)])
+
+
 def _thinned(holds: Array, rng: np.random.Generator) -> Array:
-    if len(holds) >= 4 and rng.random() < 0.25:
-        holds = holds[int(rng.integers(2)) :: 2]
-    if len(holds) >= 3 and rng.random() < 0.15:
+    # As many random numbers for few slices as for many.
+    begin, (thin, first, last) = int(rng.integers(2)), rng.random(3)
+    if len(holds) >= 4 and thin < 0.25:
+        holds = holds[begin::2]
+    if len(holds) >= 3 and first < 0.15:
         holds = holds[1:]
-    if len(holds) >= 3 and rng.random() < 0.15:
+    if len(holds) >= 3 and last < 0.15:
         holds = holds[:-1]
     return holds
 
@@ -135,11 +167,3 @@ def _windows(slices: Array, places: Array, layout: Layout) -> Tensor:
     grid = torch.einsum("hwx,nyx->nhwy", torch.stack([x, y, torch.ones_like(x)], -1), torch.as_tensor(places).float())
     wide = torch.as_tensor(slices).float()
     return nn.functional.grid_sample(wide, 2 * grid / WIDE.pixels, padding_mode="border", align_corners=False)
-
-
-def _blur(windows: Tensor, owner: Array, share: Array) -> None:
-    """Mix so much (shape (B,)) of its nodule's next slice into each, in place: as a reformatted scan does."""
-    mixed = np.flatnonzero((owner[:-1] == owner[1:]) & (share[owner[:-1]] > 0))
-    if len(mixed):
-        part = torch.as_tensor(share[owner[mixed]]).float()[:, None, None, None]
-        windows[mixed] = (1 - part) * windows[mixed] + part * windows[mixed + 1]

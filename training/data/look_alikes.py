@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from NoduleRiskLib.imaging.volume import Array
 
+from .augmentation import between_slices, other_slices
 from .crops import WIDE
 from .planting import (
     TRAINING,
@@ -93,6 +94,17 @@ def again(subject: Subject, rng: np.random.Generator, ranges: Ranges = TRAINING)
     return Planted(pixels.astype(np.float32), subject.outlines, np.zeros(pixels.shape, bool), {})
 
 
+def resampled(subject: Subject, rng: np.random.Generator, ranges: Ranges = TRAINING) -> Planted:
+    """The same nodule on another grid: slices between the scan's own, in half of them with coarser pixels."""
+    at = other_slices(subject.offset_mm, rng)
+    pixels, offset_mm = between_slices(subject.pixels, at), between_slices(subject.offset_mm, at)
+    outlines = np.round(between_slices(subject.outlines, at)).astype(np.uint8)
+    if rng.random() < 0.5:
+        pixels = _on_coarser_pixels(pixels, rng.uniform(0.8, 1.1))
+    touched = np.zeros(pixels.shape, bool)
+    return Planted(pixels.astype(np.float32), outlines, touched, {}, offset_mm=offset_mm)
+
+
 #: By name.
 INNOCENT: dict[str, Plant] = {
     "vessel in": vessel_in,
@@ -100,7 +112,18 @@ INNOCENT: dict[str, Plant] = {
     "fissure": fissure,
     "pleural tag": pleural_tag,
     "again": again,
+    "resampled": resampled,
 }
+
+
+def _on_coarser_pixels(pixels: Array, pixel_mm: float) -> Array:
+    """Slices (n, 96, 96) as they come back from pixels of another size, both ways linear."""
+    side = np.arange(0, (WIDE.pixels - 1) * WIDE.pixel_mm + 1e-6, pixel_mm) / WIDE.pixel_mm
+    back = np.minimum(np.arange(WIDE.pixels) * WIDE.pixel_mm / pixel_mm, len(side) - 1)
+    for axis in (1, 2):
+        for places in (side, back):
+            pixels = np.moveaxis(between_slices(np.moveaxis(pixels, axis, 0), places), 0, axis)
+    return pixels
 
 
 def _innocent(subject: Subject, cover: Array, hu: float, rng: np.random.Generator) -> Planted:

@@ -35,6 +35,7 @@ WEIGHTS: Mapping[str, float] = {
     "vessel in": 2.0,
     "vessel by": 2.0,
     "pleural tag": 1.5,
+    "resampled": 2.0,
 }
 #: Less than this (grade units; diameter: log2 mm) is no lesson.
 WORTH: Mapping[str, float] = {"spiculation": 0.8, "lobulation": 0.6, "diameter": 0.05}
@@ -154,8 +155,11 @@ def as_pairs(chosen: Sequence[tuple[Subject, Planted]], layout: Layout, seed: in
     """Subjects and their twins as batches; augmented alike with ``seed``, as they are without."""
     both = []
     for images in (
-        [(subject, subject.pixels, subject.outlines) for subject, _ in chosen],
-        [(subject, one.pixels, one.outlines) for subject, one in chosen],
+        [(subject.pixels, subject.outlines, subject.offset_mm) for subject, _ in chosen],
+        [
+            (one.pixels, one.outlines, subject.offset_mm if one.offset_mm is None else one.offset_mm)
+            for subject, one in chosen
+        ],
     ):
         rng = np.random.default_rng(seed)
         rows = [(0, i) for i in range(len(chosen))]
@@ -182,20 +186,21 @@ def joined(pairs: Pairs) -> Batch:
             return one
         return torch.cat([one, one.new_zeros(len(one), width - one.shape[1], *one.shape[2:])], 1)
 
+    of_slices = [name for name in Batch._fields if not name.endswith("_features")]
     batches = [
-        batch._replace(**{name: padded(getattr(batch, name)) for name in Batch._fields if name != "shape_features"})
+        batch._replace(**{name: padded(getattr(batch, name)) for name in of_slices})
         for batch in (pairs.before, pairs.after)
     ]
     return Batch(*(torch.cat(both) for both in zip(*batches, strict=True)))
 
 
-def _as_found(images: Sequence[tuple[Subject, Array, Array]]) -> FoundOutlines:
+def _as_found(images: Sequence[tuple[Array, Array, Array]]) -> FoundOutlines:
     readers = 4
     return FoundOutlines(
         table=pd.DataFrame(),
-        pixels=np.concatenate([pixels for _, pixels, _ in images]),
-        share=np.concatenate([outlines[:, 1 : 1 + readers] for _, _, outlines in images]),
-        found=np.concatenate([outlines[:, 1 + readers :] for _, _, outlines in images]),
-        offset_mm=np.concatenate([subject.offset_mm for subject, _, _ in images]).astype(np.float32),
-        first=np.cumsum([0, *(len(pixels) for _, pixels, _ in images)]),
+        pixels=np.concatenate([pixels for pixels, _, _ in images]),
+        share=np.concatenate([outlines[:, 1 : 1 + readers] for _, outlines, _ in images]),
+        found=np.concatenate([outlines[:, 1 + readers :] for _, outlines, _ in images]),
+        offset_mm=np.concatenate([offset_mm for _, _, offset_mm in images]).astype(np.float32),
+        first=np.cumsum([0, *(len(pixels) for pixels, _, _ in images)]),
     )

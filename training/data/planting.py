@@ -129,6 +129,8 @@ class Planted:
         What may go where it wants.
     pattern : int
         Which of ``CALCIFICATION_PATTERNS`` was planted; -1: no calcium.
+    offset_mm : float (n,) or None
+        Of its slices, where they are others than the nodule's.
     """
 
     pixels: Array
@@ -137,6 +139,7 @@ class Planted:
     moves: dict[str, float]
     free: tuple[str, ...] = MAY_FOLLOW
     pattern: int = -1
+    offset_mm: Array | None = None
 
 
 @dataclass(frozen=True)

@@ -222,11 +222,12 @@ def _start_from_package(model: NoduleViT, settings: GraderSettings, fold: int) -
     new = tuple(name for name in NEW_PART_RATES if getattr(settings.config, name) and not getattr(package.config, name))
     kept = {name: getattr(settings.config, name) and name not in new for name in NEW_PART_RATES}
     known = replace(settings.config, shape_features=kept["shape_features"], evidence=kept["evidence"])
-    if known != package.config or fold >= len(graders):
+    if known != replace(package.config, surface_features=False) or fold >= len(graders):
         raise NoduleRiskError(
             f"{settings.start} has {len(graders)} graders, maybe of another kind: give a package of these five folds."
         )
-    model.load_state_dict(graders[fold].state_dict(), strict=not new)
+    state = {name: value for name, value in graders[fold].state_dict().items() if not name.startswith("surface.")}
+    model.load_state_dict(state, strict=not new)
     return new
 
 

@@ -36,6 +36,7 @@ from ..models.fold_networks import read_fold_networks
 from ..models.grader_settings import GraderSettings
 from ..models.graders import train_grader
 from ..models.segmentation import SegmentationSettings, train_segmentation
+from ..models.surface import with_surface
 
 #: No fold is left out: what ships.
 ALL = -1
@@ -192,20 +193,18 @@ def joined(nodules: Mapping[int, FoundOutlines]) -> pd.DataFrame:
 
 
 def graders(study: Study, nodules: Mapping[int, FoundOutlines]) -> dict[int, NoduleViT]:
-    """One grader per fold, trained on the others' nodules; the sample's patient is left out of all of them."""
+    """One grader per fold, trained on the others' nodules and with their surfaces; the sample's patient is in none."""
     kept = {fold: part.without_sample() for fold, part in nodules.items()}
-    return {
-        fold: train_grader(
-            fold,
-            [part for other, part in kept.items() if other != fold],
-            study.grader,
-            study.networks,
-            study.device,
-            study.console,
-            workers=study.workers,
+    trained = {}
+    for fold in study.folds:
+        reference = [part for other, part in kept.items() if other != fold]
+        grader = train_grader(
+            fold, reference, study.grader, study.networks, study.device, study.console, workers=study.workers
         )
-        for fold in study.folds
-    }
+        # A fifth as many as its grader learns from.
+        twins = study.grader.twins // 5 if study.grader.planting else 0
+        trained[fold] = with_surface(grader, reference, twins, fold)
+    return trained
 
 
 def estimates(

@@ -134,7 +134,7 @@ def test_configurations_survive_json(tiny: ModelConfig) -> None:
     with pytest.raises(NoduleRiskError, match="unheard_of"):
         read_config(JsonValue({**values, "unheard_of": 1}, FILE))
     # What was written before there were shape features was made without them.
-    del values["shape_features"], values["evidence"]
+    del values["shape_features"], values["surface_features"], values["evidence"]
     assert tiny.shape_features
     assert read_config(JsonValue(values, FILE), form=4) == replace(tiny, shape_features=False)
     assert read_config(JsonValue({**values, "shape": True}, FILE), form=4) == tiny
@@ -267,7 +267,13 @@ def keys(values: dict[str, Any], above: str = "") -> list[str]:
 
 
 #: Not every grade has a sign with a place.
-MAY_BE_ABSENT = ("grader.evidence", "format", "sha256_of_settings", "heatmap_faithfulness.signs.calcification")
+MAY_BE_ABSENT = (
+    "grader.evidence",
+    "grader.surface_features",
+    "format",
+    "sha256_of_settings",
+    "heatmap_faithfulness.signs.calcification",
+)
 
 
 @pytest.mark.parametrize("key", [key for key in keys(SETTINGS) if key not in MAY_BE_ABSENT])

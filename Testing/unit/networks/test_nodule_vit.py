@@ -18,6 +18,7 @@ from torch import Tensor
 from NoduleRiskLib.grades import CALCIFICATION_PATTERNS, GRADE_NAMES
 from NoduleRiskLib.imaging.shape_features import SHAPE_FEATURES
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS, PLANES, Layout, SliceStack, part
+from NoduleRiskLib.imaging.surface_features import SURFACE_FEATURES
 from NoduleRiskLib.networks.model_config import WINDOWS, ModelConfig, paper_config
 from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT, collate
 
@@ -42,6 +43,7 @@ def nodules(config: ModelConfig, count: int = 4) -> Batch:
         plane.expand(count, -1),
         valid,
         torch.randn(count, len(SHAPE_FEATURES), generator=dice),
+        torch.randn(count, len(SURFACE_FEATURES), generator=dice),
     )
 
 
@@ -130,7 +132,7 @@ def test_a_position_in_mm_is_no_slot(tiny: ModelConfig, trained: Trained) -> Non
     model = trained(tiny)
     batch = one(nodules(tiny), 0)
     order = torch.randperm(batch.valid.shape[1], generator=torch.Generator().manual_seed(1))
-    ordered = {name: tensor[:, order] for name, tensor in batch._asdict().items() if name != "shape_features"}
+    ordered = {name: tensor[:, order] for name, tensor in batch._asdict().items() if not name.endswith("_features")}
     assert_alike(model(batch._replace(**ordered)), model(batch))
     stretched = batch._replace(offset_mm=batch.offset_mm * 1.5)
     assert not torch.allclose(model(stretched).grades, model(batch).grades, atol=1e-5)

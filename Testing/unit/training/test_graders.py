@@ -171,7 +171,8 @@ def test_a_cube_holds_the_slices_where_they_lie() -> None:
     z = torch.tensor([[-4.0, -2.0, 0.0, 2.0, 4.0, 0.0]])
     valid = torch.tensor([[True] * 5 + [False]])
     pixels = (z * 100 + 9000 * ~valid)[..., None, None].expand(-1, -1, 16, 16)
-    batch = Batch(pixels, torch.ones_like(pixels), z, torch.zeros(1, 6, dtype=torch.int64), valid, torch.zeros(1, 6))
+    plane, features = torch.zeros(1, 6, dtype=torch.int64), torch.zeros(1, 0)
+    batch = Batch(pixels, torch.ones_like(pixels), z, plane, valid, features, features)
     share = between(batch, torch.tensor([-9.0, -3.0, 0.5, 4.0]))
     assert share.sum(-1).tolist() == [[0, 1, 1, 1]]
     assert (share @ (z * 100)[..., None]).flatten().tolist() == pytest.approx([0, -300, 50, 400])
@@ -193,7 +194,20 @@ def test_labels_know_both_sides_and_every_vote(stacks: Stacks) -> None:
     assert means.numpy() == pytest.approx(stacks.table.malignancy.to_numpy())
 
 
-def test_every_slice_is_blurred_with_its_own_nodule_only(stacks: Stacks) -> None:
+def test_a_nodule_is_augmented_alike_whatever_the_others_are(stacks: Stacks) -> None:
+    """A twin with more slices, as lobes may have, must not change how the next nodule of its batch is turned."""
+    part = compare.at_readers_outlines(stacks, np.array([1, 3]))
+    other = part.chosen(np.array([1]))
+    for seed in range(8):
+        (both, zoom), (same, zooms) = (
+            compose([part, other], [first, (0, 1)], np.random.default_rng(seed), True, WIDE)
+            for first in ((0, 0), (1, 0))
+        )
+        assert zoom[1] == zooms[1]
+        assert torch.equal(both.pixels[1][both.valid[1]], same.pixels[1][same.valid[1]])
+
+
+def test_every_slice_is_mixed_with_its_own_nodule_only(stacks: Stacks) -> None:
     """A bright and a dark nodule in one batch: augmentation mixes neighbouring slices, never neighbouring nodules."""
     part = compare.at_readers_outlines(stacks, np.array([1, 3]))
     part.pixels[part.first[0] : part.first[1]] = 1000

@@ -1,0 +1,70 @@
+"""The shape grades: half from their heads, half from the nodule's surface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from NoduleRiskLib.grades import GRADE_NAMES
+from NoduleRiskLib.imaging.slice_stack import SliceStack
+from NoduleRiskLib.imaging.surface_features import SURFACE_FEATURES
+from NoduleRiskLib.networks.model_config import ModelConfig
+from NoduleRiskLib.networks.nodule_vit import NoduleViT, collate
+from NoduleRiskLib.networks.surface import FARTHEST, SURFACE_GRADES, Surface
+
+Trained = Callable[..., NoduleViT]
+
+
+def fitted() -> Surface:
+    surface = Surface()
+    surface.middle.fill_(5.0)
+    surface.spread.fill_(2.0)
+    surface.weight[0, 0], surface.weight[1, 1] = 1.0, -0.5
+    surface.bias.copy_(torch.tensor([0.1, 0.2, 0.3]))
+    return surface
+
+
+def given(**values: float) -> Tensor:
+    features = torch.full((1, len(SURFACE_FEATURES)), 5.0)
+    for name, value in values.items():
+        features[0, int(name[1:])] = value
+    return features
+
+
+def test_a_feature_counts_by_how_far_it_is_from_the_mean_nodules() -> None:
+    assert fitted()(given()).tolist()[0] == torch.tensor([0.1, 0.2, 0.3]).tolist()
+    assert torch.allclose(fitted()(given(_0=9.0, _1=7.0)), torch.tensor([[2.1, -0.3, 0.3]]))
+
+
+def test_what_was_not_measured_is_as_in_the_mean_nodule_and_nothing_is_too_far() -> None:
+    assert torch.equal(fitted()(given(_0=float("nan"))), fitted()(given()))
+    assert torch.allclose(fitted()(given(_0=1e6)), torch.tensor([[FARTHEST + 0.1, 0.2, 0.3]]))
+    flat = fitted()
+    flat.spread.zero_()
+    assert torch.isfinite(flat(given(_0=6.0))).all()
+
+
+@torch.no_grad()
+def test_three_grades_are_the_mean_and_the_others_stay(tiny: ModelConfig, trained: Trained, stack: SliceStack) -> None:
+    plain = trained(replace(tiny, evidence=True))
+    both = NoduleViT(replace(tiny, evidence=True, surface_features=True)).eval()
+    missing, unknown = both.load_state_dict(plain.state_dict(), strict=False)
+    assert {name.split(".")[0] for name in missing} == {"surface"} and not unknown
+    # Its directions are not kept with the weights.
+    both.evidence = plain.evidence
+    batch = collate([stack])
+    assert batch.surface_features.shape == (1, len(SURFACE_FEATURES)) and torch.isfinite(batch.surface_features).all()
+    both.surface.bias.copy_(torch.tensor([3.0, -2.0, 1.0]))
+    tokens = plain.tokens(batch)
+    terms, raw, mean = plain.terms(tokens, batch), plain.raw(tokens, batch), both.raw(both.tokens(batch), batch)
+    assert terms.abs().max() > 1e-3
+    expected = raw.clone()
+    for name, said in zip(SURFACE_GRADES, (3.0, -2.0, 1.0), strict=True):
+        at = GRADE_NAMES.index(name)
+        # Evidence counts whole.
+        expected[:, at] = (raw[:, at] - terms[:, at] + said) / 2 + terms[:, at]
+    assert torch.allclose(mean, expected, atol=1e-5)
+    assert not torch.allclose(mean, raw, atol=0.1)
