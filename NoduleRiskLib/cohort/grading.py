@@ -194,7 +194,8 @@ def _grade(
         told |= {"nodules": len(found), "doubtful": sum(bool(one.doubts) for one in found)}
         if found:
             told["ct_warnings"] = " ".join(one.text for one in found[0].warnings if one.about == "ct")
-        told["sentence"] = _write_files(folder_of(wanted.files, series), volume, found, wanted)
+        with room.drawing:
+            told["sentence"] = _write_files(folder_of(wanted.files, series), volume, found, wanted)
         more = {"id": series.id, "package_sha256": wanted.package_sha256, "versions": json.dumps(versions())}
         return [{**table_row(one), **more, "number": number} for number, one in enumerate(found, 1)]
 

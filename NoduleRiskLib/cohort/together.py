@@ -22,9 +22,15 @@ class Room:
     ----------
     room_mb : float
         Memory that the worker may take, networks included.
+
+    Attributes
+    ----------
+    drawing : Lock
+        Held by whoever writes pages: matplotlib draws in one thread at a time.
     """
 
     def __init__(self, room_mb: float) -> None:
+        self.drawing = threading.Lock()
         self._most_mb = room_mb - WORKER_MB
         self._changed = threading.Condition()
         self._inside, self._taken_mb, self._alone = 0, 0.0, False
