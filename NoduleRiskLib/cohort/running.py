@@ -242,12 +242,13 @@ def _streamed(ray: Any, series: Sequence[Series], wanted: Wanted, crew: Crew) ->
         fn_constructor_args=(wanted, starts),
         batch_size=1,
         batch_format="pyarrow",
-        # No series waits at a worker that has no room for it.
+        # One waits at each worker, since Ray Data looks only every tenth of a second who is done. It is not begun: what
+        # ends the worker is not counted against it.
         compute=ray.data.ActorPoolStrategy(
             min_size=1,
             initial_size=crew.count,
             max_size=crew.count,
-            max_tasks_in_flight_per_actor=crew.together,
+            max_tasks_in_flight_per_actor=crew.together + 1,
             max_concurrent_calls_per_actor=crew.together,
             enable_true_multi_threading=crew.together > 1,
         ),
