@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,14 @@ class PreparedVolume:
 
     volume: Volume
     warnings: tuple[InputWarning, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class MarkedVolume:
+    """A CT and what is marked in it, looked at and not refused: what ``Assessor.assess_all`` takes."""
+
+    prepared: PreparedVolume
+    marked: Sequence[Marked]
 
 
 def assess(
@@ -193,6 +202,16 @@ class Assessor:
         NoduleRiskError
             At once, if the CT cannot be assessed or a point lies outside of it; nothing is assessed then.
         """
+        return self._each([self.marked(ct, points, outlines)], heatmaps)
+
+    def marked(self, ct: Any, points: Any = (), outlines: Any = None) -> MarkedVolume:
+        """Look at a CT and its points as ``assess`` does, and grade nothing yet.
+
+        Raises
+        ------
+        NoduleRiskError
+            If the CT cannot be assessed or a point lies outside of it.
+        """
         if outlines is None and is_segmentation(points):
             points, outlines = (), points
         prepared = self.prepare(ct)
@@ -207,14 +226,23 @@ class Assessor:
         segments = [] if outlines is None else as_segments(outlines, prepared.volume)
         if not given and outlines is None:
             raise NoduleRiskError("There is no point and no outline: mark at least one nodule.")
-        return self._each(prepared, matched(prepared.volume, given, segments, REACH_MM), heatmaps)
+        return MarkedVolume(prepared, matched(prepared.volume, given, segments, REACH_MM))
 
-    def _each(self, prepared: PreparedVolume, marked: list[Marked], heatmaps: bool) -> Iterator[Assessment]:
-        earlier: list[tuple[Point, Outline]] = []
-        for begin in range(0, len(marked), BATCH):
-            some = marked[begin : begin + BATCH]
-            graded = self._on_device(self._graded, prepared.volume, some)
-            for point, (nodule, warnings) in zip([one.point for one in some], graded, strict=True):
+    def assess_all(self, cts: Sequence[MarkedVolume], heatmaps: bool = True) -> list[list[Assessment]]:
+        """What ``assess`` says of each of several CTs: ``BATCH`` nodules are graded at a time, whosever they are."""
+        found = self._each(cts, heatmaps)
+        return [list(islice(found, len(one.marked))) for one in cts]
+
+    def _each(self, cts: Sequence[MarkedVolume], heatmaps: bool) -> Iterator[Assessment]:
+        waiting: list[tuple[PreparedVolume, Marked, list[tuple[Point, Outline]]]] = []
+        for ct in cts:
+            earlier: list[tuple[Point, Outline]] = []
+            waiting += [(ct.prepared, one, earlier) for one in ct.marked]
+        for begin in range(0, len(waiting), BATCH):
+            some = waiting[begin : begin + BATCH]
+            graded = self._on_device(self._graded, [prepared.volume for prepared, *_ in some], [one[1] for one in some])
+            for (prepared, marked, earlier), (nodule, warnings) in zip(some, graded, strict=True):
+                point = marked.point
                 if heatmaps:
                     nodule = self._on_device(self._explained, nodule)
                 warnings += input_checks.check_repetition(point, nodule.outline, earlier)
@@ -228,17 +256,23 @@ class Assessor:
                     point.tracking_uid,
                 )
 
-    def _graded(self, volume: Volume, marked: Sequence[Marked]) -> list[tuple[Nodule, tuple[InputWarning, ...]]]:
-        """For each point its nodule without heatmaps, and what is unusual or doubtful about it."""
-        alone = np.array([one.point.ras for one in marked if not one.outline]).reshape(-1, 3)
-        by_network = iter(segment(volume, alone, self._networks.segmentation, self._device))
+    def _graded(
+        self, volumes: Sequence[Volume], marked: Sequence[Marked]
+    ) -> list[tuple[Nodule, tuple[InputWarning, ...]]]:
+        """For each point in its CT its nodule without heatmaps, and what is unusual or doubtful about it."""
+        alone = [(volume, one.point.ras) for volume, one in zip(volumes, marked, strict=True) if not one.outline]
+        places = np.array([ras for _, ras in alone]).reshape(-1, 3)
+        by_network = iter(segment([volume for volume, _ in alone], places, self._networks.segmentation, self._device))
         outlines = [one.outline or next(by_network) for one in marked]
-        layout = graded_layout(self._config.layout, volume)
-        stacks = [cut(volume, one.centre_ras, layout, one.bounds_ras, one.probability) for one in outlines]
-        likely = nodule_probability(volume, outlines, self._networks.false_positive, self._device).tolist()
+        layout = self._config.layout
+        stacks = [
+            cut(volume, one.centre_ras, graded_layout(layout, volume), one.bounds_ras, one.probability)
+            for volume, one in zip(volumes, outlines, strict=True)
+        ]
+        likely = nodule_probability(volumes, outlines, self._networks.false_positive, self._device).tolist()
         results = []
-        for one, outline, stack, prediction, probability in zip(
-            marked, outlines, stacks, self._predict(stacks), likely, strict=True
+        for volume, one, outline, stack, prediction, probability in zip(
+            volumes, marked, outlines, stacks, self._predict(stacks), likely, strict=True
         ):
             nodule = replace(self._nodule(outline, stack, prediction), solid_part=solid_part(volume, outline))
             nodule = replace(nodule, similar=self._similar(volume, nodule))

@@ -56,6 +56,10 @@ def cohort(
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="How many series at a time; as many as processors, GPUs and memory allow."),
     ] = None,
+    together: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Series that a worker reads at a time and grades in one go: 4 on a GPU, 1 on a CPU."),
+    ] = None,
     limit: Annotated[Optional[int], typer.Option(min=1, help="Only the manifest's first so many series.")] = None,  # noqa: UP045
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with what is in OUT, or refuse if anything is.")
@@ -123,7 +127,7 @@ def cohort(
             stderr().print(Text(printable(text)), soft_wrap=True)
         if left:
             with _progress(len(left)) as done:
-                run(left, data_set, wanted, address, workers, done)
+                run(left, data_set, wanted, address, workers, together, done)
         there = read_cohort(out, COLUMNS)
         page = data_set.write_summary(SUMMARY, summary_html(there, out.resolve().name))
     counts = Counter(there.series["status"][there.series["id"].isin([one.id for one in series])])

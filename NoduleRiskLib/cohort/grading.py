@@ -9,7 +9,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,8 +22,9 @@ from ..results.cohort_tables import DONE, FAILED, REFUSED
 from ..results.tables import row as table_row
 from ..results.tables import versions
 from .manifest import Series
-from .memory import ROOM_MB, needed_mb
+from .memory import ROOM_MB, needed_mb, peak_mb
 from .places import fetched
+from .together import Room, Together
 
 if TYPE_CHECKING:
     from ..assessor import Assessor
@@ -72,6 +73,8 @@ class Wanted:
         Write pages and outlines, and DICOM objects.
     room_mb : float
         Memory that a worker may take.
+    together : int
+        So many series are in a worker at a time.
     about : mapping
         What files say of the model package.
     """
@@ -84,6 +87,7 @@ class Wanted:
     pages: bool = False
     dicom: bool = False
     room_mb: float = ROOM_MB
+    together: int = 1
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -95,20 +99,31 @@ class Graded:
     nodules: list[dict[str, Any]]
 
 
-def graded(assessor: Assessor, series: Series, wanted: Wanted) -> Graded:
+def graded(assessor: Assessor | Together, series: Series, wanted: Wanted, room: Room | None = None) -> Graded:
     """Grade a series; what is wrong with it becomes its row.
+
+    Parameters
+    ----------
+    assessor : Assessor or Together
+    series : Series
+    wanted : Wanted
+    room : Room, optional
+        In which the series is, and whose memory it shares with others.
 
     Raises
     ------
     MemoryShortError
         If the computer's memory ran short.
     """
-    _forget_peak()
+    if room is None:
+        alone = Room(wanted.room_mb)
+        with alone.entered():
+            return graded(assessor, series, wanted, alone)
     begun = time.monotonic()
     told: dict[str, Any] = {"status": DONE, "sentence": "", "nodules": 0, "doubtful": 0}
     nodules: list[dict[str, Any]] = []
     try:
-        nodules = _grade(assessor, series, wanted, told, begun)
+        nodules = _grade(assessor, series, wanted, room, told, begun)
     except NoduleRiskError as error:
         if isinstance(error.__cause__, MemoryError):
             raise MemoryShortError(str(error)) from error
@@ -122,7 +137,7 @@ def graded(assessor: Assessor, series: Series, wanted: Wanted) -> Graded:
         if any(words in str(error) for words in NO_MEMORY):
             raise MemoryShortError(str(error)) from error
         told |= {"status": FAILED, "sentence": f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"}
-    told |= {"seconds": time.monotonic() - begun, "memory_mb": _peak_mb()}
+    told |= {"seconds": time.monotonic() - begun, "memory_mb": peak_mb()}
     return Graded(series_row(series, wanted, **told), nodules)
 
 
@@ -151,7 +166,7 @@ def folder_of(files: str, series: Series) -> Path:
 
 
 def _grade(
-    assessor: Assessor, series: Series, wanted: Wanted, told: dict[str, Any], begun: float
+    assessor: Assessor | Together, series: Series, wanted: Wanted, room: Room, told: dict[str, Any], begun: float
 ) -> list[dict[str, Any]]:
     from ..imaging.reading import read
 
@@ -166,9 +181,12 @@ def _grade(
         if told["needed_mb"] > wanted.room_mb:
             told["status"] = LARGE
             return []
+        asked = time.monotonic()
+        stack.enter_context(room.memory(told["needed_mb"]))
+        waited = time.monotonic() - asked
         # Only DICOM has series to choose from.
         volume = read(place, series.series_uid or None if place.is_dir() else None)
-        told["read_seconds"] = time.monotonic() - begun
+        told["read_seconds"] = time.monotonic() - begun - waited
         told["series_uid"] = volume.identity.get("SeriesInstanceUID", series.series_uid)
         told["ct_warnings"] = " ".join(volume.warnings)
         marked: list[Point] = [*series.placed, *(as_points(points, volume) if points else ())]
@@ -176,7 +194,8 @@ def _grade(
         told |= {"nodules": len(found), "doubtful": sum(bool(one.doubts) for one in found)}
         if found:
             told["ct_warnings"] = " ".join(one.text for one in found[0].warnings if one.about == "ct")
-        told["sentence"] = _write_files(folder_of(wanted.files, series), volume, found, wanted)
+        with room.drawing:
+            told["sentence"] = _write_files(folder_of(wanted.files, series), volume, found, wanted)
         more = {"id": series.id, "package_sha256": wanted.package_sha256, "versions": json.dumps(versions())}
         return [{**table_row(one), **more, "number": number} for number, one in enumerate(found, 1)]
 
@@ -209,24 +228,15 @@ def _lies_elsewhere(cause: BaseException | None) -> bool:
     return isinstance(cause, ImportError)
 
 
-def _forget_peak() -> None:
-    """Let the system count the most memory that this process holds anew (Linux)."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_mb() -> float:
-    with suppress(OSError):
-        told = Path("/proc/self/status").read_text()
-        return int(told.partition("VmHWM:")[2].split()[0]) / 1e3
-    return 0.0
-
-
 class Starts:
     """Counts how often each series was begun: one process for all workers, which are lost without a word."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
+
+    def before(self, name: str) -> int:
+        """How often the series has been begun."""
+        return self._counts[name]
 
     def begin(self, name: str) -> int:
         """Which try of the series this is, from 1."""
@@ -235,7 +245,9 @@ class Starts:
 
 
 class Grader:
-    """A worker of Ray Data: keeps the networks and grades one series after the other, in one thread.
+    """A worker of Ray Data: keeps the networks and grades series, each in a thread if there are several at a time.
+
+    A series that was begun before is graded while no other is in the worker: it may be what ended one.
 
     Parameters
     ----------
@@ -249,10 +261,14 @@ class Grader:
         from ..assessor import Assessor
 
         torch.set_num_threads(1)
-        self._wanted, self._starts = wanted, starts
-        self._assessor = Assessor(wanted.model, wanted.device)
-        if self._assessor.package.digest != wanted.package_sha256:
+        self._keep(wanted, starts)
+        assessor = Assessor(wanted.model, wanted.device)
+        if assessor.package.digest != wanted.package_sha256:
             raise RuntimeError(f"The model package in {wanted.model} on {platform.node()} is another one.")
+        self._assessor = Together(assessor) if wanted.together > 1 else assessor
+
+    def _keep(self, wanted: Wanted, starts: Any) -> None:
+        self._wanted, self._starts, self._room = wanted, starts, Room(wanted.room_mb)
 
     def __call__(self, batch: Any) -> Any:
         """A pyarrow table with ``series`` (JSON) in, one with ``graded`` (JSON) out.
@@ -268,17 +284,19 @@ class Grader:
         return pyarrow.table({"graded": [json.dumps([one.series, one.nodules]) for one in rows]})
 
     def _grade(self, series: Series) -> Graded:
-        return graded(self._assessor, series, self._wanted)
+        return graded(self._assessor, series, self._wanted, self._room)
 
     def _graded(self, series: Series) -> Graded:
         import ray
 
-        number = ray.get(self._starts.begin.remote(series.id))
-        if number > TRIES:
-            return Graded(series_row(series, self._wanted, status=FAILED, sentence=LOST), [])
-        try:
-            return self._grade(series)
-        except MemoryShortError as error:
-            if number < TRIES:
-                raise
-            return Graded(series_row(series, self._wanted, status=FAILED, sentence=f"{SHORT} ({error})."), [])
+        before = ray.get(self._starts.before.remote(series.id))
+        with self._room.entered(alone=before > 0):
+            number = ray.get(self._starts.begin.remote(series.id))
+            if number > TRIES:
+                return Graded(series_row(series, self._wanted, status=FAILED, sentence=LOST), [])
+            try:
+                return self._grade(series)
+            except MemoryShortError as error:
+                if number < TRIES:
+                    raise
+                return Graded(series_row(series, self._wanted, status=FAILED, sentence=f"{SHORT} ({error})."), [])

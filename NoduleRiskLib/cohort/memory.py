@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import NoduleRiskError
@@ -33,6 +34,20 @@ def needed_mb(path: Path, series_uid: str = "") -> float:
         # Whoever reads the CT says what is wrong with it.
         voxels = 0
     return WORKER_MB + TIMES_VOXELS * voxels * 2 / 1e6 if voxels else 0.0
+
+
+def forget_peak() -> None:
+    """Let the system count the most memory that this process holds anew (Linux)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held since; 0 where the system does not tell."""
+    with suppress(OSError):
+        told = Path("/proc/self/status").read_text()
+        return int(told.partition("VmHWM:")[2].split()[0]) / 1e3
+    return 0.0
 
 
 def _voxels(path: Path, series_uid: str) -> int:

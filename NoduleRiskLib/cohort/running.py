@@ -22,6 +22,8 @@ from .memory import ROOM_MB
 CPUS_A_WORKER, CPUS_TO_SPARE = 0.5, 1
 #: Workers that share a GPU: while one reads a CT, the others grade.
 WORKERS_A_GPU = 4
+#: Series that each of these reads at a time, and grades in one go, as far as its memory allows.
+TOGETHER_ON_GPU = 4
 #: A Ray of our own holds rows of tables and no voxels in its shared memory.
 OBJECT_STORE_BYTES = 128 * 2**20
 #: What a series is told that no computer has the memory for, in GB.
@@ -42,11 +44,14 @@ class Crew:
         Memory that each may take.
     gpus : float
         Share of a GPU that each takes.
+    together : int
+        Series that are in each at a time, if there is memory for them.
     """
 
     count: int
     room_mb: float
     gpus: float = 0.0
+    together: int = 1
 
 
 @contextmanager
@@ -95,7 +100,13 @@ def ray_running(address: str | None, workers: int | None = None) -> Iterator[Any
         ray.shutdown()
 
 
-def crew_of(nodes: Sequence[dict[str, Any]], room_mb: float, device: str, workers: int | None = None) -> Crew:
+def crew_of(
+    nodes: Sequence[dict[str, Any]],
+    room_mb: float,
+    device: str,
+    workers: int | None = None,
+    together: int | None = None,
+) -> Crew:
     """As many workers as the cluster's processors or GPUs and memory allow.
 
     Parameters
@@ -108,6 +119,8 @@ def crew_of(nodes: Sequence[dict[str, Any]], room_mb: float, device: str, worker
         As ``Assessor`` takes it.
     workers : int, optional
         Fewer, if fewer are wanted.
+    together : int, optional
+        Series in a worker at a time; ``TOGETHER_ON_GPU`` or one.
 
     Raises
     ------
@@ -129,7 +142,8 @@ def crew_of(nodes: Sequence[dict[str, Any]], room_mb: float, device: str, worker
     at_most = int((sum(one.get("CPU", 0) for one in alive) - CPUS_TO_SPARE) / CPUS_A_WORKER)
     wished = int(gpus * WORKERS_A_GPU) if on_gpu else int(sum(one.get("CPU", 0) for one in alive))
     count = max(min(workers or wished, wished if on_gpu else at_most, at_most, fitting), 1)
-    return Crew(count, room_mb, 1 / WORKERS_A_GPU if on_gpu else 0.0)
+    together = together or (TOGETHER_ON_GPU if on_gpu else 1)
+    return Crew(count, room_mb, 1 / WORKERS_A_GPU if on_gpu else 0.0, together)
 
 
 def _most_mb(nodes: Sequence[dict[str, Any]]) -> float:
@@ -143,6 +157,7 @@ def run(
     wanted: Wanted,
     address: str | None = None,
     workers: int | None = None,
+    together: int | None = None,
     done: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> None:
     """Grade series and write them to the data set, on this computer or on a cluster.
@@ -160,6 +175,8 @@ def run(
         Of a Ray cluster.
     workers : int, optional
         Fewer than there could be.
+    together : int, optional
+        Series in each at a time, instead of what suits its device.
     done : callable
         Given the row of each series once it is graded.
 
@@ -173,7 +190,8 @@ def run(
         some, room_mb = list(series), ROOM_MB
         while some:
             large: dict[str, dict[str, Any]] = {}
-            for row, nodules in _graded(ray, some, wanted, crew_of(ray.nodes(), room_mb, wanted.device, workers)):
+            crew = crew_of(ray.nodes(), room_mb, wanted.device, workers, together)
+            for row, nodules in _graded(ray, some, wanted, crew):
                 if row["status"] == LARGE:
                     large[row["id"]] = row
                 else:
@@ -198,7 +216,7 @@ def _graded(
     """The rows of each series once, in the order in which they are graded."""
     left = {one.id: one for one in series}
     stream = _from_afar if ray.util.client.ray.is_connected() else _streamed
-    for graded in stream(ray, series, replace(wanted, room_mb=crew.room_mb), crew):
+    for graded in stream(ray, series, replace(wanted, room_mb=crew.room_mb, together=crew.together), crew):
         row, nodules = json.loads(graded)
         # Ray grades a series again whose rows were lost with a computer.
         if left.pop(row["id"], None):
@@ -224,9 +242,15 @@ def _streamed(ray: Any, series: Sequence[Series], wanted: Wanted, crew: Crew) ->
         fn_constructor_args=(wanted, starts),
         batch_size=1,
         batch_format="pyarrow",
-        # A series that waits at a worker waits for the one before it.
+        # One waits at each worker, since Ray Data looks only every tenth of a second who is done. It is not begun: what
+        # ends the worker is not counted against it.
         compute=ray.data.ActorPoolStrategy(
-            min_size=1, initial_size=crew.count, max_size=crew.count, max_tasks_in_flight_per_actor=1
+            min_size=1,
+            initial_size=crew.count,
+            max_size=crew.count,
+            max_tasks_in_flight_per_actor=crew.together + 1,
+            max_concurrent_calls_per_actor=crew.together,
+            enable_true_multi_threading=crew.together > 1,
         ),
         num_cpus=CPUS_A_WORKER,
         num_gpus=crew.gpus or None,

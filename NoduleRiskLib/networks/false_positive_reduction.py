@@ -51,7 +51,7 @@ class FalsePositiveNet(nn.Module):
 
 @torch.inference_mode()
 def nodule_probability(
-    volume: Volume,
+    volume: Volume | Sequence[Volume],
     outlines: Sequence[Outline],
     networks: Sequence[FalsePositiveNet],
     device: torch.device | str = "cpu",
@@ -60,7 +60,8 @@ def nodule_probability(
 
     Parameters
     ----------
-    volume : Volume
+    volume : Volume, or sequence of N of them
+        In which the outlines lie: one for all, or one for each.
     outlines : sequence of Outline
     networks : sequence of FalsePositiveNet
         Their probabilities are averaged; without any, every outline gets 1.
@@ -73,7 +74,8 @@ def nodule_probability(
     """
     if not networks or not outlines:
         return np.ones(len(outlines), np.float32)
-    cubes = np.stack([np.stack(outlined_cube(volume, one)) for one in outlines])
+    volumes = [volume] * len(outlines) if isinstance(volume, Volume) else volume
+    cubes = np.stack([np.stack(outlined_cube(*one)) for one in zip(volumes, outlines, strict=True)])
     x = torch.as_tensor(cubes, dtype=torch.float32, device=device)
     return np.asarray(torch.stack([network(x).sigmoid() for network in networks]).mean(0).cpu())
 

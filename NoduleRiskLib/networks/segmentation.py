@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -124,8 +125,15 @@ def inputs(slices: Tensor, distance_mm: Tensor, step_mm: Tensor) -> Tensor:
     return torch.cat([scaled(slices), hill.expand(count, 1, -1, -1), flat], 1)
 
 
+#: What outlines one nodule: it asks for the probabilities (N, h, w) of what the network reads (N, 11, h, w).
+_Asking = Generator[Tensor, Array, Outline]
+
+
 def segment(
-    volume: Volume, points_ras: Array, networks: Sequence[SegmentationUNet], device: torch.device | str = "cpu"
+    volume: Volume | Sequence[Volume],
+    points_ras: Array,
+    networks: Sequence[SegmentationUNet],
+    device: torch.device | str = "cpu",
 ) -> list[Outline]:
     """The outline of the nodule under each point: a point says that there is one.
 
@@ -134,9 +142,12 @@ def segment(
     nodule's, the outline is drawn at half of the highest probability there is; where that is next to nothing, it is a
     small ball around the point. Such outlines are ``unsure``.
 
+    All nodules are outlined side by side, so that a GPU reads of all of them at once.
+
     Parameters
     ----------
-    volume : Volume
+    volume : Volume, or sequence of N of them
+        In which the points lie: one for all, or one for each.
     points_ras : array, shape (N, 3)
         RAS mm.
     networks : sequence of SegmentationUNet
@@ -148,47 +159,68 @@ def segment(
     NoduleRiskError
         If a point lies outside the volume.
     """
-    return [_segment(volume, np.asarray(point, np.float64), networks, device) for point in points_ras]
+    volumes = [volume] * len(points_ras) if isinstance(volume, Volume) else volume
+    asking = [
+        _segment(one, np.asarray(point, np.float64), device) for one, point in zip(volumes, points_ras, strict=True)
+    ]
+    # On a CPU more slices at once leave its caches.
+    joined = torch.device(device).type != "cpu"
+    outlines: dict[int, Outline] = {}
+    told: dict[int, Any] = dict.fromkeys(range(len(asking)))
+    while told:
+        asked: dict[int, Tensor] = {}
+        for number, answer in told.items():
+            try:
+                asked[number] = asking[number].send(answer)
+            except StopIteration as end:
+                outlines[number] = end.value
+        told = dict(zip(asked, _told(list(asked.values()), networks, joined), strict=True))
+    return [outlines[number] for number in range(len(asking))]
 
 
-def _segment(volume: Volume, point: Array, networks: Sequence[SegmentationUNet], device: torch.device | str) -> Outline:
-    stack, first, level = _look(volume, point, FIRST_LOOK, STRIDE_MM, networks, device)
+@torch.inference_mode()
+def _told(asked: Sequence[Tensor], networks: Sequence[SegmentationUNet], joined: bool) -> list[Array]:
+    """Mean probabilities (N, h, w) of each (N, 11, h, w), read all at once or one after the other."""
+    counts = [len(one) for one in asked]
+    read = [torch.cat(list(asked))] if joined and asked else asked
+    found = [_mean(one.to(memory_format=torch.channels_last), networks) for one in read]
+    return np.split(found[0], np.cumsum(counts)[:-1]) if joined and asked else found
+
+
+def _mean(x: Tensor, networks: Sequence[SegmentationUNet]) -> Array:
+    return np.asarray(torch.stack([network(x).sigmoid() for network in networks]).mean(0).cpu())
+
+
+def _segment(volume: Volume, point: Array, device: torch.device | str) -> _Asking:
+    stack, first, level = yield from _look(volume, point, FIRST_LOOK, STRIDE_MM, device)
     if not level:
         return _ball(volume, point)
     middle = stack.pixels_ras(first > INSIDE).mean(0)
     if volume.contains(middle):
-        stack, found, level = _look(volume, middle, LAYOUT, LIMIT_MM, networks, device)
+        stack, found, level = yield from _look(volume, middle, LAYOUT, LIMIT_MM, device)
         outline = measure(stack, found) if level else None
         if outline and volume.contains(outline.centre_ras) and _distance_mm(stack, found, point) <= _reach(stack):
             return replace(outline, unsure=level < INSIDE or outline.diameter_mm < SMALLEST_MM)
     # From its middle it looks like something else: what is seen from the point is all there is.
-    stack, found, level = _look(volume, point, LAYOUT, LIMIT_MM, networks, device)
+    stack, found, level = yield from _look(volume, point, LAYOUT, LIMIT_MM, device)
     outline = measure(stack, found) if level else None
     return replace(outline, unsure=True) if outline and volume.contains(outline.centre_ras) else _ball(volume, point)
 
 
 def _look(
-    volume: Volume,
-    centre: Array,
-    layout: Layout,
-    reach_mm: float,
-    networks: Sequence[SegmentationUNet],
-    device: torch.device | str,
-) -> tuple[SliceStack, Array, float]:
+    volume: Volume, centre: Array, layout: Layout, reach_mm: float, device: torch.device | str
+) -> Generator[Tensor, Array, tuple[SliceStack, Array, float]]:
     """The slices around a place in the volume, the outline (S, h, w) of what lies there, 0 to 1, and its level."""
     half = reach_mm + NEIGHBOURS_MM[-1]
     stack = cut(volume, centre, layout, bounds_ras=np.stack([centre - half, centre + half]))
-    probability = _walk(stack, reach_mm, networks, device)
+    probability = yield from _walk(stack, reach_mm, device)
     # Beside the scan its edge is repeated, and so would be a nodule there.
     grey = probability > FAINT / 2
     probability[grey] *= volume.contains(stack.pixels_ras(grey))
     return stack, *_under(stack, centre, probability)
 
 
-@torch.inference_mode()
-def _walk(
-    stack: SliceStack, reach_mm: float, networks: Sequence[SegmentationUNet], device: torch.device | str
-) -> Array:
+def _walk(stack: SliceStack, reach_mm: float, device: torch.device | str) -> Generator[Tensor, Array, Array]:
     """Mean probability (S, h, w), read outwards from the middle slice while there is still a nodule and reach."""
     probability = np.zeros(stack.pixels.shape, np.float32)
     places = np.flatnonzero(stack.valid)
@@ -211,8 +243,7 @@ def _walk(
         at, ways = np.array(batch).T
         index = torch.as_tensor(context(at, ways, middle, step, low, high), device=device)
         distance = torch.as_tensor(np.abs(stack.offset_mm[at] - stack.offset_mm[middle])).to(pixels)
-        x = inputs(pixels[index], distance, torch.full_like(distance, step)).to(memory_format=torch.channels_last)
-        found = torch.stack([network(x).sigmoid() for network in networks]).mean(0).cpu().numpy()
+        found = yield inputs(pixels[index], distance, torch.full_like(distance, step))
         probability[at] = found
         if middle in at:
             probability[middle] = found[at == middle].mean(0)

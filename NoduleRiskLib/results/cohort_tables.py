@@ -51,7 +51,7 @@ SERIES_COLUMNS = (
     CohortColumn("nodules", "rows in the table of nodules", "count"),
     CohortColumn("doubtful", "how many of them have a doubt", "count"),
     CohortColumn("ct_warnings", "full sentences about the whole CT"),
-    CohortColumn("seconds", "from the first byte to the last grade", "number"),
+    CohortColumn("seconds", "from the first byte to the last grade, also of those graded in one go with it", "number"),
     CohortColumn("read_seconds", "of these, fetching and reading the CT", "number"),
     CohortColumn("memory_mb", "the most that its process held meanwhile; 0 where the system does not tell", "number"),
     CohortColumn("needed_mb", "what its header announced beforehand", "number"),

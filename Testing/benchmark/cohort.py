@@ -1,6 +1,6 @@
 """``make cohort-trials``: what a cohort costs and what it survives, as Markdown.
 
-``python -m Testing.benchmark.cohort [speed | kills | disk | thousand | nodes | memory ...]``
+``python -m Testing.benchmark.cohort [speed | together | kills | disk | thousand | nodes | memory ...]``
 """
 
 from __future__ import annotations
@@ -15,71 +15,33 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from NoduleRiskLib import __version__
 from NoduleRiskLib.cohort.data_set import DataSet
-from NoduleRiskLib.cohort.demo import POINTS, write_demo
-from NoduleRiskLib.cohort.grading import Wanted, graded
-from NoduleRiskLib.cohort.manifest import Series, read_manifest
+from NoduleRiskLib.cohort.manifest import Series
 from NoduleRiskLib.cohort.running import run
-from NoduleRiskLib.networks import model_package
 from NoduleRiskLib.results import read_cohort
 from NoduleRiskLib.results.cohort_tables import DONE, REFUSED
 
 from .cohort_series import manifest, small_series
+from .cohort_speed import Course, speed, together, wanted
 from .timing import Figure, Part, markdown
 
-CTS, SMALL, MANY, BROKEN_EACH = 60, 40, 1000, 20
+SMALL, MANY, BROKEN_EACH = 40, 1000, 20
 SEED = 20
 
 
-@dataclass
-class Course:
-    """When each series was done (s from the start), and the driver's memory then (MB)."""
+class Grown(Course):
+    """A course, and the driver's memory (MB) when each series was done."""
 
-    begun: float = field(default_factory=time.monotonic)
-    times: list[float] = field(default_factory=list)
-    memory_mb: list[float] = field(default_factory=list)
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory_mb: list[float] = []
 
     def __call__(self, row: dict[str, Any]) -> None:
-        self.times.append(time.monotonic() - self.begun)
+        super().__call__(row)
         self.memory_mb.append(resident_mb(os.getpid()))
-
-    @property
-    def seconds_a_series(self) -> float:
-        """From the first to the last, so that the start does not count."""
-        return (self.times[-1] - self.times[0]) / (len(self.times) - 1)
-
-
-def speed(folder: Path) -> Part:
-    """Two workers, one worker and a plain loop over the same CTs."""
-    write_demo(folder, CTS, broken=False)
-    series = read_manifest(str(folder / "manifest.csv"), str(folder / POINTS))
-    courses = {"two workers": course(series, folder / "two", 2), "one worker": course(series, folder / "one", 1)}
-    courses["plain loop"] = alone = Course()
-    wanted = wanted_()
-    import torch
-
-    from NoduleRiskLib import Assessor
-
-    torch.set_num_threads(1)
-    assessor = Assessor(None, "cpu")
-    for one in series:
-        alone(graded(assessor, one, wanted).series)
-    lines = [
-        [name, f"{of.times[0]:.1f} s", f"{of.seconds_a_series:.2f} s", f"{of.times[-1]:.0f} s"]
-        for name, of in courses.items()
-    ]
-    rate = {name: of.seconds_a_series for name, of in courses.items()}
-    figures = (
-        Figure("two workers against one", rate["one worker"] / rate["two workers"], 1.7, "times", more=True),
-        Figure("one worker against a plain loop", 100 * (rate["one worker"] / rate["plain loop"] - 1), 10, "% longer"),
-    )
-    table = markdown(["way", "until the first is done", "a series after that", "in all"], lines)
-    return Part(f"{CTS} synthetic CTs with five nodules each", table, figures)
 
 
 def kills(folder: Path) -> Part:
@@ -144,7 +106,9 @@ def thousand(folder: Path) -> Part:
     """A thousand small series, every twentieth broken: rows with sentences, and a driver that does not grow."""
     series = small_series(folder / "cts", MANY, BROKEN_EACH)
     out = folder / "thousand"
-    took = course(series, out, 2)
+    took = Grown()
+    with DataSet(out, {}) as data_set:
+        run(series, data_set, wanted(), workers=2, done=took)
     table = read_cohort(out).series
     refused = table[table.status == REFUSED]
     early = took.memory_mb[100]
@@ -156,7 +120,7 @@ def thousand(folder: Path) -> Part:
         ["refused, each with its sentence", len(refused)],
         ["kinds of sentences", refused.sentence.str.replace(r"[\w/.-]*series-\d+[\w.]*|\d+", "", regex=True).nunique()],
         ["driver's memory at series 100, and at the last", f"{early:.0f} MB, {took.memory_mb[-1]:.0f} MB"],
-        ["seconds a series, two workers", f"{took.seconds_a_series:.2f}"],
+        ["seconds a series, two workers", f"{took.seconds_a_series(2):.2f}"],
     ]
     figures = (
         Figure("driver's memory from series 100 on", drift, 10, "% away"),
@@ -185,7 +149,7 @@ def nodes(folder: Path) -> Part:
 
     try:
         with DataSet(out, {}) as data_set:
-            run(series, data_set, wanted_(), cluster.address, 2, done)
+            run(series, data_set, wanted(), cluster.address, 2, done=done)
     finally:
         cluster.shutdown()
     lines = [["series", len(states)], [DONE, states.count(DONE)], ["seconds in all", f"{took.times[-1]:.0f}"]]
@@ -229,6 +193,7 @@ def memory(folder: Path) -> Part:
 
 TRIALS: dict[str, Callable[[Path], Part]] = {
     "speed": speed,
+    "together": together,
     "kills": kills,
     "disk": disk,
     "thousand": thousand,
@@ -272,18 +237,6 @@ def twice_or_lost(out: Path) -> int:
 def misses(out: Path, series: list[Series]) -> int:
     """Series that are not in the tables once, in the end."""
     return len({one.id for one in series} ^ set(read_cohort(out).series.id)) + twice_or_lost(out)
-
-
-def wanted_() -> Wanted:
-    loaded = model_package.load()
-    return Wanted(str(model_package.SHIPPED), loaded.digest, "cpu")
-
-
-def course(series: list[Series], out: Path, workers: int) -> Course:
-    with DataSet(out, {"NoduleRisk": __version__}) as data_set:
-        took = Course()
-        run(series, data_set, wanted_(), workers=workers, done=took)
-    return took
 
 
 def started(folder: Path, series: list[Series], out: Path) -> subprocess.Popen[bytes]:

@@ -35,7 +35,8 @@ def begun(quick: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The series that are graded, here and without networks; those that are called so fail."""
     names: list[str] = []
 
-    def graded_here(series: Any, data_set: DataSet, wanted: Any, address: Any, workers: Any, done: Any) -> None:
+    def graded_here(series: Any, data_set: DataSet, wanted: Any, *how: Any) -> None:
+        *_, done = how
         for one in series:
             names.append(one.id)
             result = graded(quick(RuntimeError("fails") if one.id.startswith("fails") else None), one, wanted)

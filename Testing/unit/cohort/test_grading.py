@@ -152,7 +152,7 @@ def node(cpus: float, gb: float, gpus: float = 0, alive: bool = True) -> dict[st
         # A node's memory is its own: 4 GB and 4 GB hold no worker of 5.
         ([node(8, 4), node(8, 11)], 5000, "cpu", None, Crew(2, 5000)),
         ([node(8, 99), node(8, 99, alive=False)], 2700, "cpu", None, Crew(8, 2700)),
-        ([node(16, 128, gpus=2)], 2700, "auto", None, Crew(8, 2700, 0.25)),
+        ([node(16, 128, gpus=2)], 2700, "auto", None, Crew(8, 2700, 0.25, together=4)),
         ([node(16, 128, gpus=2)], 2700, "cpu", None, Crew(16, 2700)),
     ],
 )
@@ -160,6 +160,11 @@ def test_workers_fit_into_processors_and_memory(
     nodes: list[dict[str, Any]], room_mb: float, device: str, workers: int | None, crew: Crew
 ) -> None:
     assert crew_of(nodes, room_mb, device, workers) == crew
+
+
+def test_how_many_series_are_in_a_worker_can_be_chosen() -> None:
+    assert crew_of([node(16, 128, gpus=1)], 2700, "auto", together=2) == Crew(4, 2700, 0.25, together=2)
+    assert crew_of([node(2, 16)], 2700, "cpu", together=3).together == 3
 
 
 def test_workers_leave_a_processor_to_whoever_hands_out_the_series() -> None:

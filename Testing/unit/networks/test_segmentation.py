@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.imaging.outline import Outline
 from NoduleRiskLib.imaging.volume import Array, Volume
+from NoduleRiskLib.networks import segmentation
 from NoduleRiskLib.networks.segmentation import (
     BALL_MM,
     CHANNELS,
@@ -40,10 +41,11 @@ class Dense(nn.Module):
         super().__init__()
         low, high = HU_RANGE
         self.level, self.most = (hu - low) / (high - low) * 2 - 1, most
-        self.slices_read = 0
+        self.slices_read = self.calls = 0
 
     def forward(self, x: Tensor) -> Tensor:
         self.slices_read += len(x)
+        self.calls += 1
         return torch.logit(((x[:, 0] - self.level) * 10).sigmoid() * self.most)
 
 
@@ -261,6 +263,27 @@ def test_every_point_is_answered_in_order(paint: Painter, ball: Ball) -> None:
     volume = paint(ball((CENTRE, 5.0)), UPRIGHT)
     outlines = segment(volume, np.stack([beside(12, 0, 0), CENTRE, beside(0, 12, 0)]), [Dense()])
     assert [outline.unsure for outline in outlines] == [True, False, True]
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_nodules_of_several_scans_are_outlined_as_if_alone(
+    paint: Painter, ball: Ball, monkeypatch: pytest.MonkeyPatch, joined: bool
+) -> None:
+    """Whether a network reads of all of them at once, as on a GPU, or one after the other."""
+    told = segmentation._told
+    monkeypatch.setattr(segmentation, "_told", lambda asked, networks, _: told(asked, networks, joined))
+    # Deep ones take more looks than small ones, and one finds nothing.
+    places = [CENTRE, CENTRE, beside(3, 1, -2), CENTRE]
+    volumes = [paint(ball((CENTRE, radius)), UPRIGHT) for radius in (9.0, 2.5, 5.0)]
+    volumes.append(paint(ball((beside(25, 0, 0), 3.0)), UPRIGHT))
+    together, alone = Dense(), Dense()
+    outlines = segment(volumes, np.stack(places), [together])
+    for outline, volume, place in zip(outlines, volumes, places, strict=True):
+        (by_itself,) = segment(volume, [place], [alone])
+        assert np.array_equal(outline.probability.array, by_itself.probability.array)
+        assert outline.diameter_mm == by_itself.diameter_mm and outline.unsure == by_itself.unsure
+    assert together.slices_read == alone.slices_read
+    assert (together.calls < alone.calls / 2) == joined
 
 
 def test_the_network_reads_slices_point_distance_and_step() -> None:
