@@ -66,7 +66,8 @@ class Viewer:
             three_d_view_ui_f=no_buttons,
             rca_encoder="turbo-jpeg",
             target_fps=24,
-            interactive_quality=75,
+            # As a view at rest has: otherwise each change is drawn twice, the second time for its quality alone.
+            interactive_quality=90,
         )
         background = "#101418"
         for view in (
@@ -77,6 +78,9 @@ class Viewer:
         ):
             self.app.view_manager.create_view(view)
         self.app.view_manager.set_current_view_ids([*SLICES, THREE_D])
+        for one in self.app.view_manager.get_views():
+            # Drawn in memory, several samples a pixel cost seven times as much and change 3 pixels of a page.
+            one.render_window().SetMultiSamples(0)
         for one in self.slice_views():
             one.get_view_node().AddObserver("ModifiedEvent", lambda *unused: moved())
         self.mode = LOOK
