@@ -27,7 +27,7 @@ from .imaging.solid_part import solid_part
 from .imaging.volume import Volume, middle_image
 from .networks.false_positive_reduction import nodule_probability
 from .networks.model_package import SHIPPED, ModelPackage, Networks, load
-from .networks.nodule_vit import Prediction, average, collate
+from .networks.nodule_vit import Encoded, Prediction, average, collate, encode
 from .networks.segmentation import REACH_MM, segment
 from .results.assessment import Assessment, Calcification, Nodule
 from .results.estimates import account, estimates, suspicion_probability
@@ -213,9 +213,9 @@ class Assessor:
         for begin in range(0, len(marked), BATCH):
             some = marked[begin : begin + BATCH]
             graded = self._on_device(self._graded, prepared.volume, some)
-            for point, (nodule, warnings) in zip([one.point for one in some], graded, strict=True):
+            for point, (nodule, warnings, encoded) in zip([one.point for one in some], graded, strict=True):
                 if heatmaps:
-                    nodule = self._on_device(self._explained, nodule)
+                    nodule = self._on_device(self._explained, nodule, encoded)
                 warnings += input_checks.check_repetition(point, nodule.outline, earlier)
                 earlier.append((point, nodule.outline))
                 yield Assessment(
@@ -227,8 +227,10 @@ class Assessor:
                     point.tracking_uid,
                 )
 
-    def _graded(self, volume: Volume, marked: Sequence[Marked]) -> list[tuple[Nodule, tuple[InputWarning, ...]]]:
-        """For each point its nodule without heatmaps, and what is unusual or doubtful about it."""
+    def _graded(
+        self, volume: Volume, marked: Sequence[Marked]
+    ) -> list[tuple[Nodule, tuple[InputWarning, ...], list[Encoded]]]:
+        """For each point its nodule without heatmaps, what is unusual or doubtful about it, and what explains it."""
         alone = np.array([one.point.ras for one in marked if not one.outline]).reshape(-1, 3)
         by_network = iter(segment(volume, alone, self._networks.segmentation, self._device))
         outlines = [one.outline or next(by_network) for one in marked]
@@ -236,7 +238,7 @@ class Assessor:
         stacks = [cut(volume, one.centre_ras, layout, one.bounds_ras, one.probability) for one in outlines]
         likely = nodule_probability(volume, outlines, self._networks.false_positive, self._device).tolist()
         results = []
-        for one, outline, stack, prediction, probability in zip(
+        for one, outline, stack, (prediction, encoded), probability in zip(
             marked, outlines, stacks, self._predict(stacks), likely, strict=True
         ):
             nodule = replace(self._nodule(outline, stack, prediction), solid_part=solid_part(volume, outline))
@@ -248,15 +250,20 @@ class Assessor:
                 *check_sureness(one.point, outline, float(prediction.grades[GRADE_NAMES.index("diameter")])),
                 *(check_parts(one.point, one.drawn) if one.drawn else ()),
             )
-            results.append((nodule, warnings))
+            results.append((nodule, warnings, encoded))
         return results
 
     @torch.inference_mode()
-    def _predict(self, stacks: list[SliceStack]) -> list[Prediction]:
-        """Mean over the graders, one prediction per stack (CPU tensors without batch axis)."""
-        mean = average(self._networks.graders, collate(stacks).to(self._device))
-        mean = Prediction(*(values.cpu() for values in mean))
-        return [Prediction(*(values[i] for values in mean)) for i in range(len(stacks))]
+    def _predict(self, stacks: list[SliceStack]) -> list[tuple[Prediction, list[Encoded]]]:
+        """Mean over the graders (CPU tensors without batch axis) and what each made of the slices, for every stack."""
+        batch, graders = collate(stacks).to(self._device), self._networks.graders
+        encoded = encode(graders, batch)
+        mean = Prediction(*(values.cpu() for values in average(graders, batch, encoded)))
+        counts = [int(stack.valid.sum()) for stack in stacks]
+        each = zip(*(zip(*(values.split(counts) for values in one), strict=True) for one in encoded), strict=True)
+        return [
+            (Prediction(*(values[i] for values in mean)), [Encoded(*one) for one in own]) for i, own in enumerate(each)
+        ]
 
     def _nodule(self, outline: Outline, stack: SliceStack, prediction: Prediction) -> Nodule:
         graded = [float(value) for value in prediction.grades]
@@ -293,10 +300,11 @@ class Assessor:
         """LIDC's name of the patient, if the CT says that it is one of the reference set's."""
         return self._reference.patient_of(volume.identity.get("SeriesInstanceUID", "")) if self._reference else ""
 
-    def _explained(self, nodule: Nodule) -> Nodule:
-        return replace(
-            nodule, heatmaps=explain(self._networks.graders, nodule.stack, account=self._calibration.account)
-        )
+    def _explained(self, nodule: Nodule, encoded: list[Encoded]) -> Nodule:
+        # Of no use once the GPU that holds it has failed.
+        kept = encoded if encoded[0].slices.device == self._networks.graders[0].target_mean.device else None
+        account = self._calibration.account
+        return replace(nodule, heatmaps=explain(self._networks.graders, nodule.stack, account=account, encoded=kept))
 
     def _on_device(self, work: Any, *arguments: Any) -> Any:
         """Do some work; if the GPU fails, do it and everything after it on the CPU, and say so."""
