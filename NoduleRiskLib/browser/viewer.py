@@ -18,6 +18,7 @@ from trame_slicer.segmentation import (
 from trame_slicer.views import SliceView, ViewLayoutDefinition
 
 from ..slicer_scene.inputs import Node
+from .pictures import Pictures
 
 #: Names of the views, as the page calls them; the slice views first.
 AXIAL, CORONAL, SAGITTAL, THREE_D = "Red", "Green", "Yellow", "ThreeD"
@@ -57,6 +58,8 @@ class Viewer:
     def __init__(self, server: Any, moved: Callable[[], None]) -> None:
         self.app = SlicerApp()
         self.scene = slicer.mrmlScene = self.app.scene
+        self._pictures: list[Pictures] = []
+        server.controller.rc_area_register.add(lambda area: self._pictures.append(Pictures(area)))
         # The page draws its own buttons over the views.
         no_buttons: Callable[..., None] = lambda *unused: None  # noqa: E731
         register_rca_factories(
@@ -198,7 +201,9 @@ class Viewer:
         editor.set_active_segment_id(segment_id)
 
     def draw(self) -> None:
-        """Draw all views again."""
+        """Draw all views again, for a page that may show nothing yet."""
+        for picture in self._pictures:
+            picture.forget()
         for one in self.app.view_manager.get_views():
             one.schedule_render()
 

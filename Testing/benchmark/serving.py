@@ -64,7 +64,7 @@ def told(waited: list[float]) -> tuple[str, str]:
 def trial(server: Any, browser: Any, readers: int, look_s: float = 0.0) -> tuple[list[float], float]:
     """Let readers click without waiting for each other; seconds from click to grades, and MB meanwhile.
 
-    Each looks at an answer for ``look_s`` seconds on average before the next click: at random, so that some clicks meet.
+    Each looks at an answer for ``look_s`` seconds on average before the next click: at random, so some clicks meet.
     """
     from driving import drawn, middle, press_view
 
@@ -102,8 +102,8 @@ _WATCH = """() => {
   window.watch = count => { wanted = count; window.graded = 0; };
   document.addEventListener('mouseup', () => { window.begun = performance.now(); }, true);
   new MutationObserver(() => {
-    const cells = [...document.querySelectorAll('.nr-list tbody td:nth-child(4)')].filter(one => one.textContent.trim());
-    if (wanted && !window.graded && cells.length >= wanted) {
+    const sizes = [...document.querySelectorAll('.nr-list tbody td:nth-child(4)')];
+    if (wanted && !window.graded && sizes.filter(one => one.textContent.trim()).length >= wanted) {
       requestAnimationFrame(() => { window.graded = performance.now(); });
     }
   }).observe(document.body, { subtree: true, childList: true, characterData: true });
