@@ -29,15 +29,16 @@ from .imaging.solid_part import solid_part
 from .imaging.volume import Volume, middle_image
 from .networks.false_positive_reduction import nodule_probability
 from .networks.model_package import SHIPPED, ModelPackage, Networks, load
-from .networks.nodule_vit import Prediction, average, collate
+from .networks.nodule_vit import Encoded, Prediction, average, collate, encode
 from .networks.segmentation import REACH_MM, segment
 from .results.assessment import Assessment, Calcification, Nodule
 from .results.estimates import account, estimates, suspicion_probability
 from .similar.pictures import recognised
 from .similar.reference_set import SimilarNodule, compared, shipped
 
-#: How many points are outlined and graded at once.
-BATCH = 16
+#: How many points are outlined and graded at once. On a processor more gain nothing (one, two, four or seven at once
+#: took 183 to 195 ms each), and what the graders made of their slices waits in memory until they are explained.
+BATCH = 8
 #: How CUDA, cuBLAS and cuDNN begin what they say of a GPU that cannot be used, where torch has no class for it.
 GPU_TROUBLE = ("CUDA", "cuDNN", "CUBLAS", "HIP", "no kernel image")
 
@@ -230,8 +231,8 @@ class Assessor:
 
     def assess_all(self, cts: Sequence[MarkedVolume], heatmaps: bool = True) -> list[list[Assessment]]:
         """What ``assess`` says of each of several CTs: ``BATCH`` nodules are graded at a time, whosever they are."""
-        found = self._each(cts, heatmaps)
-        return [list(islice(found, len(one.marked))) for one in cts]
+        each = self._each(cts, heatmaps)
+        return [list(islice(each, len(one.marked))) for one in cts]
 
     def _each(self, cts: Sequence[MarkedVolume], heatmaps: bool) -> Iterator[Assessment]:
         waiting: list[tuple[PreparedVolume, Marked, list[tuple[Point, Outline]]]] = []
@@ -241,25 +242,20 @@ class Assessor:
         for begin in range(0, len(waiting), BATCH):
             some = waiting[begin : begin + BATCH]
             graded = self._on_device(self._graded, [prepared.volume for prepared, *_ in some], [one[1] for one in some])
-            for (prepared, marked, earlier), (nodule, warnings) in zip(some, graded, strict=True):
+            for (prepared, marked, earlier), (nodule, warnings, encoded) in zip(some, graded, strict=True):
                 point = marked.point
                 if heatmaps:
-                    nodule = self._on_device(self._explained, nodule)
+                    nodule = self._on_device(self._explained, nodule, encoded)
                 warnings += input_checks.check_repetition(point, nodule.outline, earlier)
                 earlier.append((point, nodule.outline))
-                yield Assessment(
-                    point,
-                    prepared.warnings + self._device_warnings + warnings,
-                    self.package.model_id,
-                    nodule,
-                    middle_image(prepared.volume, nodule.outline.centre_ras),
-                    point.tracking_uid,
-                )
+                told = prepared.warnings + self._device_warnings + warnings
+                image = middle_image(prepared.volume, nodule.outline.centre_ras)
+                yield Assessment(point, told, self.package.model_id, nodule, image, point.tracking_uid)
 
     def _graded(
         self, volumes: Sequence[Volume], marked: Sequence[Marked]
-    ) -> list[tuple[Nodule, tuple[InputWarning, ...]]]:
-        """For each point in its CT its nodule without heatmaps, and what is unusual or doubtful about it."""
+    ) -> list[tuple[Nodule, tuple[InputWarning, ...], list[Encoded]]]:
+        """For each point in its CT its nodule without heatmaps, what is unusual or doubtful, and what explains it."""
         alone = [(volume, one.point.ras) for volume, one in zip(volumes, marked, strict=True) if not one.outline]
         places = np.array([ras for _, ras in alone]).reshape(-1, 3)
         by_network = iter(segment([volume for volume, _ in alone], places, self._networks.segmentation, self._device))
@@ -271,7 +267,7 @@ class Assessor:
         ]
         likely = nodule_probability(volumes, outlines, self._networks.false_positive, self._device).tolist()
         results = []
-        for volume, one, outline, stack, prediction, probability in zip(
+        for volume, one, outline, stack, (prediction, encoded), probability in zip(
             volumes, marked, outlines, stacks, self._predict(stacks), likely, strict=True
         ):
             nodule = replace(self._nodule(outline, stack, prediction), solid_part=solid_part(volume, outline))
@@ -283,15 +279,20 @@ class Assessor:
                 *check_sureness(one.point, outline, float(prediction.grades[GRADE_NAMES.index("diameter")])),
                 *(check_parts(one.point, one.drawn) if one.drawn else ()),
             )
-            results.append((nodule, warnings))
+            results.append((nodule, warnings, encoded))
         return results
 
     @torch.inference_mode()
-    def _predict(self, stacks: list[SliceStack]) -> list[Prediction]:
-        """Mean over the graders, one prediction per stack (CPU tensors without batch axis)."""
-        mean = average(self._networks.graders, collate(stacks).to(self._device))
-        mean = Prediction(*(values.cpu() for values in mean))
-        return [Prediction(*(values[i] for values in mean)) for i in range(len(stacks))]
+    def _predict(self, stacks: list[SliceStack]) -> list[tuple[Prediction, list[Encoded]]]:
+        """Mean over the graders (CPU tensors without batch axis) and what each made of the slices, for every stack."""
+        batch, graders = collate(stacks).to(self._device), self._networks.graders
+        encoded = encode(graders, batch)
+        mean = Prediction(*(values.cpu() for values in average(graders, batch, encoded)))
+        counts = [int(stack.valid.sum()) for stack in stacks]
+        each = zip(*(zip(*(values.split(counts) for values in one), strict=True) for one in encoded), strict=True)
+        return [
+            (Prediction(*(values[i] for values in mean)), [Encoded(*one) for one in own]) for i, own in enumerate(each)
+        ]
 
     def _nodule(self, outline: Outline, stack: SliceStack, prediction: Prediction) -> Nodule:
         graded = [float(value) for value in prediction.grades]
@@ -328,10 +329,11 @@ class Assessor:
         """LIDC's name of the patient, if the CT says that it is one of the reference set's."""
         return self._reference.patient_of(volume.identity.get("SeriesInstanceUID", "")) if self._reference else ""
 
-    def _explained(self, nodule: Nodule) -> Nodule:
-        return replace(
-            nodule, heatmaps=explain(self._networks.graders, nodule.stack, account=self._calibration.account)
-        )
+    def _explained(self, nodule: Nodule, encoded: list[Encoded]) -> Nodule:
+        # Of no use once the GPU that holds it has failed.
+        kept = encoded if encoded[0].slices.device == self._networks.graders[0].target_mean.device else None
+        account = self._calibration.account
+        return replace(nodule, heatmaps=explain(self._networks.graders, nodule.stack, account=account, encoded=kept))
 
     def _on_device(self, work: Any, *arguments: Any) -> Any:
         """Do some work; if the GPU fails, do it and everything after it on the CPU, and say so."""

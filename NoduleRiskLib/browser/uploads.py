@@ -21,8 +21,8 @@ BROKEN = "This archive is broken or of a kind that cannot be read: pack it again
 FULL = (errno.ENOSPC, errno.EDQUOT)
 #: Of a file's name.
 MOST_LETTERS = 100
-#: What a file's name may keep of what the user's computer called it.
-_STRANGE = re.compile(r"[^A-Za-z0-9._-]")
+#: What a file's name does not keep of what the user's computer called it; blanks and brackets stay, as in "CT (1).raw".
+_STRANGE = re.compile(r"[^A-Za-z0-9._ ()-]")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Inbox:
         self._files += 1
         if self._files > self._limits.files:
             raise NoduleRiskError(f"These are more than {self._limits.files:,} files: choose the CT's series alone.")
-        harmless = _STRANGE.sub("-", PurePosixPath(name.replace("\\", "/")).name)[-MOST_LETTERS:].lstrip(".") or "file"
+        harmless = _STRANGE.sub("-", PurePosixPath(name.replace("\\", "/")).name)[-MOST_LETTERS:]
+        harmless = harmless.lstrip(". ").rstrip() or "file"
         tried = harmless
         # Some systems take capitals for small letters.
         while tried.lower() in self._names:

@@ -18,6 +18,7 @@ from trame_slicer.segmentation import (
 from trame_slicer.views import SliceView, ViewLayoutDefinition
 
 from ..slicer_scene.inputs import Node
+from .pictures import Pictures
 
 #: Names of the views, as the page calls them; the slice views first.
 AXIAL, CORONAL, SAGITTAL, THREE_D = "Red", "Green", "Yellow", "ThreeD"
@@ -57,6 +58,8 @@ class Viewer:
     def __init__(self, server: Any, moved: Callable[[], None]) -> None:
         self.app = SlicerApp()
         self.scene = slicer.mrmlScene = self.app.scene
+        self._pictures: list[Pictures] = []
+        server.controller.rc_area_register.add(lambda area: self._pictures.append(Pictures(area)))
         # The page draws its own buttons over the views.
         no_buttons: Callable[..., None] = lambda *unused: None  # noqa: E731
         register_rca_factories(
@@ -66,7 +69,8 @@ class Viewer:
             three_d_view_ui_f=no_buttons,
             rca_encoder="turbo-jpeg",
             target_fps=24,
-            interactive_quality=75,
+            # As a view at rest has: otherwise each change is drawn twice, the second time for its quality alone.
+            interactive_quality=90,
         )
         background = "#101418"
         for view in (
@@ -77,6 +81,9 @@ class Viewer:
         ):
             self.app.view_manager.create_view(view)
         self.app.view_manager.set_current_view_ids([*SLICES, THREE_D])
+        for one in self.app.view_manager.get_views():
+            # Drawn in memory, several samples a pixel cost seven times as much and change 3 pixels of a page.
+            one.render_window().SetMultiSamples(0)
         for one in self.slice_views():
             one.get_view_node().AddObserver("ModifiedEvent", lambda *unused: moved())
         self.mode = LOOK
@@ -194,7 +201,9 @@ class Viewer:
         editor.set_active_segment_id(segment_id)
 
     def draw(self) -> None:
-        """Draw all views again."""
+        """Draw all views again, for a page that may show nothing yet."""
+        for picture in self._pictures:
+            picture.forget()
         for one in self.app.view_manager.get_views():
             one.schedule_render()
 

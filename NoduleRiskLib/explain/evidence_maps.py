@@ -11,7 +11,7 @@ from torch.nn import functional
 from ..grades import GRADE_NAMES, GRADES
 from ..networks.evidence import FULL, LOWERED, OUTPUTS, counted
 from ..networks.manifest import AccountFit
-from ..networks.nodule_vit import Batch, NoduleViT
+from ..networks.nodule_vit import Batch, Encoded, NoduleViT, encode
 
 #: Calcification is shown as its presence.
 _SHOWN = tuple("presence" if grade.name == "calcification" else grade.name for grade in GRADES)
@@ -20,23 +20,25 @@ _AT = [OUTPUTS.index(name) for name in _SHOWN]
 
 @torch.no_grad()
 def evidence_maps(
-    graders: Sequence[NoduleViT], batch: Batch, account: AccountFit | None = None
+    graders: Sequence[NoduleViT],
+    batch: Batch,
+    account: AccountFit | None = None,
+    encoded: Sequence[Encoded] | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
     """What is laid over the CT, 0 to 1, mean over the graders: (9, N, h, w); and each grader's ``tokens``.
 
     N are the batch's valid slices. The maps of all nodules have one scale: where a sign is not seen, nothing is shown.
     Malignancy's map is what the other grades' maps do to the suspicion (``raises_suspicion``), its own where there is
-    no ``account``.
+    no ``account``. What the graders made of the slices for the grades (``encoded``) need not be worked out again.
     """
-    channels, tokens = graders[0].channels(batch), []
+    outline, tokens = batch.outline[batch.valid], []
     # Added up one by one: those of all graders together would take most of the memory.
-    mean = channels.new_zeros(len(channels), len(GRADE_NAMES), *channels.shape[-2:])
-    for grader in graders:
-        encoded, own = grader.with_evidence(channels)
-        strong = shown(grader, own, account) * grader.evidence.near(channels[:, -1])[:, None]
-        enlarged = functional.interpolate(strong, channels.shape[-2:], mode="bilinear", align_corners=False)
+    mean = outline.new_zeros(len(outline), len(GRADE_NAMES), *outline.shape[-2:])
+    for grader, one in zip(graders, encoded or encode(graders, batch), strict=True):
+        strong = shown(grader, one.maps, account) * grader.evidence.near(outline)[:, None]
+        enlarged = functional.interpolate(strong, outline.shape[-2:], mode="bilinear", align_corners=False)
         mean += enlarged / len(graders)
-        tokens.append(grader.place(encoded, batch))
+        tokens.append(grader.place(one.slices, batch))
     return mean.transpose(0, 1), tokens
 
 

@@ -14,7 +14,7 @@ from ..imaging.resampling import paste, sample
 from ..imaging.slice_stack import SliceStack
 from ..imaging.volume import Array, Volume
 from ..networks.manifest import AccountFit
-from ..networks.nodule_vit import Batch, NoduleViT, collate
+from ..networks.nodule_vit import Batch, Encoded, NoduleViT, collate
 from .evidence_maps import evidence_maps
 from .heatmap import Heatmap
 from .pixel_attribution import PIXEL_METHODS
@@ -43,6 +43,7 @@ def explain(
     slices: str = DEFAULT_SLICES,
     pixels: str = "",
     account: AccountFit | None = None,
+    encoded: Sequence[Encoded] | None = None,
 ) -> dict[str, Heatmap]:
     """Heatmaps of all nine grades of one nodule, averaged over the graders.
 
@@ -57,6 +58,8 @@ def explain(
     slices, pixels : str
     account : AccountFit, optional
         Of the suspicion, for malignancy's map of graders with evidence.
+    encoded : sequence of Encoded, optional
+        What graders with evidence made of these slices already.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def explain(
     tokens = None
     if pixels == EVIDENCE:
         # The slices are encoded once for both questions.
-        evidence, tokens = evidence_maps(graders, batch, account)
+        evidence, tokens = evidence_maps(graders, batch, account, encoded)
         shown = evidence.cpu().numpy()
     else:
         moves = torch.stack([PIXEL_METHODS[pixels](grader, batch) for grader in graders]).mean(0)

@@ -93,11 +93,15 @@ def _opened(mask: Array, pixel_mm: float) -> Array:
 
     Their radius is that of a vessel, or ``VESSEL_SHARE`` of the widest place's: the larger.
     """
-    # So far apart, slices do not count for each other.
-    spacing = (1e6, pixel_mm, pixel_mm)
-    depth_mm = ndimage.distance_transform_edt(np.pad(mask, ((0, 0), (1, 1), (1, 1))), spacing)
-    radius_mm = max(VESSEL_MM / 2, VESSEL_SHARE * depth_mm.max())
-    middles = depth_mm > radius_mm
-    if not middles.any():
-        return np.zeros_like(mask)
-    return np.asarray(ndimage.distance_transform_edt(~middles, spacing) <= radius_mm)[:, 1:-1, 1:-1]
+    opened = np.zeros_like(mask)
+    # A nodule is a small part of the grid, and nothing beyond it counts.
+    for box in ndimage.find_objects(mask.astype(np.uint8)):
+        # So far apart, slices do not count for each other.
+        spacing = (1e6, pixel_mm, pixel_mm)
+        depth_mm = ndimage.distance_transform_edt(np.pad(mask[box], ((0, 0), (1, 1), (1, 1))), spacing)
+        radius_mm = max(VESSEL_MM / 2, VESSEL_SHARE * depth_mm.max())
+        middles = depth_mm > radius_mm
+        if middles.any():
+            near = ndimage.distance_transform_edt(~middles, spacing) <= radius_mm
+            opened[box] = np.asarray(near)[:, 1:-1, 1:-1]
+    return opened

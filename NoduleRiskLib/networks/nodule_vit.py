@@ -300,16 +300,42 @@ class NoduleViT(nn.Module):
         return Prediction(grades, raw[:, nine].sigmoid(), raw[:, nine + 1 :].softmax(-1))
 
 
-def average(graders: Sequence[NoduleViT], batch: Batch) -> Prediction:
-    """The mean of the graders' predictions; all read the same channels."""
+class Encoded(NamedTuple):
+    """What one grader makes of N valid slices before it looks at them together.
+
+    Attributes
+    ----------
+    slices : Tensor, shape (N, E)
+        ``embed``.
+    maps : Tensor, shape (N, 15, h / 2, w / 2)
+        The evidence's maps; (N, 0) of a grader without evidence.
+    """
+
+    slices: Tensor
+    maps: Tensor
+
+
+def encode(graders: Sequence[NoduleViT], batch: Batch) -> list[Encoded]:
+    """What each grader makes of a batch's valid slices, most of the work; all read the same channels."""
     hu, outline = batch.pixels[batch.valid], batch.outline[batch.valid]
     piece = CPU_SLICES if hu.device.type == "cpu" else max(len(hu), 1)
     parts = zip(hu.split(piece), outline.split(piece), graders[0].beside(batch).split(piece, 1), strict=True)
     pieces = (graders[0].scaled(own, drawn, hu[near]) for own, drawn, near in parts)
-    encoded = zip(*([grader.embed(channels) for grader in graders] for channels in pieces), strict=True)
+    each = zip(*([_encoded(grader, channels) for grader in graders] for channels in pieces), strict=True)
+    return [Encoded(*map(torch.cat, zip(*of_one, strict=True))) for of_one in each]
+
+
+def _encoded(grader: NoduleViT, channels: Tensor) -> Encoded:
+    if grader.config.evidence:
+        return Encoded(*grader.with_evidence(channels))
+    return Encoded(grader.embed(channels), channels.new_empty(len(channels), 0))
+
+
+def average(graders: Sequence[NoduleViT], batch: Batch, encoded: Sequence[Encoded] | None = None) -> Prediction:
+    """The mean of the graders' predictions; ``encoded`` as ``encode`` gives it."""
     each = [
-        grader.read(grader.raw(grader.place(torch.cat(parts), batch), batch))
-        for grader, parts in zip(graders, encoded, strict=True)
+        grader.read(grader.raw(grader.place(one.slices, batch), batch))
+        for grader, one in zip(graders, encoded or encode(graders, batch), strict=True)
     ]
     return Prediction(*(torch.stack(values).mean(0) for values in zip(*each, strict=True)))
 

@@ -6,7 +6,6 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,10 @@ from ..networks import model_package
 from ..slicer_scene import dicom_database, drawn_outlines, inputs, outline_segments, results
 from ..slicer_scene.drawn_outlines import Drawn, DrawnOutline
 from ..slicer_scene.inputs import Mark, Node, Scan
-from ..slicer_scene.placement import placement
 from ..slicer_scene.records import Record, Row, record_of
 from ..slicer_scene.segment_voxels import SegmentReader, same
 from .assessing import NoduleAssessor, Outcome, assess_each
+from .ct_reading import CtReader, version_of
 from .export import DICOM, collect
 from .job import Job
 from .reporting import collect_report
@@ -39,15 +38,6 @@ if TYPE_CHECKING:
     from ..results.assessment import Assessment
 
 Ended = Callable[[BaseException | None], None]
-
-
-@dataclass(frozen=True)
-class _Look:
-    """What reading a CT gave: the node's state, ``Volume.digest`` (empty: unreadable), and why it cannot be read."""
-
-    version: tuple[int, bytes]
-    digest: str
-    problem: str = ""
 
 
 class NoduleRiskLogic(ScriptedLoadableModuleLogic):
@@ -76,7 +66,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
         self.reader = SegmentReader()
         self._make_assessor = make_assessor or _make_assessor
         self._assessor: tuple[tuple[str, str], NoduleAssessor] | None = None
-        self._looks: dict[str, _Look] = {}
+        self._cts = CtReader()
         self._scene_number = 0
 
     def getParameterNode(self) -> Any:  # noqa: N802 - Slicer's name
@@ -146,7 +136,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
 
     def start(self, job: Job) -> Task:
         """Assess points on the worker's thread; the job's callables are called when ``worker`` is polled."""
-        scan, version, scene_number = inputs.scan(job.ct), _version(job.ct), self._scene_number
+        scan, version, scene_number = inputs.scan(job.ct), version_of(job.ct), self._scene_number
         ct_id, points_id = job.ct.GetID(), job.points.GetID()
         table = results.table_of(job.ct, job.points) if job.store_nodes else None
         stored = stored_outlines(table, job.points, [mark.id for mark in job.marks])
@@ -167,8 +157,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
                 tell(self._in_the_same_scene, scene_number, function, *arguments)
 
             assessor = self._ready(job.package, job.device, tell)
-            # A copy: what the user does to the voxels meanwhile is neither graded nor in the digest.
-            volume = self._read(scan.copied(), ct_id, version, call)
+            volume = self._cts.copied(scan, ct_id, version, call)
             outlines = Outlines(stored, volume.digest) if job.store_nodes else None
             for outcome in assess_each(assessor, volume, job.marks, drawn, job.heatmaps):
                 record, mask, nodule = None, None, outcome.assessment.nodule
@@ -222,13 +211,13 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
 
     def look(self, ct: Node, ended: Ended) -> Task | None:
         """Read a CT on the worker's thread, once for each change; returns ``None`` if it was read as it is now."""
-        if self._look_at(ct):
+        if self._cts.look_at(ct):
             return None
-        scan, version, ct_id, scene_number = inputs.scan(ct), _version(ct), ct.GetID(), self._scene_number
+        scan, version, ct_id, scene_number = inputs.scan(ct), version_of(ct), ct.GetID(), self._scene_number
 
         def work(tell: Tell) -> None:
             try:
-                self._read(scan, ct_id, version, lambda *call: tell(self._in_the_same_scene, scene_number, *call))
+                self._cts.read(scan, ct_id, version, lambda *call: tell(self._in_the_same_scene, scene_number, *call))
             except NoduleRiskError:
                 # ``problem`` tells it for as long as it is so.
                 return
@@ -237,7 +226,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
 
     def problem(self, ct: Node) -> str:
         """Why a CT cannot be read, if it was tried: one sentence, or nothing."""
-        look = self._look_at(ct) if ct else None
+        look = self._cts.look_at(ct) if ct else None
         return look.problem if look else ""
 
     def nodules(self, ct: Node, points: Node, outlines: Node = None) -> list[ListedNodule]:
@@ -246,7 +235,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
             return []
         table = results.table_of(ct, points) if ct else None
         rows, without_maps = results.stored(table), results.without_maps(table)
-        scan, look = (inputs.scan(ct), self._look_at(ct)) if ct else (None, None)
+        scan, look = (inputs.scan(ct), self._cts.look_at(ct)) if ct else (None, None)
         digest = look.digest if look else None
         drawn = self._drawn(ct, scan, points, outlines) if scan else Drawn()
         in_force, self.left_out = self._in_force(drawn, ct, points), drawn.left_out
@@ -312,7 +301,7 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
     def forget_scene(self) -> None:
         """The scene is closed: drop the calls that are still to come, for new nodes may get the old ones' IDs."""
         self._scene_number += 1
-        self._looks.clear()
+        self._cts.forget()
         self.reader.forget()
 
     def _drawn(self, ct: Node, scan: Scan, points: Node, chosen: Node, anew: bool = False) -> Drawn:
@@ -363,29 +352,6 @@ class NoduleRiskLogic(ScriptedLoadableModuleLogic):
 
     def _remember_device(self, name: str, devices: list[str]) -> None:
         self.device_name, self.devices = name, devices
-
-    def _read(self, scan: Scan, ct_id: str, version: tuple[int, bytes], tell: Tell) -> Volume:
-        """The CT, remembering its digest, or that it cannot be read; called on the worker's thread only."""
-        try:
-            volume = scan.read()
-        except Exception as error:
-            problem = str(error) if isinstance(error, NoduleRiskError) else ""
-            tell(self._remember, ct_id, _Look(version, "", problem))
-            raise
-        tell(self._remember, ct_id, _Look(version, volume.digest))
-        return volume
-
-    def _remember(self, ct_id: str, look: _Look) -> None:
-        self._looks[ct_id] = look
-
-    def _look_at(self, ct: Node) -> _Look | None:
-        look = self._looks.get(ct.GetID())
-        return look if look and look.version == _version(ct) else None
-
-
-def _version(ct: Node) -> tuple[int, bytes]:
-    """Differs whenever the CT's voxels or its place do."""
-    return ct.GetImageData().GetMTime(), placement(ct)[0].tobytes()
 
 
 def _make_assessor(package: Path | str | None, device: str) -> NoduleAssessor:

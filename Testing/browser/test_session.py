@@ -17,6 +17,7 @@ import fakes
 
 from NoduleRiskLib.browser import page
 from NoduleRiskLib.browser import session as module
+from NoduleRiskLib.browser.pictures import Pictures
 from NoduleRiskLib.browser.session import Session
 from NoduleRiskLib.browser.start import Start
 from NoduleRiskLib.browser.uploads import Limits
@@ -228,3 +229,41 @@ def test_why_a_session_did_not_start_is_printed(
     module.run("start", None)  # type: ignore[arg-type]
     assert ended == ["start"]
     assert "no memory for views" in capsys.readouterr().err
+
+
+class Area:
+    """A view as trame registers it."""
+
+    def __init__(self, stream: Any) -> None:
+        self.streamer, self.sized = stream, 0
+
+    def set_streamer(self, stream: Any) -> None:
+        self.streamer = stream
+
+    def update_size(self, origin: str, size: dict[str, int]) -> None:
+        self.sized += 1
+
+
+def test_a_picture_that_the_page_shows_is_not_sent_again_but_to_a_page_that_is_new() -> None:
+    class Stream:
+        def push_content(self, name: str, meta: dict[str, Any], content: bytes) -> None:
+            sent.append(content)
+
+    sent: list[bytes] = []
+    area = Area(Stream())
+    pictures = Pictures(area)
+    for content in (b"one", b"one", b"two", b"one"):
+        area.streamer.push_content("Red", {}, content)
+    assert sent == [b"one", b"two", b"one"]
+    area.update_size("page", {"w": 10, "h": 10})
+    area.streamer.push_content("Red", {}, b"one")
+    pictures.forget()
+    area.streamer.push_content("Red", {}, b"one")
+    assert (sent[3:], area.sized) == ([b"one", b"one"], 1)
+
+
+def test_every_change_is_drawn_once_with_one_sample_a_pixel(one: Reader) -> None:
+    for view in one.work.viewer.app.view_manager.get_views():
+        scheduler = view._scheduled_render._scheduler
+        assert scheduler._interactive_quality == scheduler._still_quality
+        assert view.render_window().GetMultiSamples() == 0

@@ -90,6 +90,10 @@ def test_a_full_disk_is_not_the_archive_s_fault(tmp_path: Path, monkeypatch: pyt
         (["00002-x", "00002-x", "x", "x"], ["00002-x", "00002-00002-x", "x", "00004-x"]),
         (["..", ".hidden", "", "\0/é?.nrrd"], ["file", "hidden", "00003-file", "--.nrrd"]),
         (["n" * 300 + ".nii.gz"], ["n" * 93 + ".nii.gz"]),
+        (
+            ["a/my CT (1).raw", "my ct (1).RAW", " . .x ", " ", ". ./ .. "],
+            ["my CT (1).raw", "00002-my ct (1).RAW", "x", "file", "00005-file"],
+        ),
     ],
 )
 def test_harmless_names_are_kept_and_none_is_used_twice(tmp_path: Path, sent: list[str], kept: list[str]) -> None:
@@ -116,10 +120,11 @@ def voxels(file: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [".mhd", ".nhdr"])
-def test_a_header_and_its_voxels_can_be_sent_together(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("name", ["ct.raw", "my CT (1).raw"])
+def test_a_header_and_its_voxels_can_be_sent_together(tmp_path: Path, kind: str, name: str) -> None:
     inbox = Inbox(tmp_path / "sent", Limits())
-    image(tmp_path, kind, "ct.raw").rename(inbox.new_file(f"ct{kind}"))
-    voxels(inbox.new_file("ct.raw"))
+    image(tmp_path, kind, name).rename(inbox.new_file(f"my ct{kind}"))
+    voxels(inbox.new_file(name))
     place = unpacked(inbox, Inbox(tmp_path / "ct", Limits()))
     assert read(place, within=tmp_path / "ct").array.shape == (40, 40, 40)
 

@@ -152,3 +152,22 @@ class SceneTest(PanelCase):
         self.settle()
         self.settle()
         self.assertEqual(self.rows(), expected)
+
+    def test_a_ct_is_copied_and_read_once_for_each_change_whatever_is_graded_on_it(self):
+        copies, copied = [], inputs.Scan.copied
+
+        def counted(scan):
+            copies.append(scan)
+            return copied(scan)
+
+        inputs.Scan.copied = counted
+        self.addCleanup(setattr, inputs.Scan, "copied", copied)
+        self.assess()
+        self.panel.work.assess([self.state.nodules[1].mark])
+        self.settle(lambda: self.state.task is None)
+        self.assertEqual(len(copies), 1)
+        self.change_voxels(lambda voxels: np.add(voxels, 1, out=voxels))
+        self.settle(lambda: all("outdated" in note for note in self.notes()))
+        self.assess()
+        self.assertEqual(len(copies), 2)
+        self.assertEqual(self.notes(), ["⚠ 2"] * 3)

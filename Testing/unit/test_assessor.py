@@ -24,6 +24,7 @@ from NoduleRiskLib.imaging.segment import Segment
 from NoduleRiskLib.imaging.solid_part import SolidPart
 from NoduleRiskLib.imaging.volume import Volume
 from NoduleRiskLib.networks.model_package import ModelPackage, load
+from NoduleRiskLib.networks.nodule_vit import NoduleViT
 from NoduleRiskLib.phantom import chest_ct
 from NoduleRiskLib.phantom.chest_ct import PhantomNodule
 from NoduleRiskLib.results.assessment import Assessment
@@ -195,7 +196,7 @@ def guessing(assessor: Assessor, monkeypatch: pytest.MonkeyPatch, ratio: float) 
     factors = torch.tensor([ratio if name == "diameter" else 1.0 for name in GRADE_NAMES])
 
     def other(stacks: Any) -> list[Any]:
-        return [one._replace(grades=one.grades * factors) for one in predict(stacks)]
+        return [(one._replace(grades=one.grades * factors), encoded) for one, encoded in predict(stacks)]
 
     monkeypatch.setattr(assessor, "_predict", other)
 
@@ -312,6 +313,27 @@ def test_work_can_be_watched_and_cancelled(assessor: Assessor, chest: Chest) -> 
         for one in assessor.assess(chest[0], points(chest[1])[:2], heatmaps=False):
             stop_after_one(one)
     assert seen == [points(chest[1])[0].label]
+
+
+def test_every_slice_is_encoded_once_for_grades_and_maps_and_nothing_is_mixed_up(
+    assessor: Assessor, chest: Chest, assessed: dict[str, Assessment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    whole = NoduleViT.with_evidence
+
+    def counted(grader: NoduleViT, channels: torch.Tensor) -> Any:
+        seen.append(len(channels))
+        return whole(grader, channels)
+
+    monkeypatch.setattr(NoduleViT, "with_evidence", counted)
+    last = points(chest[1])[-1]
+    (one,) = assessor.assess(chest[0], [last])
+    assert sum(seen) == len(assessor._networks.graders) * found(one).stack.valid.sum()
+    # The maps of a nodule among others, whose slices were encoded in one batch, are its own.
+    among = found(assessed[last.label])
+    for name, heatmap in found(one).heatmaps.items():
+        assert np.allclose(heatmap.in_valid, among.heatmaps[name].in_valid, atol=1e-4)
+        assert np.allclose(heatmap.slice_weights, among.heatmaps[name].slice_weights, atol=1e-4)
 
 
 def test_a_full_gpu_hands_over_to_the_cpu(chest: Chest, monkeypatch: pytest.MonkeyPatch) -> None:

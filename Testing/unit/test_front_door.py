@@ -250,7 +250,7 @@ def test_weights_that_give_no_numbers_give_no_grades(
     predict = assessor._predict
 
     def overflowing(stacks: Any) -> Any:
-        return [one._replace(grades=one.grades * torch.inf) for one in predict(stacks)]
+        return [(one._replace(grades=one.grades * torch.inf), encoded) for one, encoded in predict(stacks)]
 
     monkeypatch.setattr(assessor, "_predict", overflowing)
     with pytest.raises(NoduleRiskError, match="not numbers"):
