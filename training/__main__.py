@@ -43,6 +43,7 @@ from .studies.sign_study import signs as study_signs
 from .studies.similar_study import similar as study_similar
 from .studies.solid_part_study import solid_parts as study_solid_parts
 from .studies.speed import speed as measure_speed
+from .studies.surface_study import surface as study_surface
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 ALL_FOLDS = ",".join(map(str, range(FOLDS)))
@@ -281,6 +282,20 @@ def signs(
     if keep:
         keep_sign_tests(loaded, tested, text)
     _report(out / "signs.md", text)
+
+
+@app.command()
+def surface(
+    data: Data,
+    out: Out = OUT,
+    package: Package = SHIPPED,
+    fold_networks: FoldNetworks = None,
+    limit: Limit = None,
+) -> None:
+    """Compare what heads and surface say of the shape grades, and both together, out of fold."""
+    settings = _study(data, out, limit=limit, fold_networks=fold_networks)
+    own = cross_validation.outlines(settings, cross_validation.segmentation_nets(settings))
+    _report(out / "surface.md", study_surface(load(package), own))
 
 
 @app.command()

@@ -115,6 +115,14 @@ def auc_difference(patients: Array, positive: Array, score: Array, other: Array,
     return Difference(auc(positive, score) - auc(positive, other), float(low), float(high), min(float(p), 1.0))
 
 
+def r_difference(patients: Array, truth: Array, estimate: Array, other: Array, seed: int = 0) -> Difference:
+    """Pearson r of ``estimate`` minus that of ``other``, on the same resampled patients."""
+    weights = resampled(patients, seed)
+    ours, theirs = (_correlations(truth, one, weights) for one in (estimate, other))
+    low, high = np.percentile(ours - theirs, [2.5, 97.5])
+    return Difference(correlation(truth, estimate) - correlation(truth, other), float(low), float(high))
+
+
 def mean_difference(patients: Array, values: Array, seed: int = 0) -> Difference:
     """The mean of differences, one per nodule, on resampled patients."""
     weights = resampled(patients, seed)
@@ -128,6 +136,18 @@ def resampled(patients: Array, seed: int = 0) -> Array:
     drawn = np.random.default_rng(seed).integers(len(names), size=(BOOTSTRAPS, len(names)))
     drawn += len(names) * np.arange(BOOTSTRAPS)[:, None]
     return np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)[:, owner]
+
+
+def _correlations(truth: Array, estimate: Array, weights: Array) -> Array:
+    """Pearson r for each row of weights (samples, N)."""
+    total = weights.sum(1)
+
+    def mean(values: Array) -> Array:
+        return np.asarray(weights @ values / total)
+
+    own, other = mean(truth), mean(estimate)
+    together = mean(truth * estimate) - own * other
+    return np.asarray(together / np.sqrt((mean(truth**2) - own**2) * (mean(estimate**2) - other**2)))
 
 
 def _areas(positive: Array, score: Array, weights: Array) -> Array:

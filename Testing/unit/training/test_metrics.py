@@ -113,3 +113,15 @@ def test_intervals_of_means_resample_patients() -> None:
     assert low < mean < high
     # Four copies of a hundred values are a hundred values: 2 x 1.96 / sqrt(100).
     assert high - low == pytest.approx(0.392, abs=0.06)
+
+
+def test_a_difference_of_r_is_that_of_the_resampled_nodules_themselves() -> None:
+    table = scored(60)
+    truth, good, poor, patients = (table[name].to_numpy() for name in ("malignancy", "good", "poor", "patient_id"))
+    found = metrics.r_difference(patients, truth, good, poor)
+    assert found.value == pytest.approx(metrics.correlation(truth, good) - metrics.correlation(truth, poor))
+    drawn = [np.repeat(np.arange(60), often) for often in metrics.resampled(patients)]
+    samples = [np.corrcoef(truth[at], good[at])[0, 1] - np.corrcoef(truth[at], poor[at])[0, 1] for at in drawn]
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(samples, [2.5, 97.5])))
+    same = metrics.r_difference(patients, truth, good, good)
+    assert same.low == same.value == same.high == 0

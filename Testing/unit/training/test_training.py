@@ -20,6 +20,8 @@ from NoduleRiskLib.imaging.resampling import cut, sample
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS, Layout
 from NoduleRiskLib.networks.model_config import ModelConfig
 from NoduleRiskLib.networks.model_package import SHIPPED, Calibration, Networks, load, save, with_card
+from NoduleRiskLib.networks.nodule_vit import NoduleViT
+from NoduleRiskLib.networks.surface import AT
 from training.data import crops
 from training.data.augmentation import compose
 from training.data.context_synthesis import extend
@@ -35,11 +37,13 @@ from training.models.fold_networks import FoldNetworks, write_fold_networks
 from training.models.grader_settings import GraderSettings, fine_tuning
 from training.models.graders import train_grader
 from training.models.segmentation import SegmentationSettings
+from training.models.surface import with_surface
 from training.models.targets_and_losses import read_labels
 from training.studies import cross_validation
 from training.studies.export import Contents, contents, export, prose
 from training.studies.recalibrate import recalibrate
 from training.studies.repeatability_study import repeated_measurements
+from training.studies.surface_study import _said
 
 
 @pytest.fixture(scope="module")
@@ -310,3 +314,26 @@ def test_scores_are_what_their_definitions_say() -> None:
     positive = patients % 2 == 1
     low, high = auc_interval(patients, positive, np.random.default_rng(0).normal(size=200) + positive)
     assert low < 0.76 < high and high - low < 0.2
+
+
+def test_a_graders_own_weights_stay_and_both_halves_can_be_told(
+    found_outlines: dict[int, cross_validation.FoundOutlines],
+) -> None:
+    torch.manual_seed(1)
+    config = ModelConfig(dim=32, depth=1, heads=2, evidence=True)
+    plain = NoduleViT(config).eval()
+    torch.nn.init.normal_(plain.evidence.maps.weight, std=5.0)
+    parts = list(found_outlines.values())
+    both = with_surface(plain, parts, twins=0, seed=0)
+    assert both.config == replace(config, surface_features=True)
+    for name, value in plain.state_dict().items():
+        assert torch.equal(both.state_dict()[name], value), name
+    heads, alone, mean = _said(both, parts[0])
+    assert np.isfinite(alone).all() and alone.std(0).min() > 1e-4
+    both.surface.weight.zero_()
+    both.surface.bias.zero_()
+    same, _, half = _said(both, parts[0])
+    assert same == pytest.approx(heads, abs=1e-4)
+    std, middle = (np.asarray(value)[list(AT)] for value in (both.target_std, both.target_mean))
+    assert mean - half == pytest.approx((alone - middle) / 2, abs=1e-4) and std.min() > 0
+    assert heads.shape == (len(parts[0].table), len(AT))
