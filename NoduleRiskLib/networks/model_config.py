@@ -39,7 +39,7 @@ class ModelConfig:
     shape_features : bool
         Whether the heads also read the outline's 3-D shape features (``imaging.shape_features``).
     surface_features : bool
-        Whether the shape grades are the mean of what their heads and what the nodule's surface says
+        Whether lobulation and sphericity are the mean of what their heads and what the nodule's surface says
         (``networks.surface``).
     evidence : bool
         Whether maps of local evidence (``networks.evidence``) add to the grades; needs the outline and the embedding

@@ -253,7 +253,7 @@ class NoduleViT(nn.Module):
     def raw(self, tokens: Tensor, batch: Batch) -> Tensor:
         """What heads, surface and evidence say, (B, 9 + 6), from what the slices give (B, S, E).
 
-        The heads' own numbers; of three grades the mean of that and what the surface says; then the evidence is added.
+        The heads' own numbers; of two grades the mean of that and what the surface says; then the evidence is added.
 
         The first nine are standardised grades (diameter: log2 mm), then calcification's presence (logit) and
         its patterns (logits).

@@ -10,7 +10,9 @@ import numpy as np
 
 from NoduleRiskLib.grades import DISCLAIMER, GRADES
 from NoduleRiskLib.imaging.shape_features import SHAPE_FEATURES
+from NoduleRiskLib.imaging.surface_features import SURFACE_FEATURES
 from NoduleRiskLib.networks.model_package import Calibration, ModelPackage, Networks, save
+from NoduleRiskLib.networks.surface import SURFACE_GRADES
 
 from ..data.crops import FOLDS, SAMPLE_PATIENT
 from ..evaluation.account import account
@@ -50,6 +52,8 @@ class Contents:
         Transformer blocks of each grader.
     shape_features : bool
         Whether the heads read the outline's shape features.
+    surface_features : bool
+        Whether two grades are half what the nodule's surface says.
     nodules : int
     recovered : int
         How many of the nodules have slices whose HU were recovered from 8-bit images.
@@ -58,6 +62,7 @@ class Contents:
     graders: int
     blocks: int
     shape_features: bool
+    surface_features: bool
     nodules: int
     recovered: int
 
@@ -65,7 +70,8 @@ class Contents:
 def contents(networks: Networks, nodules: int, recovered: int) -> Contents:
     """What the networks themselves and the nodules' counts say."""
     grader = networks.graders[0]
-    return Contents(len(networks.graders), len(grader.vit.blocks), grader.config.shape_features, nodules, recovered)
+    features = grader.config.shape_features, grader.config.surface_features
+    return Contents(len(networks.graders), len(grader.vit.blocks), *features, nodules, recovered)
 
 
 def calibrate(found: OutOfFold) -> Calibration:
@@ -115,6 +121,12 @@ def prose(name: str, inside: Contents, command: str) -> str:
     else:
         architecture += " grades it."
         fitted = scored = ""
+    if inside.surface_features:
+        halves = " and ".join(SURFACE_GRADES).capitalize()
+        architecture += (
+            f" {halves} are the mean of what the head says and of a ridge regression of {len(SURFACE_FEATURES)} "
+            "measures of the nodule's surface."
+        )
     paragraphs = (
         DISCLAIMER,
         f"**What it does.** From a point on a lung nodule of a chest CT: the nodule's outline, "
@@ -134,7 +146,9 @@ def prose(name: str, inside: Contents, command: str) -> str:
         "radiologists marked. A point that is not on a nodule does not always bring a warning, and some nodules bring "
         "one; large nodules of ground glass are sometimes outlined only in part. Estimates of rare "
         "grades lean towards the mean. The pattern of calcification is the least certain result, because few nodules "
-        "are calcified. Intervals and suspicion probability are fitted to the estimates of single graders"
+        "are calcified. Slices that were interpolated from thicker ones pass for a blurred margin and ground glass; "
+        "where that is recognised, only some of them are graded. Intervals and suspicion probability are fitted to the "
+        "estimates of single graders"
         f"{fitted or '.'}",
         "**Scores.** All are out of fold: no grader was trained on patients whose nodules it is scored on; the epoch "
         "is chosen on a tenth of the training patients. Each nodule is outlined by a segmentation network that was "

@@ -64,7 +64,7 @@ def surface(package: ModelPackage, nodules: Mapping[int, FoundOutlines]) -> str:
 
 @torch.inference_mode()
 def _said(grader: NoduleViT, nodules: FoundOutlines) -> tuple[Array, Array, Array]:
-    """What heads (with evidence), surface, and both say of the nodules, each (N, 3), in grade units."""
+    """What heads (with evidence), surface, and both say of the nodules, each (N, 2), in grade units."""
     at = list(AT)
     found: list[list[Array]] = [[], [], []]
     for begin in range(0, len(nodules.table), BATCH):

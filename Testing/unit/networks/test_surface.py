@@ -23,7 +23,7 @@ def fitted() -> Surface:
     surface.middle.fill_(5.0)
     surface.spread.fill_(2.0)
     surface.weight[0, 0], surface.weight[1, 1] = 1.0, -0.5
-    surface.bias.copy_(torch.tensor([0.1, 0.2, 0.3]))
+    surface.bias.copy_(torch.tensor([0.1, 0.2]))
     return surface
 
 
@@ -35,20 +35,20 @@ def given(**values: float) -> Tensor:
 
 
 def test_a_feature_counts_by_how_far_it_is_from_the_mean_nodules() -> None:
-    assert fitted()(given()).tolist()[0] == torch.tensor([0.1, 0.2, 0.3]).tolist()
-    assert torch.allclose(fitted()(given(_0=9.0, _1=7.0)), torch.tensor([[2.1, -0.3, 0.3]]))
+    assert fitted()(given()).tolist()[0] == torch.tensor([0.1, 0.2]).tolist()
+    assert torch.allclose(fitted()(given(_0=9.0, _1=7.0)), torch.tensor([[2.1, -0.3]]))
 
 
 def test_what_was_not_measured_is_as_in_the_mean_nodule_and_nothing_is_too_far() -> None:
     assert torch.equal(fitted()(given(_0=float("nan"))), fitted()(given()))
-    assert torch.allclose(fitted()(given(_0=1e6)), torch.tensor([[FARTHEST + 0.1, 0.2, 0.3]]))
+    assert torch.allclose(fitted()(given(_0=1e6)), torch.tensor([[FARTHEST + 0.1, 0.2]]))
     flat = fitted()
     flat.spread.zero_()
     assert torch.isfinite(flat(given(_0=6.0))).all()
 
 
 @torch.no_grad()
-def test_three_grades_are_the_mean_and_the_others_stay(tiny: ModelConfig, trained: Trained, stack: SliceStack) -> None:
+def test_two_grades_are_the_mean_and_the_others_stay(tiny: ModelConfig, trained: Trained, stack: SliceStack) -> None:
     plain = trained(replace(tiny, evidence=True))
     both = NoduleViT(replace(tiny, evidence=True, surface_features=True)).eval()
     missing, unknown = both.load_state_dict(plain.state_dict(), strict=False)
@@ -57,12 +57,12 @@ def test_three_grades_are_the_mean_and_the_others_stay(tiny: ModelConfig, traine
     both.evidence = plain.evidence
     batch = collate([stack])
     assert batch.surface_features.shape == (1, len(SURFACE_FEATURES)) and torch.isfinite(batch.surface_features).all()
-    both.surface.bias.copy_(torch.tensor([3.0, -2.0, 1.0]))
+    both.surface.bias.copy_(torch.tensor([3.0, -2.0]))
     tokens = plain.tokens(batch)
     terms, raw, mean = plain.terms(tokens, batch), plain.raw(tokens, batch), both.raw(both.tokens(batch), batch)
     assert terms.abs().max() > 1e-3
     expected = raw.clone()
-    for name, said in zip(SURFACE_GRADES, (3.0, -2.0, 1.0), strict=True):
+    for name, said in zip(SURFACE_GRADES, (3.0, -2.0), strict=True):
         at = GRADE_NAMES.index(name)
         # Evidence counts whole.
         expected[:, at] = (raw[:, at] - terms[:, at] + said) / 2 + terms[:, at]

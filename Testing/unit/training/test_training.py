@@ -126,7 +126,11 @@ def test_the_shipped_card_says_what_the_package_holds() -> None:
 
 
 def test_a_card_of_one_grader_speaks_of_one() -> None:
-    alone = prose("toy", Contents(graders=1, blocks=14, shape_features=False, nodules=2000, recovered=0), "command")
+    alone = prose(
+        "toy",
+        Contents(graders=1, blocks=14, shape_features=False, surface_features=False, nodules=2000, recovered=0),
+        "command",
+    )
     told = " ".join(alone.split())
     assert "one NoduleViT (one token per slice, 14 transformer blocks, nine heads) grades it." in told
     assert "averag" not in told and "0 of the 2,000 nodules" in told
