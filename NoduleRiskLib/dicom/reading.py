@@ -11,6 +11,7 @@ from ..errors import InputWarning, NoduleRiskError
 from ..grades import CALCIFICATION_PATTERNS, GRADES
 from ..imaging.dicom_objects import modality, read_object, refuse_other_frame, refuse_other_patient
 from ..imaging.dicom_outlines import read as read_outlines
+from ..imaging.interpolated import graded_layout
 from ..imaging.outline import Outline, users_outline
 from ..imaging.points import Point
 from ..imaging.report_points import GROUP, TRACKING_IDENTIFIER, TRACKING_UID
@@ -121,7 +122,7 @@ def _assessment(name: str, group: Any, volume: Volume, outlines: dict[str, Segme
         estimates=tuple(_estimates(group)),
         calcification=_calcification(group),
         suspicion_probability=_number(_one(group, codes.SUSPICION.value)),
-        stack=cut(volume, outline.centre_ras, layout, outline.bounds_ras, outline.probability),
+        stack=cut(volume, outline.centre_ras, graded_layout(layout, volume), outline.bounds_ras, outline.probability),
         solid_part=_solid_part(group, volume, outline),
     )
     parameters = [str(one.TextValue) for one in _find(group, PARAMETERS)]

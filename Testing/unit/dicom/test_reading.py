@@ -14,6 +14,7 @@ import pytest
 from NoduleRiskLib.dicom.reading import read_assessments
 from NoduleRiskLib.dicom.writing import dicom_objects, write_dicom
 from NoduleRiskLib.errors import NoduleRiskError
+from NoduleRiskLib.imaging import interpolated
 from NoduleRiskLib.imaging.inputs import as_points
 from NoduleRiskLib.imaging.segmentation_files import read as read_segments
 from NoduleRiskLib.imaging.volume import Volume
@@ -67,6 +68,19 @@ def test_what_was_written_comes_back(ct: Volume, written: tuple[Path, list[Asses
         assert sorted(warning.text for warning in one.warnings) == sorted(warning.text for warning in before.warnings)
     assert len(set(uids)) == 2
     assert [str(one.TrackingUID) for one in again[0].SegmentSequence] == uids
+
+
+def test_of_interpolated_slices_those_come_back_that_were_graded(
+    ct: Volume, written: tuple[Path, list[Assessment]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interpolated, "is_interpolated", lambda volume: volume is ct)
+    layout = replace(LAYOUT, step_mm=None)
+    assert layout.min_step_mm < interpolated.APART_MM
+    for one in read_assessments(written[0], ct, layout):
+        assert one.nodule is not None
+        stack = one.nodule.stack
+        assert stack.layout.min_step_mm == interpolated.APART_MM
+        assert (stack.step_mm[stack.valid] > interpolated.APART_MM - 1e-3).all()
 
 
 def assert_equal(one: Assessment, expected: Assessment, ct: Volume) -> None:
