@@ -14,8 +14,8 @@ from .volume import Volume
 SLICES, EVERY = 120, 8
 #: Where the slices before and after a slice differ by more than this (HU), there is something to see.
 DIFFERS_HU = 20.0
-#: A pixel lies on the line between both if it is closer than this (HU): rounding to whole HU moves it by up to 2.
-ON_LINE_HU = 2.5
+#: A pixel lies on the line between both if it is closer than this (HU): rounding to whole HU moves it by up to 1.
+ON_LINE_HU = 1.25
 #: In a scanner's own slices noise keeps all but one pixel in ten off that line; in interpolated ones hardly any.
 STRAIGHT = 0.8
 #: Interpolated twice as finely or more, at least every fifth slice lies between the same two: half of that is enough.
@@ -55,7 +55,7 @@ def _straight_share(volume: Volume) -> float:
         return 0.0
     before, own, after = some[:-2], some[1:-1], some[2:]
     differs = np.abs(after - before) > DIFFERS_HU
-    on_line = differs & (np.abs(own - (before + after) / 2) <= ON_LINE_HU / 2)
+    on_line = differs & (np.abs(own - (before + after) / 2) <= ON_LINE_HU)
     seen, straight = (np.count_nonzero(one, axis=(1, 2)) for one in (differs, on_line))
     known = seen >= FEW_PIXELS
     return float((straight[known] > STRAIGHT * seen[known]).mean()) if known.sum() >= FEW_SLICES - 2 else 0.0

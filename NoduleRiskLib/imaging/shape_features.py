@@ -16,6 +16,11 @@ USUAL_MM = 8.0
 SINGLE_MM = 2.0
 
 
+def slice_distance_mm(offset_mm: Array) -> float:
+    """From a nodule's slice to the next, the shortest there is: of slices at ``offset_mm`` (S,), mm."""
+    return float(np.abs(np.diff(offset_mm)).min()) if len(offset_mm) > 1 else SINGLE_MM
+
+
 def shape_features(outline: Array, offset_mm: Array, pixel_mm: float) -> Array:
     """Size and shape of an outline as natural logarithms, float32, in the order of ``SHAPE``; zeros if it is empty.
 
@@ -34,7 +39,7 @@ def shape_features(outline: Array, offset_mm: Array, pixel_mm: float) -> Array:
     inside = outline > INSIDE
     if not inside.any():
         return np.zeros(len(SHAPE_FEATURES), np.float32)
-    step_mm = float(np.abs(np.diff(offset_mm)).min()) if len(offset_mm) > 1 else SINGLE_MM
+    step_mm = slice_distance_mm(offset_mm)
     voxel_mm = np.array([step_mm, pixel_mm, pixel_mm])
     s, rows, columns = np.nonzero(inside)
     places = np.stack([offset_mm[s], rows * pixel_mm, columns * pixel_mm])

@@ -9,7 +9,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 
 from .outline import INSIDE
-from .shape_features import SINGLE_MM
+from .shape_features import slice_distance_mm
 from .volume import Array
 
 #: HU is averaged between these distances from the surface, mm, negative inside.
@@ -65,8 +65,7 @@ def surface_features(pixels: Array, outline: Array, offset_mm: Array, pixel_mm: 
         return np.full(len(SURFACE_FEATURES), np.nan, np.float32)
     box = (slice(None), *(_span(np.asarray(inside.any(axes)), pixel_mm) for axes in ((0, 2), (0, 1))))
     pixels, outline, inside = pixels[box], outline[box], inside[box]
-    step_mm = float(np.abs(np.diff(offset_mm)).min()) if len(offset_mm) > 1 else SINGLE_MM
-    sampling = (step_mm, pixel_mm, pixel_mm)
+    sampling = (slice_distance_mm(offset_mm), pixel_mm, pixel_mm)
     depth = ndimage.distance_transform_edt(~inside, sampling) - ndimage.distance_transform_edt(inside, sampling)
     smooth = ndimage.gaussian_filter(pixels, (0, 0.7, 0.7))
     area = inside.sum((1, 2))

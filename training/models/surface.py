@@ -29,8 +29,8 @@ def with_surface(grader: NoduleViT, reference: Sequence[FoundOutlines], twins: i
     """The grader with a ``Surface`` that is fitted to the nodules of its training folds; its own weights stay.
 
     A ridge regression in closed form: each grade as readers' means say, and, of twins with a planted sign, the
-    difference that the sign asks for, so that spicules move spiculation and lobes do not. What a sign leaves free does
-    not count.
+    difference that the sign asks for, so that lobes and what goes with them in real nodules are told apart. What a sign
+    leaves free does not count.
 
     Parameters
     ----------
