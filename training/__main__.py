@@ -33,6 +33,7 @@ from .studies import cross_validation, label_study, radiomics
 from .studies.drawings import draw
 from .studies.heatmap_study import heatmaps
 from .studies.leaking import leaking as measure_leaking
+from .studies.measured_study import measures as study_measures
 from .studies.outline_study import study_outlines
 from .studies.published_study import REFERENCE_FILE, grade_with_package
 from .studies.published_study import published as score_as_published
@@ -43,7 +44,6 @@ from .studies.sign_study import signs as study_signs
 from .studies.similar_study import similar as study_similar
 from .studies.solid_part_study import solid_parts as study_solid_parts
 from .studies.speed import speed as measure_speed
-from .studies.surface_study import surface as study_surface
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 ALL_FOLDS = ",".join(map(str, range(FOLDS)))
@@ -53,7 +53,10 @@ Data = Annotated[Path, typer.Option(envvar="NODULERISK_DATA", help="The folder t
 Out = Annotated[Path, typer.Option(help="Caches, training states and reports; a stopped run goes on from here.")]
 Device = Annotated[Optional[str], typer.Option(help="A torch device; default: a GPU if there is one.")]  # noqa: UP045
 Workers = Annotated[int, typer.Option(help="Processes that draw nodules and plant signs while a GPU trains.")]
-Epochs = Annotated[Optional[int], typer.Option(help="Number of epochs; default: that of the settings.")]  # noqa: UP045
+Epochs = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=0, help="Number of epochs; default: that of the settings. 0: the graders of --start as they are."),
+]
 Limit = Annotated[Optional[int], typer.Option(help="Only so many nodules of each fold, to try things out.")]  # noqa: UP045
 Folds = Annotated[str, typer.Option(help="Which of the five folds, such as 0,2: folds can run side by side.")]
 Start = Annotated[
@@ -285,17 +288,17 @@ def signs(
 
 
 @app.command()
-def surface(
+def measures(
     data: Data,
     out: Out = OUT,
     package: Package = SHIPPED,
     fold_networks: FoldNetworks = None,
     limit: Limit = None,
 ) -> None:
-    """Compare what heads and surface say of the shape grades, and both together, out of fold."""
+    """Compare what heads and hand-made measures say of the grades that have both, and both together, out of fold."""
     settings = _study(data, out, limit=limit, fold_networks=fold_networks)
     own = cross_validation.outlines(settings, cross_validation.segmentation_nets(settings))
-    _report(out / "surface.md", study_surface(load(package), own))
+    _report(out / "measures.md", study_measures(load(package), own))
 
 
 @app.command()
@@ -343,13 +346,15 @@ def _study(
     workers: int = 0,
 ) -> cross_validation.Study:
     _one_thread()
+    if epochs == 0 and not start:
+        raise NoduleRiskError("No epochs leave graders untrained: name with --start the package whose graders to take.")
     grader = fine_tuning(start) if start else GraderSettings()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return cross_validation.Study(
         data=data,
         out=out,
         segmentation=SegmentationSettings(epochs=segmentation_epochs or SegmentationSettings.epochs),
-        grader=replace(grader, cycles=(epochs,)) if epochs else grader,
+        grader=grader if epochs is None else replace(grader, cycles=(epochs,)),
         device=device,
         workers=workers,
         folds=_folds(folds),

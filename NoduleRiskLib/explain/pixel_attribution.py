@@ -176,7 +176,7 @@ def as_lung(grader: NoduleViT, batch: Batch, outline: bool = True) -> Tensor:
 def graded(grader: NoduleViT, batch: Batch, encoded: Tensor) -> Tensor:
     """Grades (V, 9) of variants of one nodule: what ``grader.embed`` made of its N valid slices, (V, N, dim)."""
     count = len(encoded)
-    repeated = ("offset_mm", "plane", "valid", "shape_features", "surface_features")
+    repeated = ("offset_mm", "plane", "valid", "shape_features", "surface_features", "calcium_features")
     places = batch._replace(**{name: getattr(batch, name).repeat(count, 1) for name in repeated})
     return grader.read(grader.raw(grader.place(encoded.flatten(0, 1), places), places)).grades
 

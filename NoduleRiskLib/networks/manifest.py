@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from .model_config import ModelConfig
 
 #: The format that is written; raised whenever an older NoduleRisk could not read it. Format 1 had other networks.
-FORMAT, OLDEST = 8, 2
+FORMAT, OLDEST = 9, 2
 WEIGHTS, SETTINGS, CARD = "weights.safetensors", "model.json", "README.md"
 
 

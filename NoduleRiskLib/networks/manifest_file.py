@@ -1,9 +1,9 @@
 """``model.json`` read and written: every value checked for its type and range before anything is built from it.
 
-Format 8, as ``to_json`` writes it::
+Format 9, as ``to_json`` writes it::
 
     {
-      "format": 8,
+      "format": 9,
       "name": "lidc-native", "version": "0.3.0", "trained_on": "...",
       "networks": {"graders": 5, "segmentation": 1, "false_positive": 1},
       "grader": {"layout": {...}, "windows": [[low, high], ...], ...},
@@ -16,10 +16,11 @@ Format 8, as ``to_json`` writes it::
       "sha256_of_settings": "..."
     }
 
-Formats 2 to 7 are still read; their graders read no surface features. Nothing in formats 2 to 6 accounts for the
-suspicion, their graders have no evidence maps, and no signs were planted. Nothing in formats 2 to 5 says how repeatable
-sizes are, and ``likely`` is 0.8. In formats 2 to 4 the counts are called ``folds``, ``locators`` and ``recognisers``,
-``shape_features`` is called ``shape``, and nothing says how faithful the heatmaps are.
+Formats 2 to 8 are still read; their graders measure no calcium. Those of formats 2 to 7 read no surface features.
+Nothing in formats 2 to 6 accounts for the suspicion, their graders have no evidence maps, and no signs were planted.
+Nothing in formats 2 to 5 says how repeatable sizes are, and ``likely`` is 0.8. In formats 2 to 4 the counts are called
+``folds``, ``locators`` and ``recognisers``, ``shape_features`` is called ``shape``, and nothing says how faithful the
+heatmaps are.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ MOST_PIXELS = 1 << 23
 #: What a crop may measure across: from the smallest nodule to a whole chest.
 FIELD_MM = (5.0, 500.0)
 _NETWORKS = ("graders", "segmentation", "false_positive")
+#: What graders may do since some format: weights that were trained before say nothing about it.
+_ADDED = ("evidence", "surface_features", "calcium_features")
 _GRADER = ("layout", "windows", "outline", "transformer", "dim", "depth", "heads", "embedding", "position", "drop")
 _LAYOUT = ("name", "planes", "slices", "pixels", "pixel_mm", "step_mm", "min_step_mm")
 _OWN_HASH = "sha256_of_settings"
@@ -129,15 +132,10 @@ def altered_file(file: Path) -> NoduleRiskError:
 
 def read_config(value: JsonValue, form: int = FORMAT) -> ModelConfig:
     """A grader's configuration in the words of format ``form``; ``dataclasses.asdict`` is the way back of today's."""
-    part = (
-        value.fields((*_GRADER, "shape_features"), ("evidence", "surface_features"))
-        if form >= 5
-        else value.fields(_GRADER, ("shape",))
-    )
+    part = value.fields((*_GRADER, "shape_features"), _ADDED) if form >= 5 else value.fields(_GRADER, ("shape",))
     # Up to format 3 the outline's shape features were not read.
     shape_features = part.get("shape") if form < 5 else part["shape_features"]
-    # Weights that were trained before there was evidence, or surface features, say nothing about it.
-    evidence, surface = (name in part and part[name].flag() for name in ("evidence", "surface_features"))
+    evidence, surface, calcium = (name in part and part[name].flag() for name in _ADDED)
     outline, embedding = part["outline"].flag(), part["embedding"].choice(get_args(Embedding))
     if evidence and (not outline or embedding != "conv"):
         part["evidence"].refuse("false where the outline is not read or slices are embedded without convolutions")
@@ -163,6 +161,7 @@ def read_config(value: JsonValue, form: int = FORMAT) -> ModelConfig:
         position=part["position"].choice(get_args(Position)),
         shape_features=shape_features.flag() if shape_features else False,
         surface_features=surface,
+        calcium_features=calcium,
         evidence=evidence,
         drop=part["drop"].number(0, 0.9),
     )

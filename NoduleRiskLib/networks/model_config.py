@@ -40,7 +40,10 @@ class ModelConfig:
         Whether the heads also read the outline's 3-D shape features (``imaging.shape_features``).
     surface_features : bool
         Whether lobulation and sphericity are the mean of what their heads and what the nodule's surface says
-        (``networks.surface``).
+        (``networks.measured``).
+    calcium_features : bool
+        Whether calcification and its presence are the mean of what the head and what the nodule's calcium says, and its
+        pattern the calcium's alone (``networks.measured``).
     evidence : bool
         Whether maps of local evidence (``networks.evidence``) add to the grades; needs the outline and the embedding
         "conv".
@@ -59,6 +62,7 @@ class ModelConfig:
     position: Position = "mm"
     shape_features: bool = True
     surface_features: bool = False
+    calcium_features: bool = False
     evidence: bool = False
     drop: float = 0.1
 

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from ..grades import CALCIFICATION_PATTERNS, GRADES
+from ..imaging.calcium_features import CALCIUM_FEATURES, calcium_features
 from ..imaging.shape_features import SHAPE_FEATURES, shape_features
 from ..imaging.slice_stack import PLANES, SliceStack
-from ..imaging.surface_features import surface_features
+from ..imaging.surface_features import SURFACE_FEATURES, surface_features
 from ..imaging.volume import Array
 from .evidence import BESIDE, EvidenceMaps, thickness_mm
+from .measured import CALCIUM_AT, CALCIUM_OUTPUTS, SURFACE_AT, Measured, halved
 from .model_config import ModelConfig
-from .surface import AT, Surface
 
+#: Where calcification's patterns begin among the outputs (``NoduleViT.raw``): after the grades and its presence.
+PATTERNS_FROM = len(GRADES) + 1
 #: As many slices are encoded at once on a CPU: more leave its caches, fewer make matrices that are too small.
 CPU_SLICES = 256
 
@@ -29,7 +32,7 @@ class Batch(NamedTuple):
 
     pixels (B, S, h, w) in HU; outline (B, S, h, w), 0 to 1; offset_mm (B, S); plane (B, S), index into the
     layout's planes; valid (B, S), bool; shape_features (B, 6), the outline's (``imaging.shape_features``);
-    surface_features (B, 28), the nodule's (``imaging.surface_features``), or (B, 0) where nobody reads them.
+    surface_features (B, 28), calcium_features (B, 13), the nodule's (``imaging``), or (B, 0) where nobody reads them.
     """
 
     pixels: Tensor
@@ -39,6 +42,7 @@ class Batch(NamedTuple):
     valid: Tensor
     shape_features: Tensor
     surface_features: Tensor
+    calcium_features: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on ``device``."""
@@ -66,11 +70,15 @@ def collate(stacks: list[SliceStack]) -> Batch:
     }
     seen = [(stack.layout.pixel_mm, *_first_plane(stack)) for stack in stacks]
     shape = [shape_features(outline, offset_mm, pixel_mm) for pixel_mm, _, outline, offset_mm in seen]
-    surface = [surface_features(pixels, outline, offset_mm, pixel_mm) for pixel_mm, pixels, outline, offset_mm in seen]
+    surface, calcium = (
+        [measure(pixels, outline, offset_mm, pixel_mm) for pixel_mm, pixels, outline, offset_mm in seen]
+        for measure in (surface_features, calcium_features)
+    )
     return Batch(
         **fields,
         shape_features=torch.as_tensor(np.stack(shape)),
         surface_features=torch.as_tensor(np.stack(surface)),
+        calcium_features=torch.as_tensor(np.stack(calcium)),
     )
 
 
@@ -167,7 +175,9 @@ class NoduleViT(nn.Module):
             nn.init.zeros_(self.shape_features.weight)
             nn.init.zeros_(self.shape_features.bias)
         if config.surface_features:
-            self.surface = Surface()
+            self.surface = Measured(len(SURFACE_FEATURES), len(SURFACE_AT))
+        if config.calcium_features:
+            self.calcium = Measured(len(CALCIUM_FEATURES), CALCIUM_OUTPUTS)
         if config.evidence:
             self.evidence = EvidenceMaps(BESIDE + config.channels, self.vit.patch_embed.widths)
         self.heads = nn.ModuleDict(
@@ -251,20 +261,30 @@ class NoduleViT(nn.Module):
         return torch.cat([self.vit.patch_embed.pooled(stages[-1]), added], 1), maps
 
     def raw(self, tokens: Tensor, batch: Batch) -> Tensor:
-        """What heads, surface and evidence say, (B, 9 + 6), from what the slices give (B, S, E).
+        """What heads, measures and evidence say, (B, 9 + 6), from what the slices give (B, S, E).
 
-        The heads' own numbers; of two grades the mean of that and what the surface says; then the evidence is added.
+        The heads' own numbers, of some the mean of them and of what the surface says; then the evidence is added. Where
+        calcium is measured, it says half of calcification and presence, and all of the patterns.
 
         The first nine are standardised grades (diameter: log2 mm), then calcification's presence (logit) and
         its patterns (logits).
         """
+        raw = self.by_heads(tokens, batch)
+        if self.config.surface_features:
+            raw = halved(raw, SURFACE_AT, self.surface(batch.surface_features))
+        if self.config.evidence:
+            raw = raw + self.terms(tokens, batch)
+        if self.config.calcium_features:
+            calcium = self.calcium(batch.calcium_features).to(raw.dtype)
+            raw = halved(raw, CALCIUM_AT, calcium[:, : len(CALCIUM_AT)])
+            raw = torch.cat([raw[:, :PATTERNS_FROM], calcium[:, len(CALCIUM_AT) :]], 1)
+        return raw
+
+    def by_heads(self, tokens: Tensor, batch: Batch) -> Tensor:
+        """What the heads alone say, in the order of ``raw``, (B, 15), from what the slices give (B, S, E)."""
         summary = self.summary(tokens, batch)
         heads = [self.heads[grade.name](summary) for grade in GRADES]
-        raw = torch.cat([head[:, :1] for head in heads] + [head[:, 1:] for head in heads], 1)
-        if self.config.surface_features:
-            at = torch.tensor(AT, device=raw.device)
-            raw = raw.index_copy(1, at, (raw[:, at] + self.surface(batch.surface_features).to(raw.dtype)) / 2)
-        return raw + self.terms(tokens, batch) if self.config.evidence else raw
+        return torch.cat([head[:, :1] for head in heads] + [head[:, 1:] for head in heads], 1)
 
     def terms(self, tokens: Tensor, batch: Batch) -> Tensor:
         """What the evidence of all slices adds to ``raw``, (B, 15), from what the slices give (B, S, E)."""
@@ -297,7 +317,7 @@ class NoduleViT(nn.Module):
         values = raw[:, :nine] * self.target_std + self.target_mean
         logarithmic = torch.tensor([grade.logarithmic for grade in GRADES], device=raw.device)
         grades = torch.where(logarithmic, torch.exp2(values.clamp(max=10)), values)
-        return Prediction(grades, raw[:, nine].sigmoid(), raw[:, nine + 1 :].softmax(-1))
+        return Prediction(grades, raw[:, nine].sigmoid(), raw[:, PATTERNS_FROM:].softmax(-1))
 
 
 class Encoded(NamedTuple):

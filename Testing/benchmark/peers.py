@@ -26,7 +26,7 @@ class Inputs(NamedTuple):
     """A batch whose shapes an exported graph can follow: T slices a nodule, N valid slices in all.
 
     channels (N, C, h, w); at (B, T), each place's row in ``channels``; waves (B, T, dim); plane (B, T); seen (B, T);
-    shape (B, 6); surface (B, 28); thickness (B,), mm.
+    shape (B, 6); surface (B, 28); calcium (B, 13); thickness (B,), mm.
     """
 
     channels: Tensor
@@ -36,6 +36,7 @@ class Inputs(NamedTuple):
     seen: Tensor
     shape: Tensor
     surface: Tensor
+    calcium: Tensor
     thickness: Tensor
 
 
@@ -50,9 +51,8 @@ def inputs(grader: NoduleViT, batch: Batch) -> Inputs:
     at, plane, offset_mm, seen = (x.gather(1, order) for x in (row, batch.plane, batch.offset_mm, batch.valid))
     wave = waves(offset_mm, grader.vit.embed_dim)
     thickness = thickness_mm(batch.offset_mm, batch.valid)
-    return Inputs(
-        grader.channels(batch), at, wave, plane, seen, batch.shape_features, batch.surface_features, thickness
-    )
+    measures = batch.shape_features, batch.surface_features, batch.calcium_features
+    return Inputs(grader.channels(batch), at, wave, plane, seen, *measures, thickness)
 
 
 def raw(grader: NoduleViT, x: Inputs) -> Tensor:
@@ -60,7 +60,7 @@ def raw(grader: NoduleViT, x: Inputs) -> Tensor:
     encoded, wide = grader.embed(x.channels)[x.at], grader.vit.embed_dim
     placed = encoded[..., :wide] + grader.offset(x.waves) + grader.plane(x.plane)
     tokens = torch.cat([placed, encoded[..., wide:] * x.thickness[:, None, None]], -1)
-    return grader.raw(tokens, cast(Any, Batch)(None, None, None, x.plane, x.seen, x.shape, x.surface))
+    return grader.raw(tokens, cast(Any, Batch)(None, None, None, x.plane, x.seen, x.shape, x.surface, x.calcium))
 
 
 class Five(nn.Module):
@@ -127,8 +127,9 @@ def _onnx(graders: tuple[NoduleViT, ...], int8: bool) -> Path:
             str(file),
             input_names=list(Inputs._fields),
             output_names=["raw"],
-            dynamic_axes={"channels": {0: "n"}, "raw": {1: "b"}, "shape": {0: "b"}, "surface": {0: "b"}}
-            | {name: {0: "b", 1: "t"} for name in Inputs._fields[1:-1]},
+            dynamic_axes={"channels": {0: "n"}, "raw": {1: "b"}}
+            | {name: {0: "b", 1: "t"} for name in ("at", "waves", "plane", "seen")}
+            | {name: {0: "b"} for name in ("shape", "surface", "calcium", "thickness")},
             opset_version=17,
             # The newer exporter cannot follow the number of valid slices, which only the data tells.
             dynamo=False,

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADES, OTHER_GRADES
+from NoduleRiskLib.imaging.calcium_features import CALCIUM_FEATURES
 from NoduleRiskLib.imaging.shape_features import SHAPE_FEATURES
 from NoduleRiskLib.imaging.slice_stack import Layout
 from NoduleRiskLib.imaging.surface_features import SURFACE_FEATURES
@@ -102,6 +103,7 @@ PLAUSIBLE = st.dictionaries(
             "outline",
             "shape_features",
             "surface_features",
+            "calcium_features",
         ]
     ),
     st.integers(0, 100),
@@ -117,6 +119,7 @@ CHOICES: dict[str, list[Any]] = {
     "outline": [True, False],
     "shape_features": [True, False],
     "surface_features": [True, False],
+    "calcium_features": [True, False],
 }
 #: One change of a file's bytes: where (as a share of its length), what, how many.
 DAMAGE = st.tuples(
@@ -314,7 +317,7 @@ def _nodule(layout: Layout) -> Batch:
     valid = torch.zeros(1, places, dtype=torch.bool)
     valid[:, :3] = True
     offset, plane = torch.zeros(1, places), torch.zeros(1, places, dtype=torch.int64)
-    features = torch.zeros(1, len(SHAPE_FEATURES)), torch.zeros(1, len(SURFACE_FEATURES))
+    features = (torch.zeros(1, len(names)) for names in (SHAPE_FEATURES, SURFACE_FEATURES, CALCIUM_FEATURES))
     return Batch(torch.full(shape, -100.0), torch.ones(shape), offset, plane, valid, *features)
 
 

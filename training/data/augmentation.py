@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from NoduleRiskLib.imaging.calcium_features import calcium_features
 from NoduleRiskLib.imaging.outline import INSIDE
 from NoduleRiskLib.imaging.shape_features import shape_features
 from NoduleRiskLib.imaging.slice_stack import Layout
@@ -86,9 +87,12 @@ def compose(
     cuts = list(zip(np.split(windows[:, 0].numpy(), ends), outlines, offsets, strict=True))
     shape = [shape_features(outline, offset, layout.pixel_mm) for _, outline, offset in cuts]
     # What is trained does not read them.
-    surface = [np.zeros(0, np.float32) if turned else surface_features(*one, layout.pixel_mm) for one in cuts]
+    surface, calcium = (
+        [np.zeros(0, np.float32) if turned else measure(*one, layout.pixel_mm) for one in cuts]
+        for measure in (surface_features, calcium_features)
+    )
     plane = torch.zeros(valid.shape, dtype=torch.int64)
-    features = [torch.as_tensor(np.stack(one)) for one in (shape, surface)]
+    features = [torch.as_tensor(np.stack(one)) for one in (shape, surface, calcium)]
     return Batch(pixels, outlined, offset_mm, plane, valid, *features), zoom
 
 

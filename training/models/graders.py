@@ -50,7 +50,7 @@ def train_grader(
     weak: Sequence[FoundOutlines] = (),
     workers: int = 0,
 ) -> NoduleViT:
-    """Train on the other folds' nodules, or go on with a run that was stopped.
+    """Train on the other folds' nodules, or go on with a run that was stopped; without epochs, as ``start`` has it.
 
     Under ``fabric run`` each device takes its share of every batch, and all of them return the same network. Batch
     normalisation uses each device's own slices.
@@ -86,6 +86,8 @@ def train_grader(
     model = build(settings)
     new = _start_from_package(model, settings, fold) if settings.start else ()
     model = model.to(device)
+    if not settings.epochs:
+        return model.eval()
     if settings.pretrained:
         unlabelled = [nodules.at[i] for i in (*nodules.training, *nodules.weak)]
         fill_in_slices(model, nodules.parts, unlabelled, settings, key, fold, folder, devices, console)
@@ -222,11 +224,13 @@ def _start_from_package(model: NoduleViT, settings: GraderSettings, fold: int) -
     new = tuple(name for name in NEW_PART_RATES if getattr(settings.config, name) and not getattr(package.config, name))
     kept = {name: getattr(settings.config, name) and name not in new for name in NEW_PART_RATES}
     known = replace(settings.config, shape_features=kept["shape_features"], evidence=kept["evidence"])
-    if known != replace(package.config, surface_features=False) or fold >= len(graders):
+    if known != replace(package.config, surface_features=False, calcium_features=False) or fold >= len(graders):
         raise NoduleRiskError(
             f"{settings.start} has {len(graders)} graders, maybe of another kind: give a package of these five folds."
         )
-    state = {name: value for name, value in graders[fold].state_dict().items() if not name.startswith("surface.")}
+    # What is measured is fitted once a grader is trained.
+    measured = ("surface.", "calcium.")
+    state = {name: value for name, value in graders[fold].state_dict().items() if not name.startswith(measured)}
     model.load_state_dict(state, strict=not new)
     return new
 

@@ -35,8 +35,8 @@ from ..models.false_positive_reduction import FalsePositiveSettings, train_false
 from ..models.fold_networks import read_fold_networks
 from ..models.grader_settings import GraderSettings
 from ..models.graders import train_grader
+from ..models.measured import with_measures
 from ..models.segmentation import SegmentationSettings, train_segmentation
-from ..models.surface import with_surface
 
 #: No fold is left out: what ships.
 ALL = -1
@@ -193,7 +193,7 @@ def joined(nodules: Mapping[int, FoundOutlines]) -> pd.DataFrame:
 
 
 def graders(study: Study, nodules: Mapping[int, FoundOutlines]) -> dict[int, NoduleViT]:
-    """One grader per fold, trained on the others' nodules and with their surfaces; the sample's patient is in none."""
+    """One grader per fold, trained on the others' nodules, with their measures; the sample's patient is in none."""
     kept = {fold: part.without_sample() for fold, part in nodules.items()}
     trained = {}
     for fold in study.folds:
@@ -203,7 +203,7 @@ def graders(study: Study, nodules: Mapping[int, FoundOutlines]) -> dict[int, Nod
         )
         # A fifth as many as its grader learns from.
         twins = study.grader.twins // 5 if study.grader.planting else 0
-        trained[fold] = with_surface(grader, reference, twins, fold)
+        trained[fold] = with_measures(grader, reference, twins, fold)
     return trained
 
 

@@ -9,10 +9,11 @@ from textwrap import fill
 import numpy as np
 
 from NoduleRiskLib.grades import DISCLAIMER, GRADES
+from NoduleRiskLib.imaging.calcium_features import CALCIUM_FEATURES
 from NoduleRiskLib.imaging.shape_features import SHAPE_FEATURES
 from NoduleRiskLib.imaging.surface_features import SURFACE_FEATURES
+from NoduleRiskLib.networks.measured import SURFACE_GRADES
 from NoduleRiskLib.networks.model_package import Calibration, ModelPackage, Networks, save
-from NoduleRiskLib.networks.surface import SURFACE_GRADES
 
 from ..data.crops import FOLDS, SAMPLE_PATIENT
 from ..evaluation.account import account
@@ -54,6 +55,8 @@ class Contents:
         Whether the heads read the outline's shape features.
     surface_features : bool
         Whether two grades are half what the nodule's surface says.
+    calcium_features : bool
+        Whether calcification is half what the nodule's calcium says.
     nodules : int
     recovered : int
         How many of the nodules have slices whose HU were recovered from 8-bit images.
@@ -63,6 +66,7 @@ class Contents:
     blocks: int
     shape_features: bool
     surface_features: bool
+    calcium_features: bool
     nodules: int
     recovered: int
 
@@ -70,7 +74,8 @@ class Contents:
 def contents(networks: Networks, nodules: int, recovered: int) -> Contents:
     """What the networks themselves and the nodules' counts say."""
     grader = networks.graders[0]
-    features = grader.config.shape_features, grader.config.surface_features
+    config = grader.config
+    features = config.shape_features, config.surface_features, config.calcium_features
     return Contents(len(networks.graders), len(grader.vit.blocks), *features, nodules, recovered)
 
 
@@ -126,6 +131,11 @@ def prose(name: str, inside: Contents, command: str) -> str:
         architecture += (
             f" {halves} are the mean of what the head says and of a ridge regression of {len(SURFACE_FEATURES)} "
             "measures of the nodule's surface."
+        )
+    if inside.calcium_features:
+        architecture += (
+            " Calcification and the share of readers who would see it are such means, too, with "
+            f"{len(CALCIUM_FEATURES)} measures of the calcium; its pattern is told by these alone."
         )
     paragraphs = (
         DISCLAIMER,

@@ -134,7 +134,8 @@ def test_configurations_survive_json(tiny: ModelConfig) -> None:
     with pytest.raises(NoduleRiskError, match="unheard_of"):
         read_config(JsonValue({**values, "unheard_of": 1}, FILE))
     # What was written before there were shape features was made without them.
-    del values["shape_features"], values["surface_features"], values["evidence"]
+    for name in ("shape_features", "surface_features", "calcium_features", "evidence"):
+        del values[name]
     assert tiny.shape_features
     assert read_config(JsonValue(values, FILE), form=4) == replace(tiny, shape_features=False)
     assert read_config(JsonValue({**values, "shape": True}, FILE), form=4) == tiny
@@ -270,6 +271,7 @@ def keys(values: dict[str, Any], above: str = "") -> list[str]:
 MAY_BE_ABSENT = (
     "grader.evidence",
     "grader.surface_features",
+    "grader.calcium_features",
     "format",
     "sha256_of_settings",
     "heatmap_faithfulness.signs.calcification",

@@ -16,6 +16,7 @@ from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from torch import Tensor
 
 from NoduleRiskLib.grades import CALCIFICATION_PATTERNS, GRADE_NAMES
+from NoduleRiskLib.imaging.calcium_features import CALCIUM_FEATURES
 from NoduleRiskLib.imaging.shape_features import SHAPE_FEATURES
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS, PLANES, Layout, SliceStack, part
 from NoduleRiskLib.imaging.surface_features import SURFACE_FEATURES
@@ -44,6 +45,7 @@ def nodules(config: ModelConfig, count: int = 4) -> Batch:
         valid,
         torch.randn(count, len(SHAPE_FEATURES), generator=dice),
         torch.randn(count, len(SURFACE_FEATURES), generator=dice),
+        torch.randn(count, len(CALCIUM_FEATURES), generator=dice),
     )
 
 

@@ -212,3 +212,10 @@ def test_diameter_alone_is_read_in_the_direction_that_fits(monkeypatch: pytest.M
     scored = label_study.baselines(table)
     assert scored.AUC["sphericity"] == 1 and 0.5 <= scored.AUC["margin"] < 0.65
     assert scored["diameter MAE"]["sphericity"] < 0.5 * scored["constant MAE"]["sphericity"]
+
+
+def test_no_epochs_need_the_package_whose_graders_are_taken(tmp_path: Path) -> None:
+    with pytest.raises(NoduleRiskError, match="No epochs leave graders untrained: name with --start the package"):
+        CliRunner().invoke(
+            app, ["grades", "--data", str(tmp_path), "--out", str(tmp_path), "--epochs", "0"], catch_exceptions=False
+        )

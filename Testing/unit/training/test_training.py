@@ -18,10 +18,10 @@ from NoduleRiskLib.errors import NoduleRiskError
 from NoduleRiskLib.grades import GRADE_NAMES, GRADES
 from NoduleRiskLib.imaging.resampling import cut, sample
 from NoduleRiskLib.imaging.slice_stack import LAYOUTS, Layout
+from NoduleRiskLib.networks.measured import CALCIUM_AT, SURFACE_AT
 from NoduleRiskLib.networks.model_config import ModelConfig
 from NoduleRiskLib.networks.model_package import SHIPPED, Calibration, Networks, load, save, with_card
 from NoduleRiskLib.networks.nodule_vit import NoduleViT
-from NoduleRiskLib.networks.surface import AT
 from training.data import crops
 from training.data.augmentation import compose
 from training.data.context_synthesis import extend
@@ -36,14 +36,14 @@ from training.models.false_positive_reduction import FalsePositiveSettings
 from training.models.fold_networks import FoldNetworks, write_fold_networks
 from training.models.grader_settings import GraderSettings, fine_tuning
 from training.models.graders import train_grader
+from training.models.measured import with_measures
 from training.models.segmentation import SegmentationSettings
-from training.models.surface import with_surface
 from training.models.targets_and_losses import read_labels
 from training.studies import cross_validation
 from training.studies.export import Contents, contents, export, prose
+from training.studies.measured_study import said
 from training.studies.recalibrate import recalibrate
 from training.studies.repeatability_study import repeated_measurements
-from training.studies.surface_study import _said
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,15 @@ def test_the_shipped_card_says_what_the_package_holds() -> None:
 def test_a_card_of_one_grader_speaks_of_one() -> None:
     alone = prose(
         "toy",
-        Contents(graders=1, blocks=14, shape_features=False, surface_features=False, nodules=2000, recovered=0),
+        Contents(
+            graders=1,
+            blocks=14,
+            shape_features=False,
+            surface_features=False,
+            calcium_features=False,
+            nodules=2000,
+            recovered=0,
+        ),
         "command",
     )
     told = " ".join(alone.split())
@@ -210,6 +218,11 @@ def test_training_goes_on_from_a_package_of_the_same_folds(
     assert shape or 1e-11 < after["shape_features.weight"].abs().max() < 1e-8
     with pytest.raises(NoduleRiskError, match=r"has 1 graders, .* five folds"):
         train_grader(1, parts, run, tmp_path / "other", "cpu", quiet)
+    # Without epochs the package's grader is taken as it is, and there is no run to go on with.
+    taken = train_grader(0, parts, replace(run, cycles=(0,)), tmp_path / "taken", "cpu", quiet)
+    known = kept.networks().graders[0].state_dict()
+    assert all(torch.equal(known.get(name, value), value) for name, value in taken.state_dict().items())
+    assert not taken.training and not (tmp_path / "taken").exists()
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(
@@ -328,16 +341,20 @@ def test_a_graders_own_weights_stay_and_both_halves_can_be_told(
     plain = NoduleViT(config).eval()
     torch.nn.init.normal_(plain.evidence.maps.weight, std=5.0)
     parts = list(found_outlines.values())
-    both = with_surface(plain, parts, twins=0, seed=0)
-    assert both.config == replace(config, surface_features=True)
+    both = with_measures(plain, parts, twins=0, seed=0)
+    assert both.config == replace(config, surface_features=True, calcium_features=True)
     for name, value in plain.state_dict().items():
         assert torch.equal(both.state_dict()[name], value), name
-    heads, alone, mean = _said(both, parts[0])
-    assert np.isfinite(alone).all() and alone.std(0).min() > 1e-4
+    before = said(both, parts[0])
+    here = [*SURFACE_AT, *CALCIUM_AT[:1]]
+    assert before["measures"].shape == (len(parts[0].table), 15)
+    assert np.isfinite(before["measures"]).all() and before["measures"][:, list(SURFACE_AT)].std(0).min() > 1e-4
     both.surface.weight.zero_()
     both.surface.bias.zero_()
-    same, _, half = _said(both, parts[0])
-    assert same == pytest.approx(heads, abs=1e-4)
-    std, middle = (np.asarray(value)[list(AT)] for value in (both.target_std, both.target_mean))
-    assert mean - half == pytest.approx((alone - middle) / 2, abs=1e-4) and std.min() > 0
-    assert heads.shape == (len(parts[0].table), len(AT))
+    both.calcium.weight.zero_()
+    both.calcium.bias.zero_()
+    after = said(both, parts[0])
+    assert after["heads"] == pytest.approx(before["heads"], abs=1e-4)
+    middle = np.asarray(both.target_mean)[here]
+    moved = before["both"][:, here] - after["both"][:, here]
+    assert moved == pytest.approx((before["measures"][:, here] - middle) / 2, abs=1e-4)

@@ -1,4 +1,4 @@
-"""The shape grades: half from their heads, half from the nodule's surface."""
+"""Grades that are half from their heads, half from what is measured of the nodule's surface or calcium."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import torch
 from torch import Tensor
 
 from NoduleRiskLib.grades import GRADE_NAMES
+from NoduleRiskLib.imaging.calcium_features import CALCIUM_FEATURES
 from NoduleRiskLib.imaging.slice_stack import SliceStack
 from NoduleRiskLib.imaging.surface_features import SURFACE_FEATURES
+from NoduleRiskLib.networks.measured import CALCIUM_AT, FARTHEST, SURFACE_GRADES, Measured
 from NoduleRiskLib.networks.model_config import ModelConfig
 from NoduleRiskLib.networks.nodule_vit import NoduleViT, collate
-from NoduleRiskLib.networks.surface import FARTHEST, SURFACE_GRADES, Surface
 
 Trained = Callable[..., NoduleViT]
 
 
-def fitted() -> Surface:
-    surface = Surface()
+def fitted() -> Measured:
+    surface = Measured(len(SURFACE_FEATURES), len(SURFACE_GRADES))
     surface.middle.fill_(5.0)
     surface.spread.fill_(2.0)
     surface.weight[0, 0], surface.weight[1, 1] = 1.0, -0.5
@@ -68,3 +69,26 @@ def test_two_grades_are_the_mean_and_the_others_stay(tiny: ModelConfig, trained:
         expected[:, at] = (raw[:, at] - terms[:, at] + said) / 2 + terms[:, at]
     assert torch.allclose(mean, expected, atol=1e-5)
     assert not torch.allclose(mean, raw, atol=0.1)
+
+
+@torch.no_grad()
+def test_calcification_is_the_mean_and_its_pattern_the_calciums(
+    tiny: ModelConfig, trained: Trained, stack: SliceStack
+) -> None:
+    plain = trained(replace(tiny, evidence=True))
+    both = NoduleViT(replace(tiny, evidence=True, calcium_features=True)).eval()
+    missing, unknown = both.load_state_dict(plain.state_dict(), strict=False)
+    assert {name.split(".")[0] for name in missing} == {"calcium"} and not unknown
+    both.evidence = plain.evidence
+    batch = collate([stack])
+    assert batch.calcium_features.shape == (1, len(CALCIUM_FEATURES)) and torch.isfinite(batch.calcium_features).all()
+    said = torch.tensor([3.0, -2.0, 0.1, 0.2, 0.9, 0.4, 0.5])
+    both.calcium.bias.copy_(said)
+    tokens = plain.tokens(batch)
+    raw, mean = plain.raw(tokens, batch), both.raw(both.tokens(batch), batch)
+    expected = raw.clone()
+    at = list(CALCIUM_AT)
+    expected[:, at] = (raw[:, at] + said[:2]) / 2
+    expected[:, 10:] = said[2:]
+    assert torch.allclose(mean, expected, atol=1e-5)
+    assert both.read(mean).pattern.argmax() == 2
