@@ -19,6 +19,7 @@ from trame_slicer.views import SliceView, ViewLayoutDefinition
 
 from ..imaging.hounsfield import LUNG_WINDOW_HU
 from ..slicer_scene.inputs import Node
+from .drawing import Drawing
 from .pictures import Pictures
 
 #: Names of the views, as the page calls them; the slice views first.
@@ -60,6 +61,7 @@ class Viewer:
         self.app = SlicerApp()
         self.scene = slicer.mrmlScene = self.app.scene
         self._pictures: list[Pictures] = []
+        self.drawing = Drawing()
         server.controller.rc_area_register.add(lambda area: self._pictures.append(Pictures(area)))
         # The page draws its own buttons over the views.
         no_buttons: Callable[..., None] = lambda *unused: None  # noqa: E731
@@ -85,6 +87,7 @@ class Viewer:
         for one in self.app.view_manager.get_views():
             # Drawn in memory, several samples a pixel cost seven times as much and change 3 pixels of a page.
             one.render_window().SetMultiSamples(0)
+            self.drawing.take(one)
         for one in self.slice_views():
             one.get_view_node().AddObserver("ModifiedEvent", lambda *unused: moved())
         self.mode = LOOK
