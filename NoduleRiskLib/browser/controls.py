@@ -45,8 +45,8 @@ def first_state(name: str, device: str, rooted: bool) -> dict[str, Any]:
     }
 
 
-def shown(work: Work) -> dict[str, Any]:
-    """What the page shows of a session now."""
+def shown(work: Work, tab: str) -> dict[str, Any]:
+    """What the page shows of a session now, with this tab of the card open."""
     state, settings = work.state, work.settings
     slices = {name: work.viewer.slice_state(name) for name in SLICES} if state.ct else {}
     return {
@@ -54,7 +54,8 @@ def shown(work: Work) -> dict[str, Any]:
         "ct_warnings": [one.text for one in state.ct_warnings],
         "rows": page.rows(state),
         "card": page.card(state),
-        "management": work.guidelines.management(state),
+        # Worked out once somebody looks: grades are not to wait for it. ``False``: not yet.
+        "management": work.guidelines.management(state) if tab == "management" else False,
         "earlier": page.follow_up(state),
         "status": page.status(state, work.before, work.reading),
         "running": bool(state.task or state.comparison),

@@ -279,7 +279,8 @@ def _index() -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>NoduleRisk</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<link rel="icon" href="data:,">{links}<script src="vue.global.js"></script>{modules}</head>'
+        f'<link rel="icon" href="data:,">{links}<script src="nodulerisk/socket.js"></script>'
+        f'<script src="vue.global.js"></script>{modules}</head>'
         '<body><div id="app"><main><h1>NoduleRisk</h1><p>Starting …</p><p>Research use only</p></main></div></body>'
         "</html>"
     )

@@ -25,6 +25,7 @@ from ..errors import NoduleRiskError
 from ..panel.logic import NoduleRiskLogic
 from . import controls
 from .downloads import KINDS, download
+from .drawing import PAUSE_S
 from .remote_assessor import RemoteAssessor
 from .start import PASS, Start
 from .uploads import NOTHING_SENT, Inbox, unpacked
@@ -79,8 +80,9 @@ async def _serve(start: Start, parent: Connection) -> None:
     await server.ready
     parent.send(server.port)
     ticking = asyncio.ensure_future(session.tick_for_ever())
+    drawing = asyncio.ensure_future(session.viewer.drawing.draw_for_ever())
     await gone.wait()
-    for one in (ticking, serving):
+    for one in (ticking, drawing, serving):
         one.cancel()
     # What asyncio would wait for now - encoders, a computation - nobody wants any more.
     _end(start)
@@ -134,9 +136,13 @@ class Session:
                 self.viewer.near(first)
             if self._dirty:
                 self._dirty = False
-                self.work.refresh()
+                self.work.read_scene()
                 with self.state:
-                    self.state.update(controls.shown(self.work))
+                    self.state.update(controls.shown(self.work, self.state.tab))
+                await asyncio.sleep(PAUSE_S)
+                # Otherwise the next turn reads it again, and shows that.
+                if not self._dirty:
+                    self.work.show_found()
             if self.work.state.task and not self._tabs and time.monotonic() - self._alone_since > ALONE_S:
                 # Nobody looks any more.
                 self.work.cancel()

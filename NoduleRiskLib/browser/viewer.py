@@ -17,14 +17,16 @@ from trame_slicer.segmentation import (
 )
 from trame_slicer.views import SliceView, ViewLayoutDefinition
 
+from ..imaging.hounsfield import LUNG_WINDOW_HU
 from ..slicer_scene.inputs import Node
+from .drawing import Drawing
 from .pictures import Pictures
 
 #: Names of the views, as the page calls them; the slice views first.
 AXIAL, CORONAL, SAGITTAL, THREE_D = "Red", "Green", "Yellow", "ThreeD"
 SLICES = (AXIAL, CORONAL, SAGITTAL)
-#: Window presets: name -> width and level, HU.
-WINDOWS = {"lung": (1500, -600), "soft tissue": (400, 40), "bone": (1800, 400)}
+#: Window presets: name -> what is black and what is white, HU.
+WINDOWS = {"lung": LUNG_WINDOW_HU, "soft tissue": (-160.0, 240.0), "bone": (-500.0, 1300.0)}
 #: What the mouse does in the slice views.
 LOOK, PLACE, BRUSH, ERASER = "look", "place", "brush", "eraser"
 EFFECTS = {BRUSH: SegmentationEffectPaint, ERASER: SegmentationEffectErase}
@@ -59,6 +61,7 @@ class Viewer:
         self.app = SlicerApp()
         self.scene = slicer.mrmlScene = self.app.scene
         self._pictures: list[Pictures] = []
+        self.drawing = Drawing()
         server.controller.rc_area_register.add(lambda area: self._pictures.append(Pictures(area)))
         # The page draws its own buttons over the views.
         no_buttons: Callable[..., None] = lambda *unused: None  # noqa: E731
@@ -84,6 +87,7 @@ class Viewer:
         for one in self.app.view_manager.get_views():
             # Drawn in memory, several samples a pixel cost seven times as much and change 3 pixels of a page.
             one.render_window().SetMultiSamples(0)
+            self.drawing.take(one)
         for one in self.slice_views():
             one.get_view_node().AddObserver("ModifiedEvent", lambda *unused: moved())
         self.mode = LOOK
@@ -102,11 +106,11 @@ class Viewer:
         for one in self.slice_views():
             one.reset_view()
 
-    def window(self, ct: Node, width: float, level: float) -> None:
-        """Show a CT in a window of HU."""
+    def window(self, ct: Node, low: float, high: float) -> None:
+        """Show a CT from black to white between these HU."""
         display = ct.GetDisplayNode()
         display.SetAutoWindowLevel(False)
-        display.SetWindowLevel(width, level)
+        display.SetWindowLevelMinMax(low, high)
 
     def near(self, ras: tuple[float, float, float], close: bool = True) -> None:
         """Centre the slice views on a place (world RAS mm), and look closely if wanted."""

@@ -25,6 +25,7 @@ from ..panel.view_state import NEW, ViewState
 from ..panel.worker import Cancelled, Tell
 from ..slicer_scene import answers, followups, inputs, outline_segments, results
 from ..slicer_scene.inputs import Mark, Node
+from . import outlines
 from .dicom_files import DicomFiles, files_of, instance_uids
 from .page import Guidelines
 from .viewer import BRUSH, ERASER, LOOK, PLACE, Viewer
@@ -93,7 +94,7 @@ class Work:
         """Show a CT that was read, in place of all that there was."""
         self.cancel()
         self.logic.forget_scene()
-        for kind in ("Segmentation", "Table", "Sequence", "Markups", "ScalarVolume"):
+        for kind in ("Segmentation", "Model", "Table", "Sequence", "Markups", "ScalarVolume"):
             for node in slicer.util.getNodesByClass(f"vtkMRML{kind}Node"):
                 slicer.mrmlScene.RemoveNode(node)
         self.settings.__init__()  # type: ignore[misc]
@@ -245,13 +246,13 @@ class Work:
         """Show the earlier CT over the later one, or take it away; the heatmap would lie in its place."""
         if self.settings.prior:
             self.settings.heatmapShown = not shown
-            self.refresh()
+            self.show_found()
             followups.show(self.settings.prior, shown)
 
     # --- what the scene and the worker say
 
-    def refresh(self) -> None:
-        """Read the scene and bring the views up to date; cheap where nothing changed."""
+    def read_scene(self) -> None:
+        """Read what the page tells, and have new points graded; cheap where nothing changed."""
         state, settings = self.state, self.settings
         state.ct, state.points, state.problem = settings.ct, settings.points, ""
         if not settings.ct:
@@ -266,20 +267,24 @@ class Work:
         self._results.read(state, own)
         outline_segments.withdraw_removed(state.ct, state.points, self.logic.reader)
         self._nodes.follow(settings.ct, settings.points, own)
-        self._show_heatmap()
-        if own:
-            own.SetDisplayVisibility(settings.outlineShown)
-            if self.viewer.mode not in (BRUSH, ERASER):
-                own.CreateClosedSurfaceRepresentation()
         if self._assess_new and not state.task:
             self._assess_new = False
             self.assess([one.mark for one in state.nodules if one.state == NEW])
 
-    def _show_heatmap(self) -> None:
+    def show_found(self) -> None:
+        """Bring heatmap and outlines in the views up to date; cheap where nothing changed. The page need not wait."""
+        if not self.settings.ct:
+            return
         overlay.show(self.state)
         for legend in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode"):
             # The page has its own, beside the list of grades.
             legend.SetVisibility(False)
+        if own := self._own():
+            own.SetDisplayVisibility(self.settings.outlineShown)
+            drawn_on = self.viewer.mode in (BRUSH, ERASER)
+            outlines.show(own, self.settings.ct, self.logic.reader, drawn_on)
+            if not drawn_on:
+                own.CreateClosedSurfaceRepresentation()
 
     def _own(self) -> Node:
         return outline_segments.segmentation_of(self.settings.ct, self.settings.points)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from .. import __version__
 from ..grades import DISCLAIMER
+from ..imaging.colours import OUTLINE_RGB
 from ..imaging.hounsfield import LUNG_WINDOW_HU
 from ..imaging.outline import INSIDE
 from ..imaging.resampling import sample
@@ -23,7 +24,6 @@ from .comparison import FollowedNodule, FollowUp
 PAGE, SIDE, VIEW_MM, AROUND = 11.0, 2.6, 50.0, 2.0
 PIXELS = 300
 TOP, ROW, TEXT_ROW = 1.25, SIDE + 0.45, 0.19
-OUTLINE = "#2fe0d0"
 #: What each kind's heading is drawn in.
 COLOURS = {"growing": "#b3261e", "new": "#b86e00", "stable": "#0b63a5", "shrinking": "#1d7a46", "resolved": "#1d7a46"}
 
@@ -86,9 +86,9 @@ def _picture(sheet: Sheet, x: float, y: float, volume: Volume, one: FollowedNodu
     if shown is not None and shown.nodule is not None:
         outline = sample(shown.nodule.outline.probability, places, outside=0.0)
         if (outline > INSIDE).any():
-            axes.contour(outline, levels=[INSIDE], colors=[OUTLINE], linewidths=1.2)
+            axes.contour(outline, levels=[INSIDE], colors=[OUTLINE_RGB], linewidths=1.2)
     else:
-        axes.plot(*[(PIXELS - 1) / 2] * 2, "+", color=OUTLINE, markersize=14, markeredgewidth=1.2)
+        axes.plot(*[(PIXELS - 1) / 2] * 2, "+", color=OUTLINE_RGB, markersize=14, markeredgewidth=1.2)
     found = " (found by the networks)" if one.located == which else ""
     sheet.text(x, y + 0.12, f"{'Before' if which == 'prior' else 'Now'}{found}", 9, MUTED)
     sheet.text(x + SIDE, y + 0.12, f"{width_mm:.0f} mm wide", 8, MUTED, ha="right")

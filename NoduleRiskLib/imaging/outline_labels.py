@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from .colours import OUTLINE_RGB
 from .outline import INSIDE
 from .resampling import sample_grid
 from .volume import Array, Volume, write_nrrd
 
-#: Of every segment, red, green and blue from 0 to 1: as the panel draws outlines.
-COLOUR = "0.18 0.88 0.82"
+#: Of every segment, as Slicer's files have it.
+COLOUR = " ".join(map(str, OUTLINE_RGB))
 
 
 def on_grid_of(ct: Volume, probability: Volume) -> Volume:

@@ -10,6 +10,7 @@ from matplotlib import colormaps
 from matplotlib.patheffects import withStroke
 
 from ..explain import heatmap_faithfulness
+from ..imaging.colours import OUTLINE_RGB
 from ..imaging.hounsfield import LUNG_WINDOW_HU
 from ..imaging.outline import INSIDE
 from ..imaging.resampling import sample
@@ -23,7 +24,6 @@ VIEW_MM, AROUND = 60.0, 1.8
 VIEW_PIXELS = 360
 #: Gaps between slices and between tiles, inches.
 GAP, TILE_GAP = 0.12, 0.08
-OUTLINE = "#2fe0d0"
 DRAWN = {"network": "as the network drew it", "user": "as you drew it"}
 HEAT = colormaps["inferno"]
 #: White on black lung and on white chest wall alike.
@@ -49,7 +49,7 @@ def draw_views(sheet: Sheet, top: float, volume: Volume, assessment: Assessment,
         if column == 0:
             draw_scale_bar(axes, width_mm)
         if nodule is None:
-            axes.plot(*[(VIEW_PIXELS - 1) / 2] * 2, "+", color=OUTLINE, markersize=16, markeredgewidth=1.2)
+            axes.plot(*[(VIEW_PIXELS - 1) / 2] * 2, "+", color=OUTLINE_RGB, markersize=16, markeredgewidth=1.2)
             continue
         axes = draw_ct(sheet, x, top + 0.22 + side + 0.42, side, hu)
         if heat:
@@ -66,7 +66,7 @@ def draw_views(sheet: Sheet, top: float, volume: Volume, assessment: Assessment,
     )
     if heat:
         _heat_legend(sheet, y)
-    sheet.line((MARGIN + LEFT_WIDTH - 0.86, MARGIN + LEFT_WIDTH - 0.60), (y - 0.04,) * 2, OUTLINE, 2)
+    sheet.line((MARGIN + LEFT_WIDTH - 0.86, MARGIN + LEFT_WIDTH - 0.60), (y - 0.04,) * 2, OUTLINE_RGB, 2)
     sheet.text(MARGIN + LEFT_WIDTH, y, "outline", 8.5, MUTED, ha="right")
     bottom = top + 0.22 + side + 0.42 + side
     if heat:
@@ -126,7 +126,7 @@ def _overlay(axes: Any, heat: Array, opacity: float) -> None:
 def draw_outline(axes: Any, outline: Array, width: float) -> None:
     """Where an outline's probability (rows, columns) crosses one half."""
     if outline.min() < INSIDE < outline.max():
-        axes.contour(outline, levels=[INSIDE], colors=[OUTLINE], linewidths=width)
+        axes.contour(outline, levels=[INSIDE], colors=[OUTLINE_RGB], linewidths=width)
 
 
 def _heat_legend(sheet: Sheet, y: float) -> None:

@@ -60,7 +60,7 @@ class Sheet:
             FancyBboxPatch((x, y), width, height, boxstyle=style, facecolor=color, edgecolor=edge, linewidth=0.8)
         )
 
-    def line(self, x: Sequence[float], y: Sequence[float], color: str, width: float = 0.8, **more: Any) -> None:
+    def line(self, x: Sequence[float], y: Sequence[float], color: Any, width: float = 0.8, **more: Any) -> None:
         self.paper.plot(x, y, color=color, linewidth=width, **{"solid_capstyle": "butt", **more})
 
     def image(self, x: float, y: float, width: float, height: float) -> Any:

@@ -14,6 +14,7 @@ import slicer
 import slicer.util
 import vtk
 
+from ..imaging.colours import OUTLINE_RGB
 from ..imaging.volume import Volume
 from . import study
 from .inputs import Mark, Node, point_ids
@@ -28,7 +29,6 @@ OUTLINES = "NoduleRisk.outlines"
 POINT, NETWORK, NAMED, ASIDE = (f"NoduleRisk.{name}" for name in ("point", "network", "named", "aside"))
 #: What the name of a segment that was set aside ends in.
 SET_ASIDE = " (drawn)"
-OUTLINE_RGB = (0.18, 0.88, 0.82)
 #: How strongly segments are filled in slice views: not at all, so that CT and heatmap under them keep their colours.
 FILL = 0.0
 #: Context lists and codes as Slicer's Terminologies module serialises them; the codes are DICOM's (CID 7159, CID 7155).

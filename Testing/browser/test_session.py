@@ -15,7 +15,7 @@ pytest.importorskip("trame_slicer", reason="LEFT OUT: sessions; they need pip in
 sys.path.append(str(Path(__file__).resolve().parents[1] / "panel"))
 import fakes
 
-from NoduleRiskLib.browser import page
+from NoduleRiskLib.browser import outlines, page
 from NoduleRiskLib.browser import session as module
 from NoduleRiskLib.browser.pictures import Pictures
 from NoduleRiskLib.browser.session import Session
@@ -46,10 +46,12 @@ class Reader:
         """Let the session work until something holds."""
 
         async def turns() -> None:
-            ticking = asyncio.ensure_future(self.session.tick_for_ever())
+            ticking, quiet = asyncio.ensure_future(self.session.tick_for_ever()), 0
             for _ in range(MOST_TURNS):
                 await asyncio.sleep(0.01)
-                if until() and not self.session._dirty:
+                # Twice: the views follow a moment after the page.
+                quiet = quiet + 1 if until() and not self.session._dirty else 0
+                if quiet == 2:
                     ticking.cancel()
                     return
             raise AssertionError(self.work.state.error or "it never came")
@@ -89,12 +91,12 @@ def reader(one: Reader) -> Reader:
 
 
 def test_a_session_that_nobody_touches_does_nothing(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    refreshed = []
-    refresh = reader.work.refresh
-    monkeypatch.setattr(reader.work, "refresh", lambda: (refreshed.append(1), refresh()))
+    done = []
+    for name in ("read_scene", "show_found"):
+        monkeypatch.setattr(reader.work, name, lambda name=name: done.append(name))
     for _ in range(30):
         reader.turn(lambda: True)
-    assert refreshed == []
+    assert done == []
     assert reader.state.card["graded"]
 
 
@@ -128,6 +130,8 @@ def test_an_answer_changes_what_the_guidelines_ask(reader: Reader) -> None:
     def asked() -> dict[str, str]:
         return {one["name"]: one["value"] for one in reader.state.management["questions"]}
 
+    reader.call("show", "tab", "management")
+    reader.rest()
     assert asked()["age"] == ""
     reader.call("answer", "age", "61")
     reader.rest()
@@ -142,6 +146,9 @@ def test_who_scrolls_does_not_wait_for_the_guidelines(reader: Reader, monkeypatc
     asked = []
     manage = page.manage
     monkeypatch.setattr(page, "manage", lambda *arguments: (asked.append(1), manage(*arguments))[1])
+    reader.call("show", "tab", "management")
+    reader.rest()
+    asked.clear()
     before = reader.state.slices["Red"]["at"]
     reader.call("scroll", "Red", 3)
     reader.rest()
@@ -150,6 +157,46 @@ def test_who_scrolls_does_not_wait_for_the_guidelines(reader: Reader, monkeypatc
     reader.call("answer", "age", "47")
     reader.rest()
     assert asked
+
+
+def test_grades_do_not_wait_for_guidelines_that_nobody_looks_at(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    manage = page.manage
+    monkeypatch.setattr(page, "manage", lambda *arguments: (asked.append(1), manage(*arguments))[1])
+    reader.call("show", "tab", "nodule")
+    reader.call("answer", "age", "52")
+    reader.rest()
+    assert not asked
+    reader.call("show", "tab", "management")
+    reader.rest()
+    assert asked
+    assert reader.state.management["questions"]
+
+
+def test_outlines_are_lines_in_the_slices_and_slicers_own_while_one_is_drawn_on(reader: Reader) -> None:
+    own = reader.work._own()
+    model = own.GetNodeReference(outlines.ROLE)
+
+    def shown() -> tuple[bool, bool]:
+        """As lines, and in Slicer's own way."""
+        return bool(model.GetDisplayNode().GetVisibility()), bool(own.GetDisplayNode().GetVisibility2D())
+
+    assert model.GetPolyData().GetNumberOfCells() > 6
+    assert not model.GetDisplayNode().GetVisibility3D(), "the 3-D view shows smooth surfaces"
+    assert shown() == (True, False)
+    reader.call("use", "brush")
+    reader.rest()
+    assert shown() == (False, True)
+    reader.call("use", "look")
+    reader.rest()
+    assert shown() == (True, False)
+    reader.call("toggle", "outline")
+    reader.rest()
+    assert shown()[0] is False
+    reader.call("toggle", "outline")
+    reader.rest()
 
 
 def test_a_ct_from_dicom_is_known_as_in_slicer(one: Reader) -> None:
@@ -264,6 +311,6 @@ def test_a_picture_that_the_page_shows_is_not_sent_again_but_to_a_page_that_is_n
 
 def test_every_change_is_drawn_once_with_one_sample_a_pixel(one: Reader) -> None:
     for view in one.work.viewer.app.view_manager.get_views():
-        scheduler = view._scheduled_render._scheduler
+        scheduler = view._scheduled_render.own._scheduler
         assert scheduler._interactive_quality == scheduler._still_quality
         assert view.render_window().GetMultiSamples() == 0

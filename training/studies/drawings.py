@@ -17,6 +17,7 @@ from NoduleRiskLib.explain import heatmap_faithfulness
 from NoduleRiskLib.explain.heatmaps import slice_weights
 from NoduleRiskLib.explain.slice_attribution import SLICE_METHODS
 from NoduleRiskLib.grades import GRADES
+from NoduleRiskLib.imaging.colours import OUTLINE_RGB
 from NoduleRiskLib.imaging.hounsfield import LUNG_WINDOW_HU
 from NoduleRiskLib.imaging.mosaic import mosaic
 from NoduleRiskLib.imaging.outline import INSIDE
@@ -127,7 +128,7 @@ def maps(assessments: Sequence[Assessment]) -> Figure:
         k = int(np.argmax((stack.outline > INSIDE).sum((1, 2))))
         for axis, name in zip(row, ("", *SHOWN), strict=True):
             axis.imshow(stack.pixels[k], cmap="gray", vmin=LUNG_WINDOW_HU[0], vmax=LUNG_WINDOW_HU[1])
-            axis.contour(stack.outline[k], levels=[INSIDE], colors=["#2fe0d0"], linewidths=0.8)
+            axis.contour(stack.outline[k], levels=[INSIDE], colors=[OUTLINE_RGB], linewidths=0.8)
             if name:
                 # As strong as the panel shows it.
                 faint = 1 if heatmap_faithfulness.trusted(one.model_id, name) else heatmap_faithfulness.FAINT
