@@ -57,8 +57,15 @@ class Prediction(NamedTuple):
     pattern: Tensor
 
 
-def collate(stacks: list[SliceStack]) -> Batch:
-    """Slice stacks of one layout as a batch (CPU, float32)."""
+def collate(stacks: list[SliceStack], surface: bool = True) -> Batch:
+    """Slice stacks of one layout as a batch (CPU, float32).
+
+    Parameters
+    ----------
+    stacks : list of SliceStack
+    surface : bool
+        Measure it. Models whose ``config.surface_features`` is false do not read it.
+    """
     kinds = {"pixels": torch.float32, "outline": torch.float32, "offset_mm": torch.float32, "plane": torch.int64}
     fields = {
         name: torch.stack([torch.as_tensor(getattr(stack, name)) for stack in stacks]).to(kind)
@@ -66,11 +73,14 @@ def collate(stacks: list[SliceStack]) -> Batch:
     }
     seen = [(stack.layout.pixel_mm, *_first_plane(stack)) for stack in stacks]
     shape = [shape_features(outline, offset_mm, pixel_mm) for pixel_mm, _, outline, offset_mm in seen]
-    surface = [surface_features(pixels, outline, offset_mm, pixel_mm) for pixel_mm, pixels, outline, offset_mm in seen]
+    measured = [
+        surface_features(pixels, outline, offset_mm, pixel_mm) if surface else np.zeros(0, np.float32)
+        for pixel_mm, pixels, outline, offset_mm in seen
+    ]
     return Batch(
         **fields,
         shape_features=torch.as_tensor(np.stack(shape)),
-        surface_features=torch.as_tensor(np.stack(surface)),
+        surface_features=torch.as_tensor(np.stack(measured)),
     )
 
 

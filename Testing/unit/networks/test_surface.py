@@ -68,3 +68,11 @@ def test_two_grades_are_the_mean_and_the_others_stay(tiny: ModelConfig, trained:
         expected[:, at] = (raw[:, at] - terms[:, at] + said) / 2 + terms[:, at]
     assert torch.allclose(mean, expected, atol=1e-5)
     assert not torch.allclose(mean, raw, atol=0.1)
+
+
+@torch.no_grad()
+def test_nobody_waits_for_a_surface_that_is_not_read(tiny: ModelConfig, trained: Trained, stack: SliceStack) -> None:
+    plain = trained(replace(tiny, evidence=True))
+    without = collate([stack, stack], plain.config.surface_features)
+    assert without.surface_features.shape == (2, 0)
+    assert torch.equal(plain(without).grades, plain(collate([stack, stack])).grades)
