@@ -285,7 +285,8 @@ class Assessor:
     @torch.inference_mode()
     def _predict(self, stacks: list[SliceStack]) -> list[tuple[Prediction, list[Encoded]]]:
         """Mean over the graders (CPU tensors without batch axis) and what each made of the slices, for every stack."""
-        batch, graders = collate(stacks).to(self._device), self._networks.graders
+        graders = self._networks.graders
+        batch = collate(stacks, graders[0].config).to(self._device)
         encoded = encode(graders, batch)
         mean = Prediction(*(values.cpu() for values in average(graders, batch, encoded)))
         counts = [int(stack.valid.sum()) for stack in stacks]

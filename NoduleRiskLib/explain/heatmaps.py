@@ -66,7 +66,7 @@ def explain(
     dict
         Grade name -> Heatmap.
     """
-    batch = collate([stack]).to(graders[0].target_mean.device)
+    batch = collate([stack], graders[0].config).to(graders[0].target_mean.device)
     pixels = pixels or default_pixels(graders[0])
     tokens = None
     if pixels == EVIDENCE:

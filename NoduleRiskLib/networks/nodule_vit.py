@@ -61,8 +61,15 @@ class Prediction(NamedTuple):
     pattern: Tensor
 
 
-def collate(stacks: list[SliceStack]) -> Batch:
-    """Slice stacks of one layout as a batch (CPU, float32)."""
+def collate(stacks: list[SliceStack], config: ModelConfig | None = None) -> Batch:
+    """Slice stacks of one layout as a batch (CPU, float32).
+
+    Parameters
+    ----------
+    stacks : list of SliceStack
+    config : ModelConfig, optional
+        Of the models that read it: what they do not read is not measured. Without: everything is.
+    """
     kinds = {"pixels": torch.float32, "outline": torch.float32, "offset_mm": torch.float32, "plane": torch.int64}
     fields = {
         name: torch.stack([torch.as_tensor(getattr(stack, name)) for stack in stacks]).to(kind)
@@ -71,15 +78,17 @@ def collate(stacks: list[SliceStack]) -> Batch:
     seen = [(stack.layout.pixel_mm, *_first_plane(stack)) for stack in stacks]
     shape = [shape_features(outline, offset_mm, pixel_mm) for pixel_mm, _, outline, offset_mm in seen]
     surface, calcium = (
-        [measure(pixels, outline, offset_mm, pixel_mm) for pixel_mm, pixels, outline, offset_mm in seen]
-        for measure in (surface_features, calcium_features)
+        [
+            measure(pixels, outline, offset_mm, pixel_mm) if read else np.zeros(0, np.float32)
+            for pixel_mm, pixels, outline, offset_mm in seen
+        ]
+        for measure, read in (
+            (surface_features, config is None or config.surface_features),
+            (calcium_features, config is None or config.calcium_features),
+        )
     )
-    return Batch(
-        **fields,
-        shape_features=torch.as_tensor(np.stack(shape)),
-        surface_features=torch.as_tensor(np.stack(surface)),
-        calcium_features=torch.as_tensor(np.stack(calcium)),
-    )
+    measured = (torch.as_tensor(np.stack(one)) for one in (shape, surface, calcium))
+    return Batch(*fields.values(), *measured)
 
 
 def _first_plane(stack: SliceStack) -> tuple[Array, Array, Array]:

@@ -262,6 +262,7 @@ def grade_stacks(grader: NoduleViT, stacks: Sequence[SliceStack | None], batch: 
     known = [i for i, stack in enumerate(stacks) if stack is not None]
     for begin in range(0, len(known), batch):
         rows = known[begin : begin + batch]
-        prediction = grader(collate([stack for i in rows if (stack := stacks[i]) is not None]).to(device))
+        there = [stack for i in rows if (stack := stacks[i]) is not None]
+        prediction = grader(collate(there, grader.config).to(device))
         values[rows] = torch.cat([prediction.grades, prediction.calcified[:, None]], 1).cpu().numpy()
     return values

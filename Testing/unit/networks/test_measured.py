@@ -92,3 +92,13 @@ def test_calcification_is_the_mean_and_its_pattern_the_calciums(
     expected[:, 10:] = said[2:]
     assert torch.allclose(mean, expected, atol=1e-5)
     assert both.read(mean).pattern.argmax() == 2
+
+
+@torch.no_grad()
+def test_what_nobody_reads_is_not_measured(tiny: ModelConfig, trained: Trained, stack: SliceStack) -> None:
+    plain = trained(replace(tiny, evidence=True))
+    without = collate([stack, stack], plain.config)
+    assert without.surface_features.shape == without.calcium_features.shape == (2, 0)
+    assert torch.equal(plain(without).grades, plain(collate([stack, stack])).grades)
+    both = collate([stack], replace(tiny, surface_features=True, calcium_features=True))
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(both, collate([stack]), strict=True))
