@@ -154,7 +154,7 @@ def cohort_demo(
 def _progress(count: int) -> Iterator[Callable[[dict[str, Any]], None]]:
     """How far the series are and how long the others will take, while the block runs; in a log a line a minute."""
     console, states = stderr(), Counter[str]()
-    begun = told = time.monotonic()
+    told, first = time.monotonic(), 0.0
 
     def described() -> str:
         return ", ".join(f"{number} {state}" for state, number in states.items()) or "Starting Ray"
@@ -166,14 +166,18 @@ def _progress(count: int) -> Iterator[Callable[[dict[str, Any]], None]]:
         task = bar.add_task(described(), total=count)
 
         def done(row: dict[str, Any]) -> None:
-            nonlocal told
+            nonlocal told, first
             states[row["status"]] += 1
             bar.update(task, advance=1, description=described())
             now = time.monotonic()
+            # The start of Ray and of the workers comes once and counts for none of those that are left.
+            first = first or now
             if not console.is_terminal and now - told > SECONDS_A_LINE:
                 told = now
-                left = (now - begun) / states.total() * (count - states.total())
-                console.print(f"{states.total()} of {count}: {described()}; about {left / 60:.0f} minutes left")
+                number = states.total()
+                minutes = (now - first) / 60 / max(number - 1, 1) * (count - number)
+                left = f"; about {minutes:.0f} minutes left" if number > 1 else ""
+                console.print(f"{number} of {count}: {described()}{left}")
 
         yield done
 

@@ -22,7 +22,7 @@ from ..results.cohort_tables import DONE, FAILED, REFUSED
 from ..results.tables import row as table_row
 from ..results.tables import versions
 from .manifest import Series
-from .memory import ROOM_MB, needed_mb, peak_mb
+from .memory import ROOM_MB, keep_freed, needed_mb, peak_mb
 from .places import fetched
 from .together import Room, Together
 
@@ -261,6 +261,7 @@ class Grader:
         from ..assessor import Assessor
 
         torch.set_num_threads(1)
+        keep_freed()
         self._keep(wanted, starts)
         assessor = Assessor(wanted.model, wanted.device)
         if assessor.package.digest != wanted.package_sha256:

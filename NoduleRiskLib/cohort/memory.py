@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,8 @@ TIMES_VOXELS = 3.0
 ORDINARY_MB = 500
 #: What such a worker may take in all.
 ROOM_MB = WORKER_MB + TIMES_VOXELS * ORDINARY_MB
+#: Of glibc's malloc.h: freed memory from so many bytes on goes back to the system, and larger blocks always do.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, NEVER = -1, -3, 2**31 - 1
 
 
 def needed_mb(path: Path, series_uid: str = "") -> float:
@@ -34,6 +37,14 @@ def needed_mb(path: Path, series_uid: str = "") -> float:
         # Whoever reads the CT says what is wrong with it.
         voxels = 0
     return WORKER_MB + TIMES_VOXELS * voxels * 2 / 1e6 if voxels else 0.0
+
+
+def keep_freed() -> None:
+    """Let this process keep what it frees for the next CT: the system takes its time to hand out pages anew (glibc)."""
+    # No other C library has it.
+    with suppress(AttributeError, OSError, TypeError):
+        for threshold in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+            ctypes.CDLL(None).mallopt(threshold, NEVER)
 
 
 def forget_peak() -> None:

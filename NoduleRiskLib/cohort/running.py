@@ -20,6 +20,8 @@ from .memory import ROOM_MB
 
 #: Ray's tasks that hand out the series need a processor, too: workers that ask for all of them wait for ever.
 CPUS_A_WORKER, CPUS_TO_SPARE = 0.5, 1
+#: A Ray of our own counts that processor beside the computer's, and tells so by a resource of this name.
+SPARE = "nodulerisk_to_spare"
 #: Workers that share a GPU: while one reads a CT, the others grade.
 WORKERS_A_GPU = 4
 #: Series that each of these reads at a time, and grades in one go, as far as its memory allows.
@@ -81,13 +83,12 @@ def ray_running(address: str | None, workers: int | None = None) -> Iterator[Any
                 f"There is no Ray cluster at {address} ({error}): start one, or leave it out."
             ) from error
     else:
-        count = max(
-            workers or 0, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        )
+        count = max(workers or 0, processors())
         # By name: RAY_ADDRESS in the environment would else lead to another one.
         ray.init(
             "local",
             num_cpus=count + CPUS_TO_SPARE,
+            resources={SPARE: CPUS_TO_SPARE},
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             **quiet,
@@ -98,6 +99,11 @@ def ray_running(address: str | None, workers: int | None = None) -> Iterator[Any
             yield ray
     finally:
         ray.shutdown()
+
+
+def processors() -> int:
+    """Processors of this computer that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def crew_of(
@@ -140,7 +146,7 @@ def crew_of(
         )
     # Two workers a processor that Ray counts, but one for that which hands out the series.
     at_most = int((sum(one.get("CPU", 0) for one in alive) - CPUS_TO_SPARE) / CPUS_A_WORKER)
-    wished = int(gpus * WORKERS_A_GPU) if on_gpu else int(sum(one.get("CPU", 0) for one in alive))
+    wished = int(gpus * WORKERS_A_GPU) if on_gpu else int(sum(one.get("CPU", 0) - one.get(SPARE, 0) for one in alive))
     count = max(min(workers or wished, wished if on_gpu else at_most, at_most, fitting), 1)
     together = together or (TOGETHER_ON_GPU if on_gpu else 1)
     return Crew(count, room_mb, 1 / WORKERS_A_GPU if on_gpu else 0.0, together)

@@ -53,7 +53,7 @@ SERIES_COLUMNS = (
     CohortColumn("ct_warnings", "full sentences about the whole CT"),
     CohortColumn("seconds", "from the first byte to the last grade, also of those graded in one go with it", "number"),
     CohortColumn("read_seconds", "of these, fetching and reading the CT", "number"),
-    CohortColumn("memory_mb", "the most that its process held meanwhile; 0 where the system does not tell", "number"),
+    CohortColumn("memory_mb", "the most that its process held or keeps; 0 where the system does not tell", "number"),
     CohortColumn("needed_mb", "what its header announced beforehand", "number"),
     CohortColumn("computer", "where it was graded"),
     CohortColumn("finished", "when, ISO 8601 in UTC"),

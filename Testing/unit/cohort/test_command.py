@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from test_commands import assert_refused, run
 
 from NoduleRiskLib import cohort
+from NoduleRiskLib.cli import cohort_commands
 from NoduleRiskLib.cohort import running
 from NoduleRiskLib.cohort.data_set import DataSet
 from NoduleRiskLib.cohort.grading import graded, series_row
@@ -123,6 +125,21 @@ def test_what_is_not_installed_is_named(manifest: Path, tmp_path: Path, monkeypa
     assert_refused(
         run("cohort", manifest, "--out", tmp_path / "out"), "Cohorts also need rayless", "NoduleRisk[cohort]"
     )
+
+
+def test_the_time_that_is_left_knows_nothing_of_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moments = iter([0.0, 3600.0, 3720.0, 3840.0])
+    monkeypatch.setattr(cohort_commands, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+    with cohort_commands._progress(10) as done:
+        for _ in range(3):
+            done({"status": "done"})
+    assert capsys.readouterr().err.splitlines() == [
+        "1 of 10: 1 done",
+        "2 of 10: 2 done; about 16 minutes left",
+        "3 of 10: 3 done; about 14 minutes left",
+    ]
 
 
 def test_a_demo_is_a_cohort(tmp_path: Path) -> None:

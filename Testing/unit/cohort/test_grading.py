@@ -6,6 +6,9 @@ import errno
 import gzip
 import json
 import os
+import platform
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,7 +24,7 @@ from NoduleRiskLib.cohort.checking import checked
 from NoduleRiskLib.cohort.data_set import DataSet
 from NoduleRiskLib.cohort.grading import LARGE, MemoryShortError, Wanted, folder_of, graded, series_row
 from NoduleRiskLib.cohort.manifest import Series
-from NoduleRiskLib.cohort.running import Crew, crew_of
+from NoduleRiskLib.cohort.running import SPARE, Crew, crew_of
 from NoduleRiskLib.cohort.summary import COLUMNS as SHOWN
 from NoduleRiskLib.cohort.summary import kinds, summary_html
 from NoduleRiskLib.errors import NoduleRiskError
@@ -139,14 +142,40 @@ def test_an_unreadable_header_needs_no_memory(tmp_path: Path) -> None:
     assert memory.needed_mb(tmp_path / "ct.nrrd") == memory.needed_mb(tmp_path / "nothing") == 0
 
 
-def node(cpus: float, gb: float, gpus: float = 0, alive: bool = True) -> dict[str, Any]:
-    return {"Alive": alive, "Resources": {"CPU": cpus, "memory": gb * 1e9, "GPU": gpus}}
+KEPT = """
+import ctypes, sys
+from NoduleRiskLib.cohort.memory import keep_freed
+malloc, free = ctypes.CDLL(None).malloc, ctypes.CDLL(None).free
+malloc.restype, free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+if sys.argv[1] == "keep":
+    keep_freed()
+block = malloc(200_000_000)
+ctypes.memset(block, 1, 200_000_000)
+free(block)
+print(int(open("/proc/self/statm").read().split()[1]) * 4096)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
+def test_a_worker_does_not_pay_for_the_same_memory_with_every_ct() -> None:
+    keep, give = (
+        int(subprocess.run([sys.executable, "-c", KEPT, how], capture_output=True, check=True).stdout)
+        for how in ("keep", "give back")
+    )
+    assert keep > give + 150e6
+
+
+def node(cpus: float, gb: float, gpus: float = 0, alive: bool = True, **others: float) -> dict[str, Any]:
+    return {"Alive": alive, "Resources": {"CPU": cpus, "memory": gb * 1e9, "GPU": gpus, **others}}
 
 
 @pytest.mark.parametrize(
     ("nodes", "room_mb", "device", "workers", "crew"),
     [
         ([node(3, 16)], 2700, "auto", 2, Crew(2, 2700)),
+        # A Ray of our own on two processors.
+        ([node(3, 16, **{SPARE: 1})], 2700, "auto", None, Crew(2, 2700)),
+        ([node(2, 16, **{SPARE: 1})], 2700, "auto", None, Crew(1, 2700)),
         # Memory for two only, whatever the processors.
         ([node(64, 6)], 2700, "cpu", None, Crew(2, 2700)),
         # A node's memory is its own: 4 GB and 4 GB hold no worker of 5.

@@ -30,6 +30,11 @@ def ray() -> Iterator[Any]:
         yield started
 
 
+def test_there_are_no_more_workers_than_processors(ray: Any) -> None:
+    """A third on two processors holds 2.7 GB more and makes nothing faster."""
+    assert running.crew_of(ray.nodes(), 1, "cpu").count == max(2, running.processors())
+
+
 def toy(folder: Path) -> type:
     """A worker without networks; defined in a function, it travels to the workers' processes by itself."""
 
