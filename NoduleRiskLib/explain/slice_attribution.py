@@ -42,7 +42,10 @@ def with_slices(grader: NoduleViT, batch: Batch, tokens: Tensor, kept: Tensor) -
     """Grades (V, 9) of one nodule when only some of its N valid slices are kept: bool, (V, N)."""
     valid = batch.valid.repeat(len(kept), 1)
     valid[:, batch.valid[0]] = kept
-    return grader.read(grader.raw(tokens.expand(len(kept), -1, -1), batch._replace(valid=valid))).grades
+    # What was measured of the nodule stays.
+    measured = {name: getattr(batch, name) for name in batch._fields if name.endswith("_features")}
+    repeated = {name: one.expand(len(kept), -1) for name, one in measured.items()}
+    return grader.read(grader.raw(tokens.expand(len(kept), -1, -1), batch._replace(valid=valid, **repeated))).grades
 
 
 def class_attention(grader: NoduleViT, batch: Batch, tokens: Tensor) -> Tensor:

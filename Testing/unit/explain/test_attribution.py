@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,11 +87,13 @@ def test_the_outline_is_no_part_of_the_image(
     assert not torch.allclose(deeplift_rescale(grader, batch), deeplift_rescale(grader, batch, outline=False))
 
 
+@pytest.mark.parametrize("measured", [False, True])
 @pytest.mark.parametrize("name", SLICE_METHODS)
 def test_every_slice_method_weighs_the_valid_slices(
-    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack, name: str
+    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack, name: str, measured: bool
 ) -> None:
-    grader, batch = trained(tiny), collate([stack])
+    config = replace(tiny, surface_features=measured, calcium_features=measured)
+    grader, batch = trained(config), collate([stack])
     before = grade_of(grader, stack)
     weights = SLICE_METHODS[name](grader, batch, grader.tokens(batch))
     assert weights.shape == (9, stack.valid.sum())
@@ -101,11 +104,13 @@ def test_every_slice_method_weighs_the_valid_slices(
     assert np.array_equal(grade_of(grader, stack), before)
 
 
+@pytest.mark.parametrize("measured", [False, True])
 @pytest.mark.parametrize("name", PIXEL_METHODS)
 def test_every_pixel_method_leaves_the_grader_as_it_was(
-    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack, name: str
+    tiny: ModelConfig, trained: Callable[..., NoduleViT], stack: SliceStack, name: str, measured: bool
 ) -> None:
-    grader, batch = trained(tiny), collate([stack])
+    config = replace(tiny, surface_features=measured, calcium_features=measured)
+    grader, batch = trained(config), collate([stack])
     before = grade_of(grader, stack)
     moves = PIXEL_METHODS[name](grader, batch)
     assert moves.shape == (9, stack.valid.sum(), 16, 16)
