@@ -172,7 +172,7 @@ def test_a_cube_holds_the_slices_where_they_lie() -> None:
     valid = torch.tensor([[True] * 5 + [False]])
     pixels = (z * 100 + 9000 * ~valid)[..., None, None].expand(-1, -1, 16, 16)
     plane, features = torch.zeros(1, 6, dtype=torch.int64), torch.zeros(1, 0)
-    batch = Batch(pixels, torch.ones_like(pixels), z, plane, valid, features, features)
+    batch = Batch(pixels, torch.ones_like(pixels), z, plane, valid, features, features, features)
     share = between(batch, torch.tensor([-9.0, -3.0, 0.5, 4.0]))
     assert share.sum(-1).tolist() == [[0, 1, 1, 1]]
     assert (share @ (z * 100)[..., None]).flatten().tolist() == pytest.approx([0, -300, 50, 400])
