@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..grades import GRADES
 from ..networks.nodule_vit import Batch, NoduleViT
+from .slice_attribution import repeated
 
 #: HU of plain lung where a nodule's surroundings show none, and the range of HU that counts as lung.
 LUNG_HU, LUNG_RANGE_HU = -850.0, (-1000.0, -600.0)
@@ -175,9 +176,7 @@ def as_lung(grader: NoduleViT, batch: Batch, outline: bool = True) -> Tensor:
 
 def graded(grader: NoduleViT, batch: Batch, encoded: Tensor) -> Tensor:
     """Grades (V, 9) of variants of one nodule: what ``grader.embed`` made of its N valid slices, (V, N, dim)."""
-    count = len(encoded)
-    repeated = ("offset_mm", "plane", "valid", "shape_features", "surface_features", "calcium_features")
-    places = batch._replace(**{name: getattr(batch, name).repeat(count, 1) for name in repeated})
+    places = repeated(batch, len(encoded))
     return grader.read(grader.raw(grader.place(encoded.flatten(0, 1), places), places)).grades
 
 

@@ -40,12 +40,17 @@ def alone(grader: NoduleViT, batch: Batch, tokens: Tensor) -> Tensor:
 @torch.no_grad()
 def with_slices(grader: NoduleViT, batch: Batch, tokens: Tensor, kept: Tensor) -> Tensor:
     """Grades (V, 9) of one nodule when only some of its N valid slices are kept: bool, (V, N)."""
-    valid = batch.valid.repeat(len(kept), 1)
-    valid[:, batch.valid[0]] = kept
-    # What was measured of the nodule stays.
-    measured = {name: getattr(batch, name) for name in batch._fields if name.endswith("_features")}
-    repeated = {name: one.expand(len(kept), -1) for name, one in measured.items()}
-    return grader.read(grader.raw(tokens.expand(len(kept), -1, -1), batch._replace(valid=valid, **repeated))).grades
+    each = repeated(batch, len(kept))
+    each.valid[:, batch.valid[0]] = kept
+    return grader.read(grader.raw(tokens.expand(len(kept), -1, -1), each)).grades
+
+
+def repeated(batch: Batch, count: int) -> Batch:
+    """One nodule's batch as ``count`` nodules: all of it but the slices' pixels and outlines, which stay one nodule's."""
+    slices = ("pixels", "outline")
+    return batch._replace(
+        **{name: getattr(batch, name).repeat(count, 1) for name in batch._fields if name not in slices}
+    )
 
 
 def class_attention(grader: NoduleViT, batch: Batch, tokens: Tensor) -> Tensor:

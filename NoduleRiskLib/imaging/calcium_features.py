@@ -11,8 +11,9 @@ from .outline import INSIDE
 from .shape_features import slice_distance_mm
 from .volume import Array
 
-#: HU from which a voxel holds some calcium, and from which it counts in full: partial volume lies between. Denser than
-#: 164 HU is what called a nodule calcified from early on (Siegelman et al. 1986, Radiology 160, 307-312).
+#: HU from which a voxel holds some calcium, and from which it counts in full: partial volume lies between. The densest
+#: voxels of each of 58 cancers averaged 147 HU at most, of 20 in 33 benign nodules 164 HU or more, which is laid to
+#: calcium (Siegelman et al. 1980, doi 10.2214/ajr.135.1.1).
 CALCIUM_HU = (150.0, 400.0)
 #: Shells about the middle, in radii of a ball of the nodule's volume: each from there to the next.
 SHELLS = (0.0, 0.45, 0.8)

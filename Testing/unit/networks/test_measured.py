@@ -48,14 +48,20 @@ def test_what_was_not_measured_is_as_in_the_mean_nodule_and_nothing_is_too_far()
     assert torch.isfinite(flat(given(_0=6.0))).all()
 
 
+def measuring(plain: NoduleViT, part: str) -> NoduleViT:
+    """The same grader, which also reads what is measured of this part."""
+    both = NoduleViT(replace(plain.config, **{f"{part}_features": True})).eval()
+    missing, unknown = both.load_state_dict(plain.state_dict(), strict=False)
+    assert {name.split(".")[0] for name in missing} == {part} and not unknown
+    # Its directions are not kept with the weights.
+    both.evidence = plain.evidence
+    return both
+
+
 @torch.no_grad()
 def test_two_grades_are_the_mean_and_the_others_stay(tiny: ModelConfig, trained: Trained, stack: SliceStack) -> None:
     plain = trained(replace(tiny, evidence=True))
-    both = NoduleViT(replace(tiny, evidence=True, surface_features=True)).eval()
-    missing, unknown = both.load_state_dict(plain.state_dict(), strict=False)
-    assert {name.split(".")[0] for name in missing} == {"surface"} and not unknown
-    # Its directions are not kept with the weights.
-    both.evidence = plain.evidence
+    both = measuring(plain, "surface")
     batch = collate([stack])
     assert batch.surface_features.shape == (1, len(SURFACE_FEATURES)) and torch.isfinite(batch.surface_features).all()
     both.surface.bias.copy_(torch.tensor([3.0, -2.0]))
@@ -76,10 +82,7 @@ def test_calcification_is_the_mean_and_its_pattern_the_calciums(
     tiny: ModelConfig, trained: Trained, stack: SliceStack
 ) -> None:
     plain = trained(replace(tiny, evidence=True))
-    both = NoduleViT(replace(tiny, evidence=True, calcium_features=True)).eval()
-    missing, unknown = both.load_state_dict(plain.state_dict(), strict=False)
-    assert {name.split(".")[0] for name in missing} == {"calcium"} and not unknown
-    both.evidence = plain.evidence
+    both = measuring(plain, "calcium")
     batch = collate([stack])
     assert batch.calcium_features.shape == (1, len(CALCIUM_FEATURES)) and torch.isfinite(batch.calcium_features).all()
     said = torch.tensor([3.0, -2.0, 0.1, 0.2, 0.9, 0.4, 0.5])
