@@ -46,7 +46,7 @@ def with_slices(grader: NoduleViT, batch: Batch, tokens: Tensor, kept: Tensor) -
 
 
 def repeated(batch: Batch, count: int) -> Batch:
-    """One nodule's batch as ``count`` nodules: all of it but the slices' pixels and outlines, which stay one nodule's."""
+    """One nodule's batch as ``count`` nodules: all but the slices' pixels and outlines, which stay one nodule's."""
     slices = ("pixels", "outline")
     return batch._replace(
         **{name: getattr(batch, name).repeat(count, 1) for name in batch._fields if name not in slices}
