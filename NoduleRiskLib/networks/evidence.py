@@ -66,16 +66,21 @@ class EvidenceMaps(nn.Module):
 
     def forward(self, channels: Tensor, stages: Sequence[Tensor]) -> Tensor:
         """Maps (N, 15, h / 2, w / 2), strong where the sign is, from slices (N, C, h, w) and the encoder's stages."""
+        maps: Tensor = self.maps(self.features(channels, stages)).float()
+        return maps
+
+    def features(self, channels: Tensor, stages: Sequence[Tensor]) -> Tensor:
+        """What maps are made of, (N, width, h / 2, w / 2), from slices (N, C, h, w) and the encoder's stages."""
         seen: Tensor | None = None
-        for features, across, down in reversed(list(zip(stages, self.across, self.down, strict=True))):
-            own = across(features)
+        for stage, across, down in reversed(list(zip(stages, self.across, self.down, strict=True))):
+            own = across(stage)
             seen = down(own if seen is None else own + functional.interpolate(seen, own.shape[-2:]))
         assert seen is not None
         rows, columns = (torch.linspace(-1, 1, size, device=channels.device) for size in seen.shape[-2:])
         radius = torch.hypot(rows[:, None], columns).to(seen.dtype).expand(len(seen), 1, -1, -1)
         coarse = functional.avg_pool2d(channels[:, -1:], STRIDE).to(seen.dtype)
-        maps: Tensor = self.maps(self.fine(torch.cat([seen, self.detail(channels), coarse, radius], 1))).float()
-        return maps
+        features: Tensor = self.fine(torch.cat([seen, self.detail(channels), coarse, radius], 1))
+        return features
 
     @staticmethod
     def near(outline: Tensor) -> Tensor:

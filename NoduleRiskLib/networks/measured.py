@@ -44,7 +44,7 @@ class Measured(nn.Module):
         self.register_buffer("bias", torch.zeros(outputs))
 
     def standardised(self, features: Tensor) -> Tensor:
-        """Features (B, F) in standard deviations from the mean nodule's; what was not measured is as in that one."""
+        """Features (B, F) in standard deviations from the typical nodule's; what was not measured is as in that one."""
         away = (features - self.middle) / self.spread.clamp(min=1e-4)
         return torch.nan_to_num(away).clamp(-FARTHEST, FARTHEST)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -94,6 +94,15 @@ def compose(
     plane = torch.zeros(valid.shape, dtype=torch.int64)
     features = [torch.as_tensor(np.stack(one)) for one in (shape, surface, calcium)]
     return Batch(pixels, outlined, offset_mm, plane, valid, *features), zoom
+
+
+def as_in_use(
+    parts: Sequence[FoundOutlines], nodules: Sequence[tuple[int, int]], layout: Layout, size: int = 32
+) -> Iterator[Batch]:
+    """Nodules, given as ``compose`` takes them, unturned: batches of at most ``size``, in their order."""
+    for begin in range(0, len(nodules), size):
+        # Nothing is drawn for what is not turned.
+        yield compose(parts, nodules[begin : begin + size], np.random.default_rng(0), False, layout)[0]
 
 
 def _outline(source: FoundOutlines, here: slice, rng: np.random.Generator | None) -> Array:

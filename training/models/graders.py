@@ -20,7 +20,7 @@ from NoduleRiskLib.networks.model_package import load
 from NoduleRiskLib.networks.nodule_vit import Batch, NoduleViT
 
 from ..checkpoints import Key, digest, key_of
-from ..data.augmentation import compose
+from ..data.augmentation import as_in_use, compose
 from ..data.found_outlines import FoundOutlines
 from ..data.planted_pairs import Pairs
 from .devices import Devices, on, own_part
@@ -194,12 +194,11 @@ def losses_of(model: NoduleViT, batch: Batch, labels: Labels, settings: GraderSe
 @torch.no_grad()
 def grade(model: NoduleViT, nodules: FoundOutlines, settings: GraderSettings, device: str) -> Array:
     """Nine grades of each nodule at its found outline, (N, 9) in grade units; NaN for grades that were not trained."""
-    values = []
     rows = [(0, index) for index in range(len(nodules.table))]
-    for begin in range(0, len(rows), settings.batch):
-        some = rows[begin : begin + settings.batch]
-        batch, _ = compose([nodules], some, np.random.default_rng(0), False, settings.config.layout)
-        values.append(read(model, outputs_of(model, batch.to(device), settings.tasks), settings.targets).cpu())
+    values = [
+        read(model, outputs_of(model, batch.to(device), settings.tasks), settings.targets).cpu()
+        for batch in as_in_use([nodules], rows, settings.config.layout, settings.batch)
+    ]
     return np.asarray(torch.cat(values)) if values else np.zeros((0, len(GRADES)))
 
 
@@ -254,11 +253,11 @@ def _validation_loss(model: nn.Module, nodules: TrainingNodules, settings: Grade
     """Mean over the tasks of the loss on the validation nodules."""
     assert isinstance(model, NoduleViT)
     model.eval()
-    total = 0.0
-    rng = np.random.default_rng(0)
-    for begin in range(0, len(nodules.validation), settings.batch):
-        rows = nodules.validation[begin : begin + settings.batch]
-        batch, _ = compose(nodules.parts, [nodules.at[i] for i in rows], rng, False, settings.config.layout)
+    total, seen = 0.0, 0
+    at = [nodules.at[i] for i in nodules.validation]
+    for batch in as_in_use(nodules.parts, at, settings.config.layout, settings.batch):
+        rows = nodules.validation[seen : seen + len(batch.valid)]
         tasks, _ = losses_of(model, batch.to(device), nodules.labels[rows].to(device), settings)
         total += float(tasks.mean()) * len(rows)
+        seen += len(rows)
     return total / len(nodules.validation)

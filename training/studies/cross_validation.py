@@ -32,10 +32,10 @@ from ..evaluation.false_positive_tables import place_probabilities
 from ..evaluation.out_of_fold import HEAD_DIAMETER, ORACLE, PIPELINE, out_of_fold
 from ..models import classical_segmentation
 from ..models.false_positive_reduction import FalsePositiveSettings, train_false_positive
+from ..models.fitting import fitted
 from ..models.fold_networks import read_fold_networks
 from ..models.grader_settings import GraderSettings
 from ..models.graders import train_grader
-from ..models.measured import with_measures
 from ..models.segmentation import SegmentationSettings, train_segmentation
 
 #: No fold is left out: what ships.
@@ -193,7 +193,7 @@ def joined(nodules: Mapping[int, FoundOutlines]) -> pd.DataFrame:
 
 
 def graders(study: Study, nodules: Mapping[int, FoundOutlines]) -> dict[int, NoduleViT]:
-    """One grader per fold, trained on the others' nodules, with their measures; the sample's patient is in none."""
+    """One grader per fold, trained on and fitted to the others' nodules; the sample's patient is in none."""
     kept = {fold: part.without_sample() for fold, part in nodules.items()}
     trained = {}
     for fold in study.folds:
@@ -203,7 +203,8 @@ def graders(study: Study, nodules: Mapping[int, FoundOutlines]) -> dict[int, Nod
         )
         # A fifth as many as its grader learns from.
         twins = study.grader.twins // 5 if study.grader.planting else 0
-        trained[fold] = with_measures(grader, reference, twins, fold)
+        study.console.print(f"grader {fold}: fitting measures and evidence")
+        trained[fold] = fitted(grader, reference, twins, fold)
     return trained
 
 

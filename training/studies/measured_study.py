@@ -15,12 +15,11 @@ from NoduleRiskLib.networks.measured import CALCIUM_AT, SURFACE_AT
 from NoduleRiskLib.networks.model_package import ModelPackage
 from NoduleRiskLib.networks.nodule_vit import PATTERNS_FROM, NoduleViT
 
-from ..data.augmentation import compose
+from ..data.augmentation import as_in_use
 from ..data.found_outlines import FoundOutlines
 from ..evaluation.metrics import correlation, mean_difference, r_difference
 from ..evaluation.report_sections import markdown
 
-BATCH = 32
 #: Grades by what is said of them, in the order of the outputs, then calcification's presence.
 OUTPUTS = (*GRADE_NAMES, "presence")
 MEASURED_AT = (*SURFACE_AT, *CALCIUM_AT)
@@ -90,9 +89,7 @@ def said(grader: NoduleViT, nodules: FoundOutlines) -> dict[str, Array]:
     Grades in grade units, presence as a probability, patterns as logits; of what is not measured, measures say 0.
     """
     found: dict[str, list[Array]] = {way: [] for way in WAYS}
-    for begin in range(0, len(nodules.table), BATCH):
-        rows = [(0, row) for row in range(begin, min(begin + BATCH, len(nodules.table)))]
-        batch, _ = compose([nodules], rows, np.random.default_rng(0), False, grader.config.layout)
+    for batch in as_in_use([nodules], [(0, row) for row in range(len(nodules.table))], grader.config.layout):
         tokens = grader.tokens(batch)
         both, calcium = grader.raw(tokens, batch), grader.calcium(batch.calcium_features)
         measured = torch.zeros_like(both)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from NoduleRiskLib.grades import CALCIFICATION_PATTERNS
+from NoduleRiskLib.imaging.calcium_features import CALCIUM_FEATURES
+from NoduleRiskLib.networks.model_config import ModelConfig
+from NoduleRiskLib.networks.nodule_vit import NoduleViT
 from training.models import measured
-from training.models.measured import NEVER, logistic, ridge
+from training.models.measured import NEVER, fit_calcium, logistic, ridge
 
 RNG = np.random.default_rng(3)
 FEATURES = RNG.normal(size=(400, 3))
@@ -60,3 +69,19 @@ def test_votes_count_by_their_share_and_twins_together_by_theirs() -> None:
     assert found[0] < few[0] < many[0]
     again = logistic(FEATURES, votes, np.tile(twins, (5, 1)), np.ones(200, int), 20.0)[1]
     assert again == pytest.approx(few, abs=0.02)
+
+
+def test_calcium_is_seen_beside_that_of_calcified_nodules() -> None:
+    count = len(CALCIUM_FEATURES)
+    held = RNG.normal(5.0, 2.0, size=(30, count)).astype(np.float32)
+    features = np.concatenate([np.zeros((300, count), np.float32), held])
+    patterns = {f"pattern_{code + 1}": 0.2 for code in range(len(CALCIFICATION_PATTERNS))}
+    table = pd.DataFrame({"calcified": [0.0] * 300 + [0.75] * 30, **patterns})
+    model = NoduleViT(ModelConfig(dim=16, depth=1, heads=2, evidence=False, calcium_features=True))
+    batch: Any = SimpleNamespace(calcium_features=torch.as_tensor(features))
+    fit_calcium(model, [batch], np.zeros((330, 9)), table, [])
+    assert model.calcium.middle.numpy() == pytest.approx(held.mean(0), rel=1e-4)
+    assert model.calcium.spread.numpy() == pytest.approx(held.std(0, ddof=1), rel=1e-4)
+    # What readers saw calcium in is told so.
+    presence = model.calcium(torch.as_tensor(features))[:, 1]
+    assert presence[300:].min() > presence[:300].max()

@@ -33,10 +33,10 @@ from training.evaluation.metrics import auc_interval, best_threshold
 from training.evaluation.tables import OutOfFold
 from training.models import classical_segmentation
 from training.models.false_positive_reduction import FalsePositiveSettings
+from training.models.fitting import fitted
 from training.models.fold_networks import FoldNetworks, write_fold_networks
 from training.models.grader_settings import GraderSettings, fine_tuning
 from training.models.graders import train_grader
-from training.models.measured import with_measures
 from training.models.segmentation import SegmentationSettings
 from training.models.targets_and_losses import read_labels
 from training.studies import cross_validation
@@ -341,7 +341,7 @@ def test_a_graders_own_weights_stay_and_both_halves_can_be_told(
     plain = NoduleViT(config).eval()
     torch.nn.init.normal_(plain.evidence.maps.weight, std=5.0)
     parts = list(found_outlines.values())
-    both = with_measures(plain, parts, twins=0, seed=0)
+    both = fitted(plain, parts, twins=0, seed=0)
     assert both.config == replace(config, surface_features=True, calcium_features=True)
     for name, value in plain.state_dict().items():
         assert torch.equal(both.state_dict()[name], value), name
