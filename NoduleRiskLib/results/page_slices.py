@@ -62,7 +62,7 @@ def draw_views(sheet: Sheet, top: float, volume: Volume, assessment: Assessment,
         MARGIN,
         y,
         f"Heatmap of {name}" if heat else "Outline",
-        "how much each place changes the grade, compared with plain lung" if heat else DRAWN[nodule.outline.drawn_by],
+        "how much each place moves the grade" if heat else DRAWN[nodule.outline.drawn_by],
     )
     if heat:
         _heat_legend(sheet, y)
