@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 #: As wide as a page shows it.
-WIDEST = 1280
+WIDEST = 1152
 #: From this difference between its channels on, a pixel counts as coloured.
 COLOURED = 16
 
