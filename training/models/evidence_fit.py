@@ -182,15 +182,14 @@ def look(model: NoduleViT, batch: Batch) -> tuple[Seen, Tensor]:
     outline = batch.outline[batch.valid]
     near = EvidenceMaps.near(outline)
     owner = torch.arange(len(batch.valid))[:, None].expand_as(batch.valid)[batch.valid]
-    thickness = thickness_mm(batch.offset_mm, batch.valid)
-    covered = model.evidence.added_up(features.new_zeros(len(features), 1, *features.shape[-2:]), outline)[:, -1]
-    volume = torch.zeros(len(thickness)).index_add(0, owner, covered) * thickness * PIXEL_AREA
+    tokens = model.tokens(batch)
     seen = Seen(
         features.permute(0, 2, 3, 1)[near].half(),
         owner[near.nonzero()[:, 0]],
-        thickness,
-        volume,
-        model.by_heads(model.tokens(batch), batch),
+        thickness_mm(batch.offset_mm, batch.valid),
+        # What each slice covers, times thickness, comes last.
+        tokens[..., -1].sum(1) * PIXEL_AREA,
+        model.by_heads(tokens, batch),
     )
     return seen, near
 
